@@ -1,0 +1,64 @@
+# The two commands most people need: `make study` and `make test`. `make help` lists all.
+# The stack follows the interpreter and the platform; STACK=keras3 and PYTHON=python3.13 override.
+
+PYTHON ?= python3
+PYTHON_VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+PLATFORM := $(shell $(PYTHON) -c 'import platform; print(platform.system() + "-" + platform.machine())')
+ADDONS_PYTHONS := 3.10 3.11
+ADDONS_PLATFORMS := Linux-x86_64 Darwin-x86_64 Darwin-arm64
+ifeq (,$(filter $(PYTHON_VERSION),3.10 3.11 3.12 3.13))
+$(error normlib needs Python 3.10 to 3.13, and $(PYTHON) is "$(PYTHON_VERSION)": pass PYTHON=python3.11, for example)
+endif
+STACK ?= $(if $(and $(filter $(PYTHON_VERSION),$(ADDONS_PYTHONS)),$(filter $(PLATFORM),$(ADDONS_PLATFORMS))),addons,keras3)
+ifeq (,$(filter $(STACK),addons keras3))
+$(error STACK is "$(STACK)"; allowed: addons, keras3)
+endif
+ifeq (addons,$(STACK))
+ifeq (,$(filter $(PYTHON_VERSION),$(ADDONS_PYTHONS)))
+$(error STACK=addons needs Python 3.10 or 3.11, and $(PYTHON) is $(PYTHON_VERSION): pass PYTHON=python3.11)
+endif
+endif
+
+VENV := .venv/$(STACK)-$(PYTHON_VERSION)
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/installed
+
+.PHONY: help install study test lint lab readme lock clean
+.DEFAULT_GOAL := help
+
+help:  ## list the commands
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo "stack here: $(STACK), Python $(PYTHON_VERSION), in $(VENV)"
+
+install: $(INSTALLED)  ## make the virtual environment from the lock file, if it is missing or the lock changed
+
+# Built apart and renamed in the end, so that an interrupted install never looks like a finished one.
+$(INSTALLED): requirements/$(STACK).txt pyproject.toml
+	$(PYTHON) -m venv --clear $(VENV)
+	$(BIN)/python -m pip install --quiet --require-hashes --requirement requirements/$(STACK).txt
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	touch $@
+
+study: $(INSTALLED)  ## run the source study, ten seeds an ordering, into outputs/source
+	$(BIN)/normlib study source
+
+test: $(INSTALLED)  ## run all tests, the notebooks among them
+	$(BIN)/python -m pytest --nbval --nbval-sanitize-with tests/sanitize.cfg
+
+lint: $(INSTALLED)  ## check style and formatting, notebooks included
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+lab: $(INSTALLED)  ## open JupyterLab on the notebooks
+	$(BIN)/jupyter lab --notebook-dir notebooks
+
+readme: $(INSTALLED)  ## remake the README's table and picture and the summary notebook from the kept records
+	$(BIN)/python -m normlib.readme
+
+lock: $(INSTALLED)  ## resolve both lock files anew
+	$(foreach stack,addons keras3,$(BIN)/uv pip compile pyproject.toml --quiet --universal --python-version 3.10 \
+	  --extra $(stack) --extra lab --extra dev --generate-hashes --upgrade \
+	  --no-emit-index-url --no-annotate --no-header --output-file requirements/$(stack).txt &&) true
+
+clean:  ## remove the virtual environments, not the outputs
+	rm -rf .venv

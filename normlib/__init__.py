@@ -1,0 +1,41 @@
+"""normlib: which normalization layer, where, in which order, and is the difference real?
+
+The names below are loaded when they are first used, so that ``import normlib`` starts neither TensorFlow nor pandas.
+"""
+
+from __future__ import annotations
+
+import importlib
+
+_HOME = {
+    "Instance": "instance",
+    "Ordering": "ordering",
+    "Record": "records",
+    "RequestError": "errors",
+    "SOURCE_RECORDS": "records",
+    "Study": "studies",
+    "build_model": "models",
+    "compare": "training",
+    "describe_layers": "models",
+    "load_records": "records",
+    "plot_bars": "plots",
+    "plot_learning_curves": "plots",
+    "plot_model": "diagrams",
+    "run_study": "scheduling",
+    "read_study": "studies",
+    "train": "training",
+    "train_all": "training",
+    "use_threads": "tensorflow_quietly",
+}
+
+__all__ = sorted(_HOME)
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOME:
+        raise AttributeError(f"module 'normlib' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"normlib.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

@@ -1,0 +1,55 @@
+"""Where a run took place: versions, provider, device, processor, threads and commit."""
+
+from __future__ import annotations
+
+import functools
+import os
+import platform
+import subprocess
+from pathlib import Path
+
+from normlib import stack
+from normlib.tensorflow_quietly import tf
+
+_PACKAGES = ("normlib", "tensorflow", "keras", "tensorflow-addons", "numpy")
+
+
+def describe_environment(provider: str, threads: int) -> dict[str, object]:
+    """Return what a record says of where it was made. No path, host or user name is in it.
+
+    Args:
+        provider: As an Instance has it; resolved here.
+        threads: Threads that an operation may use.
+    """
+    return {
+        "versions": {
+            "python": platform.python_version(),
+            **{name: stack.version(name) for name in _PACKAGES},
+        },
+        "provider": stack.resolve_provider(provider),
+        "device": "GPU" if tf.config.list_logical_devices("GPU") else "CPU",
+        "processor": _processor(),
+        "threads": threads,
+        "onednn": os.environ.get("TF_ENABLE_ONEDNN_OPTS"),  # None: as TensorFlow decides for the processor
+        "commit": _commit(),
+    }
+
+
+def _processor() -> str:
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
+    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return models[0] if models else platform.processor() or platform.machine()
+
+
+@functools.cache
+def _commit() -> str | None:
+    """Return the commit of the checkout that normlib runs from, ``-dirty`` when it was changed; None when installed."""
+    root = Path(__file__).parent.parent
+    if not (root / ".git").exists():
+        return None
+    command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    try:
+        return subprocess.run(command, cwd=root, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None

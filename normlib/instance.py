@@ -1,0 +1,175 @@
+"""Instance: an ordering with every other setting that decides a run, but the seed."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable
+
+from normlib import catalog, stack
+from normlib.errors import RequestError
+from normlib.ordering import Ordering
+from normlib.splits import Split, parse_split
+
+
+@dataclasses.dataclass(frozen=True)
+class Instance:
+    """The settings of a run. All are checked when it is made, before TensorFlow loads.
+
+    The defaults are the source notebook's: it fits on the *test* split, one epoch, batches of 32, Adam at 0.001.
+
+    Args:
+        ordering: What stands in each slot, such as ``"gn/bn"``; kept in its full form.
+        model: Name of the model.
+        activation: ``"none"`` or ``"relu"``: what follows each convolution and its normalization.
+        dataset: Name of the data set.
+        fit_split: Images to train on, in TensorFlow Datasets' slice notation.
+        evaluate_split: Images to evaluate on.
+        epochs: Passes over the fit split.
+        batch_size: Images a step.
+        learning_rate: Adam's.
+        groups: GroupNorm's number of groups; None: the model's own (``source_cnn``: 5).
+        momentum: BatchNorm's, of its moving averages.
+        provider: Library that GroupNorm comes from: ``"addons"``, ``"keras"`` or ``"auto"``.
+
+    Raises:
+        RequestError: A setting has a value that is not allowed.
+    """
+
+    ordering: str = "bn/none"
+    model: str = "source_cnn"
+    activation: str = "none"
+    dataset: str = "mnist"
+    fit_split: str = "test"
+    evaluate_split: str = "train[:10000]"
+    epochs: int = 1
+    batch_size: int = 32
+    learning_rate: float = 0.001
+    groups: int | None = None
+    momentum: float = 0.99
+    provider: str = "auto"
+
+    def __post_init__(self) -> None:
+        one_of("model", self.model, catalog.MODELS)
+        one_of("activation", self.activation, catalog.ACTIVATIONS)
+        one_of("dataset", self.dataset, catalog.DATASETS)
+        ordering = Ordering.parse(self.ordering, len(self.model_facts.slot_channels))
+        object.__setattr__(self, "ordering", str(ordering))
+        self.fit_examples, self.evaluate_examples  # noqa: B018  (properties that refuse a wrong split)
+        for name in ("epochs", "batch_size"):
+            whole_number(name, getattr(self, name), minimum=1)
+        self._set_number("learning_rate", "a positive, finite number", lambda value: value > 0)
+        self._set_number("momentum", "a number from 0 up to, but not including, 1", lambda value: 0 <= value < 1)
+        self._check_groups()
+        stack.resolve_provider(self.provider)
+
+    @property
+    def layers(self) -> Ordering:
+        """The ordering, read."""
+        return Ordering.parse(self.ordering, len(self.model_facts.slot_channels))
+
+    @property
+    def model_facts(self) -> catalog.ModelFacts:
+        """What the catalog says of the model."""
+        return catalog.MODELS[self.model]
+
+    @property
+    def data_facts(self) -> catalog.DataSet:
+        """What the catalog says of the data set."""
+        return catalog.DATASETS[self.dataset]
+
+    @property
+    def fit_examples(self) -> Split:
+        """The fit split, read."""
+        return parse_split(self.fit_split, self.data_facts.sizes, "fit_split")
+
+    @property
+    def evaluate_examples(self) -> Split:
+        """The evaluate split, read."""
+        return parse_split(self.evaluate_split, self.data_facts.sizes, "evaluate_split")
+
+    @property
+    def settings(self) -> dict[str, object]:
+        """All settings by name, in the order of the fields."""
+        return dataclasses.asdict(self)
+
+    @property
+    def changes(self) -> dict[str, object]:
+        """The settings that differ from the defaults."""
+        return {
+            field.name: getattr(self, field.name)
+            for field in dataclasses.fields(self)
+            if getattr(self, field.name) != field.default
+        }
+
+    @classmethod
+    def of(cls, **settings: object) -> Instance:
+        """Make an Instance of settings that somebody typed: an unknown name is refused in one line.
+
+        Raises:
+            RequestError: An unknown setting, or one with a value that is not allowed.
+        """
+        names = [field.name for field in dataclasses.fields(cls)]
+        for name in settings:
+            if name not in names:
+                raise RequestError("setting", name, ", ".join(names), names=names)
+        return cls(**settings)  # type: ignore[arg-type]
+
+    def _set_number(self, name: str, allowed: str, holds: Callable[[float], bool]) -> None:
+        value = getattr(self, name)
+        if not is_number(value) or not math.isfinite(value) or not holds(value):
+            raise RequestError(name, value, allowed)
+        object.__setattr__(self, name, float(value))
+
+    def _check_groups(self) -> None:
+        if self.groups is None:
+            return
+        whole_number("groups", self.groups, minimum=1)
+        for channels in self.model_facts.slot_channels:
+            if channels % self.groups:
+                divisors = [str(d) for d in range(1, channels + 1) if channels % d == 0]
+                raise RequestError(
+                    "groups", self.groups, f"a divisor of the {channels} channels: {', '.join(divisors)}"
+                )
+
+
+def one_of(setting: str, value: object, names: object) -> None:
+    """Refuse a value that is not among the names.
+
+    Raises:
+        RequestError: It is not.
+    """
+    names = list(names)  # type: ignore[call-overload]
+    if value not in names:
+        raise RequestError(setting, value, ", ".join(names), names=names)
+
+
+def whole_number(setting: str, value: object, minimum: int) -> None:
+    """Refuse what is not a whole number, or is below the minimum. True and False are no numbers here.
+
+    Raises:
+        RequestError: It is not.
+    """
+    if not isinstance(value, int) or isinstance(value, bool) or value < minimum:
+        raise RequestError(setting, value, f"a whole number from {minimum} up")
+
+
+def check_seeds(first_seed: int, seeds: int = 1) -> None:
+    """Refuse seeds that NumPy's and TensorFlow's generators do not take.
+
+    Args:
+        first_seed: The first run's seed, from 0 up to 2 ** 32 - 1, as the last one.
+        seeds: Number of runs; the seeds follow each other.
+
+    Raises:
+        RequestError: They do not fit.
+    """
+    whole_number("seeds", seeds, minimum=1)
+    whole_number("first_seed", first_seed, minimum=0)
+    if first_seed + seeds > 2**32:
+        raise RequestError("first_seed", first_seed, f"a number whose {seeds} seeds all lie below 2 ** 32")
+
+
+def is_number(value: object) -> bool:
+    """Tell whether a value is a number; True and False are not."""
+    return isinstance(value, int | float) and not isinstance(value, bool)

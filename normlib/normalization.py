@@ -1,0 +1,41 @@
+"""The layers behind ``bn``, ``gn``, ``ln`` and ``in``, all with a scale and an offset for each channel."""
+
+from __future__ import annotations
+
+import warnings
+
+from normlib import stack
+from normlib.tensorflow_quietly import tf
+
+
+def normalization_layer(
+    kind: str, channels: int, groups: int, momentum: float = 0.99, provider: str = "auto"
+) -> tf.keras.layers.Layer:
+    """Return a layer that normalizes images ``[batch, height, width, channels]``.
+
+    Each computes ``scale * (x - mean) / sqrt(variance + 0.001) + offset``, with the mean and the (biased) variance over
+
+    - ``bn``: batch and positions, for each channel; at inference, their moving averages (Ioffe and Szegedy 2015,
+      arXiv 1502.03167, algorithms 1 and 2);
+    - ``gn``: positions and the channels of a group, for each image and group of consecutive channels (Wu and He 2018,
+      arXiv 1803.08494, section 3.1);
+    - ``ln``: as ``gn``, one group; ``in``: as ``gn``, a group per channel (there, section 3.1 as well).
+
+    Args:
+        kind: ``bn``, ``gn``, ``ln`` or ``in``.
+        channels: Number of channels.
+        groups: Number of groups for ``gn``; divides ``channels``.
+        momentum: Of BatchNorm's moving averages.
+        provider: Library that GroupNorm comes from: ``addons``, ``keras`` or ``auto``.
+    """
+    if kind == "bn":
+        return tf.keras.layers.BatchNormalization(axis=3, momentum=momentum)
+    groups = {"gn": groups, "ln": 1, "in": channels}[kind]
+    if stack.resolve_provider(provider) == "keras":
+        return tf.keras.layers.GroupNormalization(groups=groups, axis=3)
+    with warnings.catch_warnings():
+        warnings.simplefilter(
+            "ignore"
+        )  # the notice that addons has reached its end of life: SECURITY and README say so
+        import tensorflow_addons
+    return tensorflow_addons.layers.GroupNormalization(groups=groups, axis=3)

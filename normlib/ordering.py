@@ -1,0 +1,84 @@
+"""Ordering: what stands in each slot of a model, in data-flow order."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from normlib.errors import RequestError
+
+KINDS = {
+    "bn": "BatchNorm",
+    "gn": "GroupNorm",
+    "ln": "GroupNorm with one group (LayerNorm over channels and positions)",
+    "in": "GroupNorm with a group per channel (InstanceNorm)",
+}
+EMPTY = "none"
+_ALLOWED = f"{', '.join(KINDS)} joined by '+' in each slot, or {EMPTY}; slots separated by '/', as in 'gn/bn'"
+
+
+@dataclass(frozen=True)
+class SourceInstance:
+    """One of the source notebook's four instances: its number, its label and the two figures that it printed.
+
+    ``loss`` and ``accuracy`` are the running training figures of the only epoch of the only run.
+    """
+
+    number: int
+    label: str
+    loss: float
+    accuracy: float
+
+
+# By what the code does. The labels of instances 3 and 4 say the reverse of their code: the saved outputs of the
+# source tie 0.4598 to the cell in which GroupNorm comes first.
+SOURCE_INSTANCES = {
+    "bn/none": SourceInstance(1, "Only BatchNorm", 0.4021, 0.8783),
+    "gn/none": SourceInstance(2, "Only GroupNorm", 0.4263, 0.8714),
+    "gn/bn": SourceInstance(3, "Batch and then Group", 0.4598, 0.8695),
+    "bn/gn": SourceInstance(4, "Group Then Batch", 0.4683, 0.8658),
+}
+BASELINE = "none/none"
+
+
+@dataclass(frozen=True)
+class Ordering:
+    """What stands in each slot.
+
+    Args:
+        slots: For each slot of the model, the kinds that stand in it, in data-flow order. Empty: no normalization.
+
+    ``str(ordering)`` is the full form, ``Ordering.parse`` its inverse.
+    """
+
+    slots: tuple[tuple[str, ...], ...]
+
+    @classmethod
+    def parse(cls, text: str, slot_count: int) -> Ordering:
+        """Read ``"gn/bn"``, ``"bn+gn/none"`` or, with trailing empty slots left out, ``"bn"``.
+
+        Args:
+            text: Slots separated by ``/``, layers that share a slot joined by ``+``, ``none`` for an empty slot.
+            slot_count: Number of slots that the model has.
+
+        Raises:
+            RequestError: Unknown kind, or more slots than the model has.
+        """
+        if not isinstance(text, str) or not text.strip():
+            raise RequestError("ordering", text, _ALLOWED)
+        slots = tuple(_parse_slot(slot.strip().lower(), text) for slot in text.split("/"))
+        if len(slots) > slot_count:
+            raise RequestError("ordering", text, f"{slot_count} slots in this model, and this has {len(slots)}")
+        return cls(slots + ((),) * (slot_count - len(slots)))
+
+    def __str__(self) -> str:
+        return "/".join("+".join(kinds) or EMPTY for kinds in self.slots)
+
+
+def _parse_slot(slot: str, ordering: str) -> tuple[str, ...]:
+    if slot == EMPTY:
+        return ()
+    kinds = tuple(kind.strip() for kind in slot.split("+"))
+    for kind in kinds:
+        if kind not in KINDS:
+            raise RequestError("ordering", ordering, f"{_ALLOWED}; there is no kind {kind[:40]!r}")
+    return kinds

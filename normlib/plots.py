@@ -1,0 +1,188 @@
+"""Plots: records in, figure and axes out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import matplotlib.figure
+import numpy as np
+import pandas as pd
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+
+from normlib.instance import Instance
+from normlib.ordering import BASELINE, SOURCE_INSTANCES
+from normlib.records import Record
+from normlib.statistics import interval_means, order_orderings, summarize
+
+# Okabe and Ito's colours, which colour-blind readers can tell apart; hatches for those who print in grey.
+_SOURCE_STYLES = {
+    "bn/none": ("#0072B2", ""),
+    "gn/none": ("#E69F00", "//"),
+    "gn/bn": ("#009E73", ".."),
+    "bn/gn": ("#CC79A7", "xx"),
+}
+_BASELINE_STYLE = ("#999999", "")
+_OTHER_STYLES = [("#56B4E9", "--"), ("#D55E00", "\\\\"), ("#F0E442", "oo"), ("#BBBBBB", "++")]
+_MEASURES = {
+    "train_accuracy": "running training accuracy",
+    "train_loss": "running training loss",
+    "eval_accuracy": "accuracy on unseen images",
+    "eval_loss": "loss on unseen images",
+}
+
+
+def styles(orderings: Sequence[str]) -> dict[str, tuple[str, str]]:
+    """Return colour and hatch of each ordering, in the order in which orderings are shown everywhere."""
+    others = [name for name in order_orderings(orderings) if name not in _SOURCE_STYLES and name != BASELINE]
+    chosen = {name: _OTHER_STYLES[i % len(_OTHER_STYLES)] for i, name in enumerate(others)}
+    chosen |= _SOURCE_STYLES | {BASELINE: _BASELINE_STYLE}
+    return {name: chosen[name] for name in order_orderings(orderings)}
+
+
+def plot_bars(
+    records: pd.DataFrame, measures: Sequence[str] = ("train_accuracy", "train_loss")
+) -> tuple[matplotlib.figure.Figure, np.ndarray]:
+    """Draw a bar for each ordering: mean, every run, interval, the source's figure, the baseline across.
+
+    Args:
+        records: One row a run, as ``load_records`` or ``compare`` gives.
+        measures: Columns to draw, one panel each.
+
+    Returns:
+        The figure and its axes, an array ``[len(measures)]``. Accuracy axes are cut, and say so; others start at zero.
+
+    Raises:
+        RequestError: No runs, or runs that differ in more than ordering and seed.
+    """
+    orderings = list(styles(records["ordering"] if len(records) else []))
+    width = max(3.4, 0.95 * len(orderings)) * len(measures)
+    figure, axes = plt.subplots(1, len(measures), figsize=(width, 4.4), squeeze=False, layout="constrained")
+    for axis, measure in zip(axes[0], measures, strict=True):
+        _draw_bars(axis, records, measure)
+    handles: dict = {}
+    for axis in axes[0]:
+        handles |= dict(zip(*reversed(axis.get_legend_handles_labels()), strict=True))
+    figure.legend(handles.values(), handles, loc="outside lower center", ncols=2, frameon=False, fontsize="small")
+    return figure, axes[0]
+
+
+def plot_learning_curves(records: Sequence[Record]) -> tuple[matplotlib.figure.Figure, np.ndarray]:
+    """Draw how loss and accuracy went while one instance was trained: a thin line a run, their mean thick.
+
+    Args:
+        records: Runs of one instance.
+
+    Returns:
+        The figure and its axes ``[2]``. Solid: means over the images since the point before. Dashed: the running
+        figure, which Keras prints and the source reports; it averages over the epoch so far, so it lags behind.
+    """
+    instance = Instance(**records[0].instance)
+    examples = len(instance.fit_examples)
+    means = [interval_means(record.curve, instance.batch_size, examples) for record in records]
+    colour = styles([instance.ordering])[instance.ordering][0]
+    figure, axes = plt.subplots(1, 2, figsize=(9, 3.4), layout="constrained")
+    for axis, measure in zip(axes, ("loss", "accuracy"), strict=True):
+        running = np.mean([record.curve[measure] for record in records], axis=0)
+        images = means[0]["images"]
+        for run in means if len(means) > 1 else []:
+            axis.plot(images, run[measure], color=colour, alpha=0.35, linewidth=0.8)
+        mean = pd.concat([run[measure] for run in means], axis=1).mean(axis=1)
+        axis.plot(images, mean, color=colour, linewidth=2, label="mean over the images since the last point")
+        axis.plot(images, running, color="black", linestyle="--", label="running figure, as Keras prints it")
+        axis.set_xlabel("training images seen")
+        axis.set_ylabel(f"training {measure}")
+        axis.spines[["top", "right"]].set_visible(False)
+    axes[0].legend(frameon=False, fontsize="small")
+    return figure, axes
+
+
+def _draw_bars(axis: Axes, records: pd.DataFrame, measure: str) -> None:
+    summary = summarize(records, measure)
+    bars = summary.drop(index=BASELINE) if len(summary) > 1 and BASELINE in summary.index else summary
+    look = styles(list(summary.index))
+    places = np.arange(len(bars))
+    axis.bar(
+        places,
+        bars["mean"],
+        width=0.7,
+        color=[look[name][0] for name in bars.index],
+        hatch=[look[name][1] for name in bars.index],
+        edgecolor="white",
+    )
+    for place, mean in enumerate(bars["mean"]):
+        # Near the foot of the bar, where neither runs nor whiskers are.
+        axis.text(
+            place, 0.06, f"{mean:.3f}", ha="center", transform=axis.get_xaxis_transform(), fontsize="small",
+            bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.5},
+        )  # fmt: skip
+    axis.errorbar(
+        places,
+        bars["mean"],
+        yerr=(bars["high"] - bars["mean"]).fillna(0),
+        fmt="none",
+        ecolor="black",
+        capsize=5,
+        linewidth=1.5,
+        label="bar and whisker: mean and its 95 % interval",
+    )
+    _draw_runs(axis, records, measure, bars.index)
+    if len(bars) < len(summary):
+        baseline = summary.loc[BASELINE, "mean"]
+        axis.axhline(
+            baseline,
+            color="#444444",
+            linestyle="--",
+            linewidth=1.2,
+            label="mean without normalization (none/none)",
+        )
+    _draw_source(axis, measure, bars.index)
+    axis.set_xticks(places, bars.index)
+    axis.set_xlabel("after the first / the second convolution")
+    axis.set_title(_MEASURES.get(measure, measure), loc="left", fontsize="medium")
+    axis.spines[["top", "right"]].set_visible(False)
+    if measure.endswith("accuracy"):
+        sources = [SOURCE_INSTANCES[name].accuracy for name in bars.index if name in SOURCE_INSTANCES]
+        _cut_axis(axis, np.concatenate([records[measure], summary["low"], summary["high"], sources]))
+
+
+def _draw_runs(axis: Axes, records: pd.DataFrame, measure: str, orderings: Sequence[str]) -> None:
+    for place, ordering in enumerate(orderings):
+        values = records.loc[records["ordering"] == ordering].sort_values("seed")[measure]
+        spread = np.linspace(-0.28, 0.14, len(values)) if len(values) > 1 else [0.0]
+        axis.scatter(
+            place + np.asarray(spread),
+            values,
+            s=13,
+            facecolor="white",
+            edgecolor="black",
+            linewidth=0.7,
+            zorder=3,
+            label="one run" if place == 0 else None,
+        )
+
+
+def _draw_source(axis: Axes, measure: str, orderings: Sequence[str]) -> None:
+    """Mark what the source printed, where the measure is the one that it printed."""
+    attribute = {"train_loss": "loss", "train_accuracy": "accuracy"}.get(measure)
+    marks = [(i, SOURCE_INSTANCES[name]) for i, name in enumerate(orderings) if name in SOURCE_INSTANCES]
+    if attribute and marks:
+        axis.scatter(
+            [place + 0.26 for place, _ in marks],
+            [getattr(instance, attribute) for _, instance in marks],
+            marker="D",
+            s=46,
+            facecolor="#FFD92F",
+            edgecolor="black",
+            zorder=4,
+            label="the source's single run",
+        )
+
+
+def _cut_axis(axis: Axes, values: np.ndarray) -> None:
+    """Start the axis of accuracies, which lie close together, below the lowest value, and say so."""
+    low, high = np.nanmin(values), np.nanmax(values)
+    margin = max(0.2 * (high - low), 0.002)
+    start = max(0.0, np.floor((low - margin) * 100) / 100)
+    axis.set_ylim(start, min(1.0, high + margin))
+    axis.set_title(f"{axis.get_title(loc='left')} (axis starts at {start:.2f})", loc="left", fontsize="medium")

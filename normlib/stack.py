@@ -1,0 +1,53 @@
+"""The stack: which versions of TensorFlow, Keras and addons are installed, and which provides GroupNorm.
+
+Everything is read from the packages' metadata, so that a request can be checked, and a finished run recognized,
+without the seconds that importing TensorFlow takes.
+"""
+
+from __future__ import annotations
+
+import functools
+from importlib import metadata
+
+from normlib.errors import RequestError
+
+PROVIDERS = ("auto", "addons", "keras")
+DISTRIBUTIONS = {"addons": "tensorflow-addons", "keras": "keras"}
+
+
+@functools.cache
+def version(distribution: str) -> str | None:
+    """Return the installed version of a distribution, or None where it is not installed."""
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def resolve_provider(provider: str) -> str:
+    """Return the library that provides GroupNorm, ``"addons"`` or ``"keras"``.
+
+    Args:
+        provider: ``"addons"``, ``"keras"`` or ``"auto"``: addons where it can be imported, else Keras.
+
+    Raises:
+        RequestError: An unknown provider, or addons where it is not installed or cannot be imported (tensorflow-addons
+            needs Keras 2, which TensorFlow carries up to 2.15).
+    """
+    if provider not in PROVIDERS:
+        raise RequestError("provider", provider, ", ".join(PROVIDERS), names=PROVIDERS)
+    importable = version("tensorflow-addons") is not None and (version("keras") or "").startswith("2.")
+    if provider == "addons" and not importable:
+        found = f"tensorflow-addons {version('tensorflow-addons')}, keras {version('keras')}"
+        raise RequestError("provider", provider, f"auto or keras, since addons needs Keras 2 (here: {found})")
+    return "addons" if importable and provider != "keras" else "keras"
+
+
+def versions(provider: str) -> dict[str, str | None]:
+    """Return the versions that decide a run's bits: TensorFlow's and the provider's.
+
+    Args:
+        provider: As an Instance has it; resolved here.
+    """
+    name = DISTRIBUTIONS[resolve_provider(provider)]
+    return {"tensorflow": version("tensorflow"), name: version(name)}

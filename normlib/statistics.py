@@ -1,0 +1,104 @@
+"""What records say: means with intervals, and what happened along a run. SciPy does the statistics."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pandas as pd
+import scipy.stats
+
+from normlib.errors import RequestError
+from normlib.instance import Instance
+from normlib.ordering import BASELINE, SOURCE_INSTANCES
+
+CONFIDENCE = 0.95
+# What has to be equal in all runs that are averaged or compared.
+_CONDITIONS = [field.name for field in dataclasses.fields(Instance) if field.name != "ordering"]
+_CONDITIONS += ["threads", "stack", "processor"]
+
+
+def order_orderings(orderings: pd.Series | list[str]) -> list[str]:
+    """Return the distinct orderings as they are always shown: the source's in its order, others, the baseline last."""
+    source = list(SOURCE_INSTANCES)
+    return sorted(
+        set(orderings),
+        key=lambda ordering: (
+            ordering == BASELINE,
+            source.index(ordering) if ordering in source else 99,
+            ordering,
+        ),
+    )
+
+
+def summarize(records: pd.DataFrame, measure: str) -> pd.DataFrame:
+    """Summarize one measure for each ordering.
+
+    Args:
+        records: One row a run, as ``load_records`` gives.
+        measure: A column of it, such as ``train_loss``.
+
+    Returns:
+        Indexed by ordering: ``runs``; ``mean``; ``sd``, the standard deviation over runs (divisor n - 1); ``low`` and
+        ``high``, Student's t interval of the mean at 95 %. With one run the last three are NaN, and a NaN among the
+        runs makes all of them NaN: a diverged run is not left out.
+
+    Raises:
+        RequestError: No runs, or runs that differ in more than ordering and seed.
+    """
+    check_comparable(records)
+    rows = {}
+    for ordering in order_orderings(records["ordering"]):
+        values = records.loc[records["ordering"] == ordering, measure].to_numpy(float)
+        rows[ordering] = _describe(values)
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("ordering").astype({"runs": int})
+
+
+def check_comparable(records: pd.DataFrame) -> None:
+    """Refuse runs that must not be averaged: those that differ in more than ordering and seed.
+
+    Raises:
+        RequestError: There are no runs, or they differ; the setting and its values are named.
+    """
+    if records.empty:
+        raise RequestError("records", "empty", "at least one run")
+    for name in _CONDITIONS:
+        values = records[name].drop_duplicates().tolist()
+        if len(values) > 1:
+            raise RequestError("records", f"{name} of {' and '.join(map(str, values))}", f"one {name} in a comparison")
+
+
+def interval_means(curve: dict[str, list[float]], batch_size: int, examples: int) -> pd.DataFrame:
+    """Turn the running figures of a run into means over the images between two points.
+
+    Keras's running figure at a step is the mean over all images of the epoch so far, so it lags behind. With ``n``
+    images and running figure ``r`` at two points, the images between them have the mean
+    ``(n2 * r2 - n1 * r1) / (n2 - n1)``.
+
+    Args:
+        curve: A record's ``curve``.
+        batch_size: Images a step.
+        examples: Images an epoch; the last step may have fewer than ``batch_size``.
+
+    Returns:
+        One row a point: ``images``, those seen since the start of the run; ``loss`` and ``accuracy``, means over the
+        images since the point before.
+    """
+    points = pd.DataFrame(curve)
+    seen = np.minimum(points["step"] * batch_size, examples)
+    before = seen.groupby(points["epoch"]).shift(fill_value=0)
+    means = {"images": (points["epoch"] - 1) * examples + seen}
+    for measure in ("loss", "accuracy"):
+        running_sum = points[measure] * seen
+        sum_before = running_sum.groupby(points["epoch"]).shift(fill_value=0)
+        means[measure] = (running_sum - sum_before) / (seen - before)
+    return pd.DataFrame(means)
+
+
+def _describe(values: np.ndarray) -> dict[str, float]:
+    runs, mean = len(values), values.mean()
+    if runs == 1:
+        return {"runs": 1, "mean": mean, "sd": np.nan, "low": np.nan, "high": np.nan}
+    sd = values.std(ddof=1)
+    half_width = scipy.stats.t.ppf((1 + CONFIDENCE) / 2, runs - 1) * sd / np.sqrt(runs)
+    return {"runs": runs, "mean": mean, "sd": sd, "low": mean - half_width, "high": mean + half_width}

@@ -1,0 +1,68 @@
+"""The summary of a study: the executed summary notebook, its HTML without code, and the figures."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import matplotlib
+import nbconvert
+from matplotlib.figure import Figure
+
+from normlib.errors import RequestError
+from normlib.execution import execute, notebook_path
+from normlib.files import write_atomically
+from normlib.plots import plot_bars
+from normlib.records import load_records
+
+# What is drawn of the same records is the same file.
+_METADATA = {"png": {"Software": None}, "svg": {"Date": None, "Creator": None}}
+
+
+def write_summary(folder: Path) -> list[Path]:
+    """Summarize the records of a study.
+
+    Args:
+        folder: The study's output folder, with ``records/`` in it.
+
+    Returns:
+        The paths written: ``summary.ipynb``, ``summary.html``, and ``figures/`` as PNG and SVG.
+
+    Raises:
+        RequestError: There are no records.
+        ExecutionError: The summary notebook failed.
+    """
+    records = load_records(folder)
+    if records.empty:
+        raise RequestError("folder", str(folder), "a study's output folder, with at least one record in it")
+    notebook = folder / "summary.ipynb"
+    execute(notebook_path("summary"), {"records_dir": str((folder / "records").resolve())}, notebook)
+    written = [notebook, export_html(notebook)]
+    for name, measures in {
+        "bars": ("train_accuracy", "train_loss"),
+        "bars_unseen": ("eval_accuracy", "eval_loss"),
+    }.items():
+        figure, _ = plot_bars(records, measures)
+        written += save_figure(figure, folder / "figures" / name)
+    return written
+
+
+def export_html(notebook: Path) -> Path:
+    """Write a notebook as HTML without its code, beside it, and return the path."""
+    exporter = nbconvert.HTMLExporter(exclude_input=True, exclude_output_prompt=True)
+    html, _ = exporter.from_filename(str(notebook))
+    path = notebook.with_suffix(".html")
+    write_atomically(path, html)
+    return path
+
+
+def save_figure(figure: Figure, stem: Path) -> list[Path]:
+    """Save a figure as ``stem.png`` and ``stem.svg``, and return the paths."""
+    paths = []
+    for kind, metadata in _METADATA.items():
+        content = io.BytesIO()
+        with matplotlib.rc_context({"svg.hashsalt": "normlib"}):
+            figure.savefig(content, format=kind, dpi=150, metadata=metadata)
+        paths.append(stem.with_name(f"{stem.name}.{kind}"))
+        write_atomically(paths[-1], content.getvalue())
+    return paths

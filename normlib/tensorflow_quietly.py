@@ -1,0 +1,45 @@
+"""TensorFlow, imported in one place and without its start-up messages, and the number of its threads.
+
+The other modules take it from here: ``from normlib.tensorflow_quietly import tf``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+
+# What TensorFlow logs on every start of a machine without a GPU would end up in notebooks.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import tensorflow as tf
+
+from normlib.errors import RequestError
+
+__all__ = ["tf", "use_threads"]
+
+
+def use_threads(threads: int | None = None) -> int:
+    """Set how many threads an operation may use, while TensorFlow still allows it, and return how many it uses.
+
+    The number decides the bits of a result, since sums are split over threads. TensorFlow fixes it with the first
+    operation of a process.
+
+    Args:
+        threads: None: what the process uses already, or 1 where nothing has been set.
+
+    Raises:
+        RequestError: TensorFlow already runs with another number in this process.
+    """
+    threading = tf.config.threading
+    wanted = threads or threading.get_intra_op_parallelism_threads() or 1
+    try:
+        threading.set_intra_op_parallelism_threads(wanted)
+    except RuntimeError:
+        running = threading.get_intra_op_parallelism_threads() or os.cpu_count() or 1
+        if threads not in (None, running):
+            allowed = f"{running}, with which TensorFlow already runs in this process; restart the kernel for another"
+            raise RequestError("threads", threads, allowed) from None
+        return running
+    with contextlib.suppress(RuntimeError):
+        threading.set_inter_op_parallelism_threads(wanted)
+    return wanted

@@ -1,0 +1,178 @@
+"""Train one run, or several one after the other in this process, and read the trained models."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+import pandas as pd
+
+from normlib import data
+from normlib.environment import describe_environment
+from normlib.instance import Instance, check_seeds, whole_number
+from normlib.models import build_model, count_weights
+from normlib.progress import Progress
+from normlib.records import Record, data_used, run_key, save_record, to_frame
+from normlib.tensorflow_quietly import tf, use_threads
+
+EVALUATION_BATCH = 1000  # images a step when nothing is learned; only speed depends on it
+CURVE_POINTS = 32  # steps an epoch at which the running figures are kept
+
+
+def train(instance: Instance, seed: int, threads: int | None = None) -> Record:
+    """Train one run and evaluate it on images that it did not see.
+
+    With the same seed, stack, processor and number of threads, the result is the same to the last bit, and a run of
+    the source's settings gives what the source's own cells give.
+
+    Args:
+        instance: The settings.
+        seed: Seeds Python's, NumPy's and TensorFlow's generators, from 0 up.
+        threads: Threads an operation may use. None: what this process uses already, or 1 where nothing has been set.
+
+    Returns:
+        The record; nothing is written.
+
+    Raises:
+        RequestError: A seed that is no whole number from 0 up; threads other than TensorFlow already uses.
+    """
+    check_seeds(first_seed=seed)
+    if threads is not None:
+        whole_number("threads", threads, minimum=1)
+    threads = use_threads(threads)
+    images, labels = data.load_split(instance.dataset, instance.fit_examples)
+    unseen_images, unseen_labels = data.load_split(instance.dataset, instance.evaluate_examples)
+
+    # A fresh graph for each run: Keras 2 fixes dropout's seeds when it traces one.
+    tf.keras.backend.clear_session()
+    tf.keras.utils.set_random_seed(seed)
+    times = [time.perf_counter()]
+    model = build_model(instance)
+    times.append(time.perf_counter())
+    curve = _Curve(steps=-(-len(images) // instance.batch_size))
+    history = model.fit(
+        images,
+        labels,
+        batch_size=instance.batch_size,
+        epochs=instance.epochs,
+        verbose=0,
+        callbacks=[curve.callback()],
+    ).history
+    times.append(time.perf_counter())
+    evaluation = {"inference": _evaluate(model, unseen_images, unseen_labels)}
+    times.append(time.perf_counter())
+
+    return Record(
+        key=run_key(instance, seed, threads),
+        instance=instance.settings,
+        seed=seed,
+        training={measure: [float(value) for value in history[measure]] for measure in ("loss", "accuracy")},
+        curve=curve.points,
+        evaluation=evaluation,
+        parameters=_count_parameters(model),
+        seconds=dict(zip(("build", "fit", "evaluate"), (b - a for a, b in itertools.pairwise(times)), strict=True)),
+        environment=describe_environment(instance.provider, threads),
+        data=data_used(instance),
+    )
+
+
+def train_all(
+    instances: Iterable[Instance],
+    seeds: Iterable[int],
+    threads: int | None = None,
+    records_dir: Path | str = "",
+) -> list[Record]:
+    """Train each instance with each seed, one after the other, showing progress.
+
+    Args:
+        instances: The settings.
+        seeds: The seeds.
+        threads: As for ``train``.
+        records_dir: Folder in which each record is saved as soon as its run ends; empty: nowhere.
+    """
+    runs = list(itertools.product(instances, seeds))
+    use_threads(threads)
+    records = []
+    with Progress(len(runs), "training") as progress:
+        for instance, seed in runs:
+            records.append(train(instance, seed, threads))
+            if records_dir:
+                save_record(records[-1], records_dir)
+            progress.advance(f"{instance.ordering}, seed {seed}: loss {records[-1].training['loss'][-1]:.4f}")
+    return records
+
+
+def compare(
+    orderings: Iterable[str],
+    seeds: int = 3,
+    first_seed: int = 0,
+    threads: int | None = None,
+    **settings: object,
+) -> pd.DataFrame:
+    """Train orderings that share all other settings in this process: for a quick look.
+
+    Args:
+        orderings: Such as ``["bn", "gn/bn"]``.
+        seeds: Number of runs of each.
+        first_seed: The first run's seed; the others follow it.
+        threads: As for ``train``.
+        **settings: Other settings of ``Instance``.
+
+    Returns:
+        One row a run, as ``load_records`` gives.
+
+    Raises:
+        RequestError: A setting that does not exist, or has a value that is not allowed.
+    """
+    orderings = [orderings] if isinstance(orderings, str) else orderings
+    instances = [Instance.of(ordering=ordering, **settings) for ordering in orderings]
+    check_seeds(first_seed, seeds)
+    return to_frame(train_all(instances, range(first_seed, first_seed + seeds), threads))
+
+
+class _Curve:
+    """Keeps the running figures at some steps of each epoch.
+
+    Args:
+        steps: Number of steps an epoch.
+    """
+
+    def __init__(self, steps: int):
+        self.points: dict[str, list] = {"epoch": [], "step": [], "loss": [], "accuracy": []}
+        self._kept = {round(steps * (i + 1) / CURVE_POINTS) for i in range(CURVE_POINTS)}
+        self._epoch = 0
+
+    def callback(self) -> tf.keras.callbacks.Callback:
+        return tf.keras.callbacks.LambdaCallback(on_epoch_begin=self._begin, on_train_batch_end=self._keep)
+
+    def _begin(self, epoch: int, logs: dict) -> None:
+        self._epoch = epoch + 1
+
+    def _keep(self, batch: int, logs: dict) -> None:
+        step = batch + 1
+        if step in self._kept:
+            point = {
+                "epoch": self._epoch,
+                "step": step,
+                "loss": float(logs["loss"]),
+                "accuracy": float(logs["accuracy"]),
+            }
+            for name, value in point.items():
+                self.points[name].append(value)
+
+
+def _evaluate(model: tf.keras.Model, images: object, labels: object) -> dict[str, float]:
+    loss, accuracy = model.evaluate(images, labels, batch_size=EVALUATION_BATCH, verbose=0)
+    return {"loss": float(loss), "accuracy": float(accuracy)}
+
+
+def _count_parameters(model: tf.keras.Model) -> dict[str, int]:
+    trainable = count_weights(model.trainable_weights)
+    non_trainable = count_weights(model.non_trainable_weights)
+    return {
+        "total": trainable + non_trainable,
+        "trainable": trainable,
+        "non_trainable": non_trainable,
+    }
