@@ -23,7 +23,7 @@ VENV := .venv/$(STACK)-$(PYTHON_VERSION)
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 
-.PHONY: help install study test lint lab readme lock clean
+.PHONY: help install study test lint lab keep notebooks readme lock clean
 .DEFAULT_GOAL := help
 
 help:  ## list the commands
@@ -52,8 +52,18 @@ lint: $(INSTALLED)  ## check style and formatting, notebooks included
 lab: $(INSTALLED)  ## open JupyterLab on the notebooks
 	$(BIN)/jupyter lab --notebook-dir notebooks
 
-readme: $(INSTALLED)  ## remake the README's table and picture and the summary notebook from the kept records
-	$(BIN)/python -m normlib.readme
+keep: $(INSTALLED)  ## keep the records of outputs/source in the package
+	$(BIN)/python docs/keep.py outputs/source
+
+notebooks: $(INSTALLED)  ## execute the committed notebooks in place
+	$(BIN)/jupyter nbconvert --to notebook --inplace --execute --ExecutePreprocessor.record_timing=False \
+	  --ClearMetadataPreprocessor.enabled=True \
+	  --ClearMetadataPreprocessor.preserve_cell_metadata_mask=tags \
+	  --ClearMetadataPreprocessor.preserve_nb_metadata_mask="{'kernelspec', ('language_info', 'name')}" \
+	  notebooks/*.ipynb
+
+readme: $(INSTALLED)  ## remake the README's tables and picture from the kept records
+	$(BIN)/python docs/readme.py
 
 lock: $(INSTALLED)  ## resolve both lock files anew
 	$(foreach stack,addons keras3,$(BIN)/uv pip compile pyproject.toml --quiet --universal --python-version 3.10 \

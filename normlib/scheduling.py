@@ -96,7 +96,7 @@ def local_executor(workers: int | None = None) -> concurrent.futures.Executor:
         workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     whole_number("workers", workers, minimum=1)
     # Spawned, since a process that was forked while TensorFlow, or a thread, was running may hang.
-    return concurrent.futures.ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"))
+    return concurrent.futures.ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _silence)
 
 
 def check_writable(folder: Path) -> None:
@@ -109,6 +109,11 @@ def check_writable(folder: Path) -> None:
     if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
         reason = "is not writable" if existing.is_dir() else "is a file"
         raise RequestError("out", str(folder), f"a folder that can be written, and {existing} {reason}")
+
+
+def _silence() -> None:
+    """Keep what workers and their kernels print by themselves off the progress bar; errors come back as exceptions."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
 
 
 def _run(master: Path, execution: Execution, out: Path) -> None:

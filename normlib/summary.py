@@ -49,7 +49,7 @@ def write_summary(folder: Path) -> list[Path]:
 
 def export_html(notebook: Path) -> Path:
     """Write a notebook as HTML without its code, beside it, and return the path."""
-    exporter = nbconvert.HTMLExporter(exclude_input=True, exclude_output_prompt=True)
+    exporter = nbconvert.HTMLExporter(exclude_input=True, exclude_input_prompt=True, exclude_output_prompt=True)
     html, _ = exporter.from_filename(str(notebook))
     path = notebook.with_suffix(".html")
     write_atomically(path, html)

@@ -11,6 +11,7 @@ import pandas as pd
 
 from normlib import data
 from normlib.environment import describe_environment
+from normlib.errors import RequestError
 from normlib.instance import Instance, check_seeds, whole_number
 from normlib.models import build_model, count_weights
 from normlib.progress import Progress
@@ -127,6 +128,8 @@ def compare(
         RequestError: A setting that does not exist, or has a value that is not allowed.
     """
     orderings = [orderings] if isinstance(orderings, str) else orderings
+    if not orderings:
+        raise RequestError("orderings", orderings, "at least one ordering")
     instances = [Instance.of(ordering=ordering, **settings) for ordering in orderings]
     check_seeds(first_seed, seeds)
     return to_frame(train_all(instances, range(first_seed, first_seed + seeds), threads))

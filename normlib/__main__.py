@@ -1,0 +1,5 @@
+"""``python -m normlib`` is ``normlib``."""
+
+from normlib.cli import main
+
+main()

@@ -1,0 +1,91 @@
+"""What tests share: quiet TensorFlow, one thread, small slices of real MNIST, made-up records."""
+
+import os
+
+# Before any test imports TensorFlow; kernels inherit it.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import dataclasses
+
+import matplotlib as mpl
+import pytest
+from matplotlib import pyplot as plt
+
+from normlib import records
+from normlib.instance import Instance
+
+SMALL = {"fit_split": "test[:320]", "evaluate_split": "train[:200]"}
+
+
+def pytest_collection_modifyitems(items):
+    """Leave stderr out of what nbval compares: TensorFlow logs there, and differently on every machine."""
+    for item in items:
+        if hasattr(item.parent, "skip_compare"):
+            item.parent.skip_compare = (*item.parent.skip_compare, "stderr")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def one_thread():
+    """One thread an operation, as studies have it; TensorFlow takes the number only before its first operation."""
+    from normlib.tensorflow_quietly import use_threads
+
+    use_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def draw_without_a_screen():
+    mpl.use("agg")
+    yield
+    plt.close("all")
+
+
+@pytest.fixture
+def make_record():
+    """Return a function that makes up a record; give it what the test is about."""
+
+    def make(ordering="bn/none", seed=0, loss=0.4, accuracy=0.88, evaluation=None, **changes):
+        instance = Instance(ordering=ordering, **changes)
+        return records.Record(
+            key=records.run_key(instance, seed, threads=1),
+            instance=instance.settings,
+            seed=seed,
+            training={"loss": [loss], "accuracy": [accuracy]},
+            curve={"epoch": [1, 1], "step": [156, 313], "loss": [2 * loss, loss], "accuracy": [accuracy / 2, accuracy]},
+            evaluation={"inference": evaluation or {"loss": loss / 2, "accuracy": accuracy}},
+            parameters={"total": 739_748, "trainable": 739_728, "non_trainable": 20},
+            seconds={"build": 0.1, "fit": 5.0, "evaluate": 0.2},
+            environment={
+                "versions": {
+                    "python": "3.11.7",
+                    "normlib": "0.1.0",
+                    "tensorflow": "2.15.1",
+                    "keras": "2.15.0",
+                    "tensorflow-addons": "0.23.0",
+                    "numpy": "1.26.4",
+                },
+                "provider": "addons",
+                "device": "CPU",
+                "processor": "a processor",
+                "threads": 1,
+                "onednn": None,
+                "commit": None,
+            },
+            data=records.data_used(instance),
+        )
+
+    return make
+
+
+@pytest.fixture
+def make_frame(make_record):
+    """Return a function that makes a table of made-up records from ``{ordering: losses by seed}``."""
+
+    def make(losses, **changes):
+        made = [
+            dataclasses.replace(make_record(ordering, seed, loss, 1 - loss / 4, **changes))
+            for ordering, values in losses.items()
+            for seed, loss in enumerate(values)
+        ]
+        return records.to_frame(made)
+
+    return make

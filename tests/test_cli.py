@@ -1,0 +1,137 @@
+"""The command line as a user meets it: a process, its exit code, what it prints and what it leaves on the disk."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+STUDY = (
+    "question: Which?\norderings: [gn/bn, none]\ndefaults: {fit_split: 'test[:320]', evaluate_split: 'train[:200]'}\n"
+)
+
+
+def run(*arguments, cwd):
+    return subprocess.run(
+        [sys.executable, "-m", "normlib", *map(str, arguments)], cwd=cwd, capture_output=True, text=True, check=False
+    )
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A folder with a small study of one's own in it."""
+    (tmp_path / "mine.yaml").write_text(STUDY)
+    return tmp_path
+
+
+def test_a_study_ends_with_the_paths_of_the_summary_and_its_figures(folder):
+    done = run("study", "mine.yaml", "--seeds", 2, cwd=folder)
+    assert done.returncode == 0, done.stderr
+    assert "mine: 4 of 4 runs done" in done.stderr
+    assert done.stdout.splitlines()[-6:] == [
+        f"outputs/mine/{name}"
+        for name in (
+            "summary.ipynb",
+            "summary.html",
+            "figures/bars.png",
+            "figures/bars.svg",
+            "figures/bars_unseen.png",
+            "figures/bars_unseen.svg",
+        )
+    ]
+    assert len(list((folder / "outputs" / "mine" / "records").glob("*.json"))) == 4
+    again = run("summary", "outputs/mine", cwd=folder)
+    assert (again.returncode, again.stdout) == (0, done.stdout)
+
+
+WRONG = [
+    (["study", "sorce"], "study is 'sorce'; allowed: source, or the path of a YAML file (did you mean 'source'?)"),
+    (["study", "mine.yaml", "--orderings", "bn,xx"], "ordering is 'xx'; allowed: bn, gn, ln, in"),
+    (["study", "mine.yaml", "--orderings", "bn/gn/bn"], "allowed: 2 slots in this model, and this has 3"),
+    (["study", "mine.yaml", "--seeds", "0"], "seeds is 0; allowed: a whole number from 1 up"),
+    (["study", "mine.yaml", "--seeds", "many"], "Invalid value for '--seeds': 'many' is not a valid integer"),
+    (["study", "mine.yaml", "--threads", "0"], "threads is 0; allowed: a whole number from 1 up"),
+    (["study", "mine.yaml", "--workers", "0"], "workers is 0; allowed: a whole number from 1 up"),
+    (["study", "mine.yaml", "--sedes", "3"], "No such option"),
+    (["study", "mine.yaml", "--out", "mine.yaml"], "out is 'mine.yaml'; allowed: a folder that can be written"),
+    (["study", "unknown_key.yaml"], "a key of unknown_key.yaml is 'sedes'; allowed: question"),
+    (["study", "no_yaml.yaml"], "study is 'no_yaml.yaml'; allowed: a YAML file; this is none, line 1"),
+    (["study"], "Missing argument 'NAME_OR_FILE'"),
+    (["studdy"], "No such command 'studdy'"),
+    (["summary", "nowhere"], "records is 'nowhere'; allowed: a folder of records"),
+    (["summary", "."], "folder is '.'; allowed: a study's output folder, with at least one record in it"),
+    (["notebooks", "mine.yaml"], "out is 'mine.yaml'; allowed: a folder that can be written"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "message"), WRONG, ids=[" ".join(arguments) for arguments, _ in WRONG])
+def test_a_wrong_request_is_one_line_exit_code_2_and_nothing_written(folder, arguments, message):
+    (folder / "unknown_key.yaml").write_text(STUDY + "sedes: 3\n")
+    (folder / "no_yaml.yaml").write_text("{")
+    before = sorted(folder.rglob("*"))
+    done = run(*arguments, cwd=folder)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.count("\n") == 1
+    assert message in done.stderr
+    assert sorted(folder.rglob("*")) == before
+
+
+def test_a_failed_run_is_exit_code_1_and_named(folder):
+    """Nothing can be written where records go, so that the run itself fails."""
+    (folder / "out").mkdir()
+    (folder / "out" / "records").write_text("in the way")
+    done = run("study", "mine.yaml", "--seeds", 1, "--orderings", "none", "--out", "out", cwd=folder)
+    assert done.returncode == 1
+    assert "failed: none/none, seed 0: FileExistsError: " in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_an_interrupted_study_keeps_what_is_finished_and_leaves_no_process(folder):
+    command = [sys.executable, "-m", "normlib", "study", "mine.yaml", "--seeds", "500"]
+    process = subprocess.Popen(command, cwd=folder, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    records = folder / "outputs" / "mine" / "records"
+    while process.poll() is None and not (records.is_dir() and any(records.glob("*.json"))):
+        time.sleep(0.1)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+    _, error = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert error.splitlines()[-1] == "interrupted: what is finished is kept; the same command goes on"
+    assert "Traceback" not in error
+    assert any(records.glob("*.json"))
+    assert not left_behind(folder)
+
+
+def left_behind(folder):
+    """Return the processes that still run and name the folder's records, or whose working directory it is."""
+    found = []
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            if os.readlink(f"/proc/{pid}/cwd") == str(folder):
+                found.append(pid)
+        except OSError:
+            continue
+    return found
+
+
+def test_the_notebooks_are_copied_out_and_never_overwritten(folder):
+    done = run("notebooks", "copies", cwd=folder)
+    assert done.returncode == 0
+    assert sorted(path.name for path in (folder / "copies").iterdir()) == ["instance.ipynb", "summary.ipynb"]
+    (folder / "copies" / "instance.ipynb").write_text("mine")
+    (folder / "copies" / "summary.ipynb").unlink()
+    again = run("notebooks", "copies", cwd=folder)
+    assert again.returncode == 2
+    assert "a folder without instance.ipynb, which would be overwritten" in again.stderr
+    assert [path.read_text() for path in (folder / "copies").iterdir()] == ["mine"]
+
+
+@pytest.mark.parametrize("command", [[], ["study"], ["summary"], ["notebooks"]])
+def test_help_teaches_by_example(folder, command):
+    done = run(*command, "--help", cwd=folder)
+    assert done.returncode == 0
+    usage, _, taught = done.stdout.partition("\n")
+    assert usage.startswith("Usage: ")
+    assert (f"normlib {command[0]} " if command else "normlib study source ") in taught

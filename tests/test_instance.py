@@ -1,0 +1,95 @@
+import dataclasses
+import subprocess
+import sys
+
+import pytest
+
+from normlib.errors import RequestError
+from normlib.instance import Instance, check_seeds
+
+
+def test_defaults_are_the_source_protocol():
+    """It fits on the test split, one epoch, batches of 32, Adam at 0.001."""
+    assert Instance().settings == {
+        "ordering": "bn/none",
+        "model": "source_cnn",
+        "activation": "none",
+        "dataset": "mnist",
+        "fit_split": "test",
+        "evaluate_split": "train[:10000]",
+        "epochs": 1,
+        "batch_size": 32,
+        "learning_rate": 0.001,
+        "groups": None,
+        "momentum": 0.99,
+        "provider": "auto",
+    }
+
+
+def test_the_ordering_is_kept_in_its_full_form():
+    assert Instance("gn").ordering == "gn/none"
+    assert Instance("gn") == Instance("gn/none")
+
+
+def test_changes_are_the_settings_that_differ_from_the_defaults():
+    assert Instance().changes == {}
+    assert Instance("gn/bn", epochs=2).changes == {"ordering": "gn/bn", "epochs": 2}
+
+
+def test_it_cannot_be_changed():
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        Instance().epochs = 2
+
+
+WRONG = [
+    ("ordering", "bm/gn", "bn, gn, ln, in"),
+    ("ordering", "bn/gn/bn", "2 slots in this model, and this has 3"),
+    ("model", "resnet", "source_cnn"),
+    ("activation", "Relu", r"none, relu \(did you mean 'relu'\?\)"),
+    ("dataset", "minst", r"mnist \(did you mean 'mnist'\?\)"),
+    ("fit_split", "training", "train or test, or a slice"),
+    ("fit_split", "test[:10001]", "within the 10000 of test"),
+    ("evaluate_split", "train[5:5]", "at least one example"),
+    ("epochs", 0, "a whole number from 1 up"),
+    ("epochs", 1.5, "a whole number from 1 up"),
+    ("epochs", True, "a whole number from 1 up"),
+    ("epochs", "1", "a whole number from 1 up"),
+    ("batch_size", 0, "a whole number from 1 up"),
+    ("batch_size", -32, "a whole number from 1 up"),
+    ("learning_rate", 0, "a positive, finite number"),
+    ("learning_rate", -0.1, "a positive, finite number"),
+    ("learning_rate", float("inf"), "a positive, finite number"),
+    ("learning_rate", float("nan"), "a positive, finite number"),
+    ("learning_rate", "1e-3", "a positive, finite number"),
+    ("groups", 3, "a divisor of the 10 channels: 1, 2, 5, 10"),
+    ("groups", 0, "a whole number from 1 up"),
+    ("groups", 20, "a divisor of the 10 channels"),
+    ("momentum", 1.0, "from 0 up to, but not including, 1"),
+    ("momentum", -0.1, "from 0 up to, but not including, 1"),
+    ("momentum", None, "from 0 up to, but not including, 1"),
+    ("provider", "torch", "auto, addons, keras"),
+]
+
+
+@pytest.mark.parametrize(("setting", "value", "allowed"), WRONG)
+def test_a_wrong_setting_is_refused_with_its_name_its_value_and_what_is_allowed(setting, value, allowed):
+    with pytest.raises(RequestError, match=f"{setting} is .*; allowed: .*{allowed}") as refusal:
+        Instance(**{setting: value})
+    assert repr(value) in str(refusal.value)
+
+
+def test_an_unknown_setting_is_refused_with_the_nearest_name():
+    with pytest.raises(RequestError, match=r"setting is 'learningrate'.*did you mean 'learning_rate'"):
+        Instance.of(learningrate=0.1)
+
+
+@pytest.mark.parametrize(("first_seed", "seeds"), [(0, 0), (-1, 1), (0, 1.5), (2**32, 1), (2**32 - 1, 2), ("0", 1)])
+def test_seeds_that_the_generators_do_not_take_are_refused(first_seed, seeds):
+    with pytest.raises(RequestError, match="seed"):
+        check_seeds(first_seed, seeds)
+
+
+def test_settings_are_checked_before_tensorflow_loads():
+    code = "import sys, normlib; normlib.Instance('gn/bn', provider='auto'); print('tensorflow' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"

@@ -1,0 +1,121 @@
+"""pyproject.toml, both lock files and environment.yml say the same, and the wheel carries what a user needs."""
+
+import itertools
+import re
+import subprocess
+import sys
+import zipfile
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+
+ROOT = Path(__file__).parent.parent
+PYTHONS = {"addons": ["3.10", "3.11"], "keras3": ["3.10", "3.11", "3.12", "3.13"]}
+CASES = [(stack, python) for stack, pythons in PYTHONS.items() for python in pythons]
+
+
+def locked(stack, python):
+    """Return name and version of all that a lock file gives to a Python on Linux."""
+    text = (ROOT / "requirements" / f"{stack}.txt").read_text()
+    requirements = [Requirement(line.rstrip(" \\")) for line in text.splitlines() if re.match(r"\w", line)]
+    environment = {"python_version": python, "python_full_version": f"{python}.7", "sys_platform": "linux"}
+    return {
+        requirement.name: str(requirement.specifier).removeprefix("==")
+        for requirement in requirements
+        if requirement.marker is None or requirement.marker.evaluate(environment)
+    }
+
+
+def required(stack, python):
+    """Return what pyproject.toml asks for on a stack, read from the installed project's metadata."""
+    requirements = [Requirement(text) for text in metadata.requires("normlib")]
+    for extra in ("", stack, "lab", "dev"):
+        environment = {"extra": extra, "python_version": python, "python_full_version": f"{python}.7"}
+        yield from (r for r in requirements if r.marker is None or r.marker.evaluate(environment))
+
+
+@pytest.mark.parametrize(("stack", "python"), CASES)
+def test_a_lock_holds_all_that_pyproject_asks_for_in_versions_that_it_allows(stack, python):
+    versions = locked(stack, python)
+    for requirement in required(stack, python):
+        assert requirement.specifier.contains(versions[requirement.name.replace("PyYAML", "pyyaml")]), requirement
+
+
+@pytest.mark.parametrize("stack", PYTHONS)
+def test_locks_are_hashed_and_name_no_index(stack):
+    text = (ROOT / "requirements" / f"{stack}.txt").read_text()
+    for entry in re.split(r"\n(?=\w)", text):
+        assert "--hash=sha256:" in entry, entry.splitlines()[0]
+    assert "://" not in text
+    assert "index" not in re.sub(r"(?m)^\w.*", "", text)
+
+
+@pytest.mark.parametrize("python", PYTHONS["addons"])
+def test_the_addons_stack_is_the_last_that_addons_can_be_imported_with(python):
+    versions = locked("addons", python)
+    assert versions["tensorflow"].startswith("2.15.")
+    assert versions["tensorflow-addons"] == "0.23.0"
+    assert versions["keras"].startswith("2.15.")
+
+
+@pytest.mark.parametrize("python", PYTHONS["keras3"])
+def test_the_keras3_stack_has_keras_3_and_no_addons(python):
+    versions = locked("keras3", python)
+    assert SpecifierSet(">=2.20").contains(versions["tensorflow"])
+    assert versions["keras"].startswith("3.")
+    assert "tensorflow-addons" not in versions
+
+
+def test_the_conda_environment_is_the_addons_stack_with_the_projects_own_extras():
+    environment = yaml.safe_load((ROOT / "environment.yml").read_text())
+    assert environment["channels"] == ["conda-forge"]
+    python, pip, from_pip = environment["dependencies"]
+    assert python.removeprefix("python=") in PYTHONS["addons"]
+    assert pip == "pip"
+    (requirement,) = from_pip["pip"]
+    extras = re.fullmatch(r"--editable \.\[(.+)\]", requirement)[1].split(",")
+    assert extras == ["addons", "lab", "dev"]
+    assert set(extras) <= set(metadata.metadata("normlib").get_all("Provides-Extra"))
+
+
+def test_core_dependencies_leave_tensorflow_to_the_extras_and_pin_nothing():
+    core = [Requirement(text) for text in metadata.requires("normlib") if "extra ==" not in text]
+    assert not {"tensorflow", "keras", "tensorflow-addons"} & {requirement.name for requirement in core}
+    assert all(clause.operator == ">=" for requirement in core for clause in requirement.specifier)
+
+
+def test_makefile_and_tests_agree_on_the_pythons_of_the_addons_stack():
+    (pythons,) = re.findall(r"^ADDONS_PYTHONS := (.*)$", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)
+    assert pythons.split() == PYTHONS["addons"]
+
+
+def test_the_wheel_carries_notebooks_studies_data_and_kept_records(tmp_path):
+    build = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation"]
+    copy = tmp_path / "source"
+    tracked = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    for name in filter(None, tracked.split("\0")):
+        (copy / name).parent.mkdir(parents=True, exist_ok=True)
+        (copy / name).write_bytes((ROOT / name).read_bytes())
+    subprocess.run([*build, "--wheel-dir", tmp_path, copy], check=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        carried = set(archive.namelist())
+    folders = ("datasets", "kept", "studies")
+    expected = itertools.chain.from_iterable((ROOT / "normlib" / name).iterdir() for name in folders)
+    expected = {f"normlib/{path.parent.name}/{path.name}" for path in expected}
+    expected |= {f"normlib/notebooks/{path.name}" for path in (ROOT / "notebooks").glob("*.ipynb")}
+    assert expected <= carried
+    assert not [name for name in carried if name.startswith("tests/")]
+
+
+def test_a_wheel_finds_its_notebooks_inside_the_package(tmp_path, monkeypatch):
+    from normlib import execution
+
+    package = tmp_path / "normlib"
+    (package / "notebooks").mkdir(parents=True)
+    monkeypatch.setattr(execution, "__file__", str(package / "execution.py"))
+    assert execution.notebook_path("instance") == package / "notebooks" / "instance.ipynb"

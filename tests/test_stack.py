@@ -1,0 +1,34 @@
+import pytest
+
+from normlib import stack
+from normlib.errors import RequestError
+
+
+@pytest.fixture
+def installed(monkeypatch):
+    """Return a function that makes it look as if other versions were installed."""
+    return lambda **versions: monkeypatch.setattr(stack, "version", lambda name: versions.get(name.replace("-", "_")))
+
+
+def test_auto_takes_addons_where_it_can_be_imported(installed):
+    installed(tensorflow="2.15.1", keras="2.15.0", tensorflow_addons="0.23.0")
+    assert stack.resolve_provider("auto") == "addons"
+    assert stack.versions("auto") == {"tensorflow": "2.15.1", "tensorflow-addons": "0.23.0"}
+    assert stack.versions("keras") == {"tensorflow": "2.15.1", "keras": "2.15.0"}
+
+
+def test_auto_takes_keras_where_addons_cannot_be_imported(installed):
+    installed(tensorflow="2.20.0", keras="3.13.0", tensorflow_addons="0.23.0")
+    assert stack.resolve_provider("auto") == "keras"
+
+
+def test_addons_is_refused_where_it_cannot_be_imported(installed):
+    installed(tensorflow="2.20.0", keras="3.13.0")
+    with pytest.raises(RequestError, match=r"provider is 'addons'; allowed: auto or keras.*addons None, keras 3.13.0"):
+        stack.resolve_provider("addons")
+
+
+def test_what_the_metadata_say_is_what_gets_imported():
+    tensorflow = pytest.importorskip("tensorflow")
+    assert stack.version("tensorflow") == tensorflow.__version__
+    assert stack.version("no-such-distribution") is None

@@ -1,0 +1,90 @@
+import pytest
+
+from normlib import studies
+from normlib.errors import RequestError
+from normlib.studies import Study, read_study
+
+SMALLEST = "question: Which?\norderings: [bn, none]\n"
+
+
+def write(tmp_path, text):
+    path = tmp_path / "mine.yaml"
+    path.write_text(text)
+    return path
+
+
+def test_the_source_study_is_the_sources_four_orderings_and_the_baseline_with_ten_seeds():
+    study = read_study("source")
+    assert study.orderings == ("bn/none", "gn/none", "gn/bn", "bn/gn", "none/none")
+    assert study.seeds == 10
+    assert [instance.changes.keys() - {"ordering"} for instance in study.instances] == [set()] * 5
+
+
+@pytest.mark.parametrize("name", studies.shipped_studies())
+def test_every_study_that_ships_can_be_read_and_has_the_baseline(name):
+    study = read_study(name)
+    assert "none/none" in study.orderings
+    assert study.question.endswith("?")
+
+
+def test_a_file_of_ones_own_works_the_same(tmp_path):
+    path = write(tmp_path, SMALLEST + "seeds: 3\nfirst_seed: 7\ndefaults: {epochs: 2, learning_rate: 3.0e-4}\n")
+    study = read_study(path)
+    assert study.name == "mine"
+    assert list(study.run_seeds) == [7, 8, 9]
+    assert [instance.ordering for instance in study.instances] == ["bn/none", "none/none"]
+    assert all((i.epochs, i.learning_rate) == (2, 3e-4) for i in study.instances)
+
+
+def test_what_is_written_can_be_read_again(tmp_path):
+    study = read_study("source").but(seeds=2, orderings=["bn", "none"])
+    path = tmp_path / "source.yaml"
+    path.write_text(study.to_yaml())
+    assert read_study(path) == study
+
+
+WRONG = [
+    ("", "a YAML file with keys"),
+    ("just text", "a YAML file with keys"),
+    ("question: [", "a YAML file; this is none, line 1"),
+    ("question: Which?\n", "a key of mine.yaml is 'orderings'; allowed: to be there"),
+    (SMALLEST + "sedes: 3\n", "a key of mine.yaml is 'sedes'; allowed: .*did you mean 'seeds'"),
+    (SMALLEST + "1: 2\n", "a key of mine.yaml is 1; allowed"),
+    (SMALLEST + "seeds: 0\n", "seeds is 0; allowed: a whole number from 1 up"),
+    (SMALLEST + "seeds: many\n", "seeds is 'many'"),
+    (SMALLEST + "first_seed: -1\n", "first_seed is -1"),
+    (SMALLEST + "defaults: {epoch: 1}\n", "setting is 'epoch'; allowed: .*did you mean 'epochs'"),
+    (SMALLEST + "defaults: {learning_rate: 1e-3}\n", "learning_rate is '1e-3'; allowed: a positive, finite number"),
+    (SMALLEST + "defaults: {ordering: bn}\n", "defaults is .*; allowed: settings by name"),
+    (SMALLEST + "defaults: 3\n", "defaults is 3; allowed: settings by name"),
+    ("question: 3\norderings: [bn]\n", "question is 3; allowed: text"),
+    ("question: Which?\norderings: bn\n", "orderings is 'bn'; allowed: a list of orderings"),
+    ("question: Which?\norderings: []\n", "orderings is .*; allowed: a list of orderings"),
+    ("question: Which?\norderings: [bx]\n", "ordering is 'bx'"),
+    ("question: Which?\norderings: [bn, bn/none]\n", "orderings is 'bn/none'; allowed: each ordering once"),
+    ("question: !!python/object/apply:os.system [echo]\n", "a YAML file; this is none"),
+]
+
+
+@pytest.mark.parametrize(("text", "message"), WRONG)
+def test_a_wrong_study_file_is_refused_in_one_line(tmp_path, text, message):
+    with pytest.raises(RequestError, match=message) as refusal:
+        read_study(write(tmp_path, text))
+    assert "\n" not in str(refusal.value)
+
+
+def test_a_study_that_does_not_exist_is_refused_with_those_that_do():
+    with pytest.raises(RequestError, match=r"study is 'sorce'; allowed: source, .*did you mean 'source'"):
+        read_study("sorce")
+
+
+def test_a_binary_file_is_refused(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(RequestError, match="a YAML file; this is none"):
+        read_study(path)
+
+
+def test_from_python_a_study_is_checked_as_well():
+    with pytest.raises(RequestError, match="ordering is 'bx'"):
+        Study("mine", "Which?", ("bx",))

@@ -1,0 +1,53 @@
+import os
+
+import nbformat
+import pytest
+
+from normlib.errors import RequestError
+from normlib.records import save_record
+from normlib.summary import save_figure, write_summary
+
+
+@pytest.fixture
+def study_folder(make_record, tmp_path):
+    for ordering, loss in (("bn/none", 0.43), ("gn/bn", 0.47), ("none/none", 0.40)):
+        for seed in range(3):
+            save_record(make_record(ordering, seed, loss + 0.01 * seed), tmp_path / "study" / "records")
+    return tmp_path / "study"
+
+
+def test_a_study_is_summarized_as_notebook_page_and_figures(study_folder):
+    written = write_summary(study_folder)
+    assert [str(path.relative_to(study_folder)) for path in written] == [
+        "summary.ipynb",
+        "summary.html",
+        "figures/bars.png",
+        "figures/bars.svg",
+        "figures/bars_unseen.png",
+        "figures/bars_unseen.svg",
+    ]
+    text = "".join(str(cell) for cell in nbformat.read(written[0], as_version=4).cells)
+    assert "9 runs of 3 orderings" in text
+    assert "none/none 0.4100, bn/none 0.4400, gn/bn 0.4800" in text
+    page = written[1].read_text()
+    assert "load_records" not in page  # no code
+    assert page.count("data:image/png") == 2
+    assert written[2].read_bytes().startswith(b"\x89PNG")
+    assert "<svg" in written[3].read_text()
+    assert os.fspath(study_folder) not in page + written[0].read_text()
+
+
+def test_a_folder_without_records_is_refused(tmp_path):
+    with pytest.raises(RequestError, match=r"folder is .*; allowed: a study's output folder"):
+        write_summary(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_same_figure_is_the_same_file(make_frame, tmp_path):
+    from normlib.plots import plot_bars
+
+    files = []
+    for name in ("first", "again"):
+        figure, _ = plot_bars(make_frame({"bn/none": [0.4, 0.5]}))
+        files.append([path.read_bytes() for path in save_figure(figure, tmp_path / name)])
+    assert files[0] == files[1]
