@@ -14,6 +14,9 @@ from matplotlib import pyplot as plt
 from normlib import records
 from normlib.instance import Instance
 
+# Notebooks with defects, which tests execute themselves; not for nbval to collect.
+collect_ignore_glob = ["notebooks/*"]
+
 SMALL = {"fit_split": "test[:320]", "evaluate_split": "train[:200]"}
 
 
