@@ -20,10 +20,10 @@ class Progress:
     """
 
     def __init__(self, total: int, title: str, done: int = 0):
-        self._handle = _notebook_display()
+        self._title, self._total, self._done = title, total, done
+        self._handle = _notebook_display(self._line())
         self._log = self._handle is None and not sys.stderr.isatty()
         self._bar = tqdm.tqdm(total=total, initial=done, desc=title, unit="run", disable=not sys.stderr.isatty())
-        self._title, self._total, self._done = title, total, done
 
     def __enter__(self) -> Progress:
         return self
@@ -42,15 +42,17 @@ class Progress:
         self._done += 1
         self._bar.set_postfix_str(latest, refresh=False)
         self._bar.update()
-        line = f"{self._title}: {self._done} of {self._total} runs done"
         if self._log:
-            print(f"{line}; {latest}", file=sys.stderr, flush=True)
+            print(f"{self._line()}; {latest}", file=sys.stderr, flush=True)
         if self._handle is not None:
-            self._handle.update({"text/plain": line}, raw=True)
+            self._handle.update({"text/plain": self._line()}, raw=True)
+
+    def _line(self) -> str:
+        return f"{self._title}: {self._done} of {self._total} runs done"
 
 
-def _notebook_display() -> object | None:
-    """Return a display that can be updated where the output is a notebook's, else None."""
+def _notebook_display(line: str) -> object | None:
+    """Show a line, and return a display that updates it, where the output is a notebook's; else return None."""
     if "IPython" not in sys.modules:
         return None
     shell = sys.modules["IPython"].get_ipython()
@@ -58,4 +60,4 @@ def _notebook_display() -> object | None:
         return None
     from IPython.display import display
 
-    return display({"text/plain": ""}, raw=True, display_id=True)
+    return display({"text/plain": line}, raw=True, display_id=True)
