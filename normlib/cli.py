@@ -6,6 +6,7 @@ Exit codes: 0, all is done; 1, some runs failed; 2, the request was wrong and no
 from __future__ import annotations
 
 import shutil
+import signal
 import sys
 from pathlib import Path
 
@@ -14,9 +15,10 @@ import click
 from normlib.errors import RequestError
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(context_settings={"help_option_names": ["-h", "--help"]}, invoke_without_command=True)
 @click.version_option(package_name="normlib")
-def commands() -> None:
+@click.pass_context
+def commands(context: click.Context) -> None:
     r"""Which normalization layer, where, in which order, and is the difference real?
 
     \b
@@ -26,13 +28,15 @@ def commands() -> None:
     normlib summary outputs/source     its summary and figures, made again
     normlib notebooks my_notebooks     copy the notebooks out, to open them in JupyterLab
     """
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())
 
 
 @commands.command()
 @click.argument("name_or_file")
 @click.option("--out", metavar="DIR", help="Where results go. [default: outputs/NAME]")
 @click.option("--seeds", type=int, metavar="N", help="Runs of each ordering. [default: as the study says]")
-@click.option("--workers", type=int, metavar="N", help="Executions at once. [default: one for each core]")
+@click.option("--workers", type=int, metavar="N", help="Executions at once. [default: as many as there are cores for]")
 @click.option("--threads", type=int, default=1, show_default=True, help="Threads of a run; other bits with others.")
 @click.option("--orderings", metavar="A,B", help="Other orderings than the study's, such as bn,gn/bn,bn+gn.")
 def study(
@@ -54,14 +58,16 @@ def study(
     """
     from normlib import scheduling, studies
 
-    plan = studies.read_study(name_or_file).but(seeds=seeds, orderings=orderings.split(",") if orderings else None)
-    folder = Path(out or Path("outputs") / plan.name)
-    with scheduling.local_executor(workers) as executor:
+    chosen = None if orderings is None else orderings.split(",")
+    plan = studies.read_study(name_or_file).but(seeds=seeds, orderings=chosen)
+    folder = Path("outputs") / plan.name if out is None else Path(out)
+    signal.signal(signal.SIGTERM, _interrupt)
+    with scheduling.local_executor(workers, threads) as executor:
         failures = scheduling.run_study(plan, folder, executor, threads)
-    if len(failures) < len(plan.orderings) * plan.seeds:
-        _summarize(folder)
     for failure in failures:
         click.echo(f"failed: {failure}", err=True)
+    if any((folder / "records").glob("*.json")):
+        _summarize(folder)
     if failures:
         sys.exit(1)
 
@@ -86,25 +92,28 @@ def notebooks(folder: str) -> None:
     normlib notebooks my_notebooks
     jupyter lab my_notebooks
     """
-    from normlib import execution, scheduling
+    from normlib import execution, files
 
     target = Path(folder)
-    scheduling.check_writable(target)
+    files.check_writable(target, "DIR")
     sources = sorted(execution.notebook_path("instance").parent.glob("*.ipynb"))
     for path in sources:
         if (target / path.name).exists():
-            raise RequestError("folder", folder, f"a folder without {path.name}, which would be overwritten")
+            raise RequestError("DIR", folder, f"a folder without {path.name}, which would be overwritten")
     target.mkdir(parents=True, exist_ok=True)
     for path in sources:
         click.echo(shutil.copy(path, target))
 
 
 def _summarize(folder: Path) -> None:
+    import matplotlib as mpl
+
     from normlib import records, tables
     from normlib.summary import write_summary
 
+    mpl.use("agg")  # figures go to files, never to a window
     paths = write_summary(folder)
-    click.echo(tables.results(records.load_records(folder)).drop(columns="source's label").to_string())
+    click.echo(tables.results(records.load_records(folder)).drop(columns="source's label", errors="ignore").to_string())
     for path in paths:
         click.echo(path)
 
@@ -122,8 +131,20 @@ def main() -> None:
     except (KeyboardInterrupt, click.Abort):
         click.echo("interrupted: what is finished is kept; the same command goes on", err=True)
         sys.exit(130)
+    except (OSError, RuntimeError) as error:
+        click.echo(f"normlib: {type(error).__name__}: {_one_line(str(error))}", err=True)
+        sys.exit(1)
+
+
+def _interrupt(*_: object) -> None:
+    """Take a request to end as Ctrl-C."""
+    raise KeyboardInterrupt
 
 
 def _refuse(message: str) -> None:
-    click.echo(f"normlib: {' '.join(message.split())}", err=True)
+    click.echo(f"normlib: {_one_line(message)}", err=True)
     sys.exit(2)
+
+
+def _one_line(message: str) -> str:
+    return " ".join(message.split())

@@ -21,6 +21,11 @@ class RequestError(ValueError):
     """
 
     def __init__(self, setting: str, value: object, allowed: str, names: Iterable[str] = ()):
-        near = difflib.get_close_matches(str(value)[:80], list(names), n=1)
+        self._arguments = (setting, value, allowed, tuple(names))
+        near = difflib.get_close_matches(str(value)[:80], self._arguments[3], n=1)
         hint = f" (did you mean {near[0]!r}?)" if near else ""
         super().__init__(f"{setting} is {_repr.repr(value)}; allowed: {allowed}{hint}")
+
+    def __reduce__(self) -> tuple:
+        # By what it was made of, so that it comes back whole from another process.
+        return type(self), self._arguments

@@ -7,6 +7,7 @@ import hashlib
 import itertools
 import json
 import logging
+import os
 import re
 import tempfile
 from collections.abc import Iterable
@@ -52,9 +53,11 @@ class Execution:
     @property
     def name(self) -> str:
         """What its executed notebook is called: the ordering, a digest of other settings that differ, the seeds."""
-        others = {name: value for name, value in self.instance.changes.items() if name != "ordering"}
-        digest = hashlib.sha256(json.dumps(others, sort_keys=True).encode()).hexdigest()[:8]
-        parts = [self.instance.ordering.replace("/", "-"), *([digest] if others else [])]
+        ordering = self.instance.ordering.replace("/", "-").replace("+", "_")[:80]
+        changes = self.instance.changes
+        digest = hashlib.sha256(json.dumps(changes, sort_keys=True).encode()).hexdigest()[:8]
+        told_by_ordering = not set(changes) - {"ordering"} and len(ordering) < 80
+        parts = [ordering, *([] if told_by_ordering else [digest])]
         return "_".join([*parts, f"seeds-{self.run_seeds[0]}-{self.run_seeds[-1]}"])
 
     def parameters(self, records_dir: Path | str) -> dict[str, object]:
@@ -102,7 +105,7 @@ def execute(notebook: Path, parameters: dict[str, object], output: Path) -> None
     Args:
         notebook: The notebook.
         parameters: Its parameters.
-        output: Where the executed notebook goes, whole; paths below the folder two levels up are made relative.
+        output: Where the executed notebook goes, whole; paths among the parameters are made relative to its folder.
 
     Raises:
         RequestError: The notebook lacks one of the parameters; nothing was run.
@@ -128,17 +131,23 @@ def execute(notebook: Path, parameters: dict[str, object], output: Path) -> None
             raise ExecutionError(f"the kernel died: {error}") from None
         finally:
             if executed.exists():
-                write_atomically(output, _without_paths(executed.read_text(encoding="utf-8"), output.parent))
+                paths = [value for value in parameters.values() if isinstance(value, str) and os.path.isabs(value)]
+                write_atomically(output, _without_paths(executed, paths, output.parent))
 
 
-def _without_paths(text: str, folder: Path) -> str:
-    """Make an executed notebook the same wherever it was made: paths relative to its folder, no papermill metadata."""
-    notebook = nbformat.reads(text, as_version=4)
+def _without_paths(executed: Path, paths: Iterable[str], folder: Path) -> str:
+    """Return an executed notebook that is the same wherever it was made: relative paths, no papermill metadata."""
+    notebook = nbformat.read(executed, as_version=4)
     notebook.metadata.pop("papermill", None)
     for cell in notebook.cells:
         cell.metadata.pop("papermill", None)
-    study = str(folder.parent.resolve())
-    return nbformat.writes(notebook).replace(json.dumps(study)[1:-1], "..") + "\n"
+        for path in paths:
+            relative = os.path.relpath(path, folder.resolve())
+            cell.source = cell.source.replace(path, relative)
+            for output in cell.get("outputs", []):
+                if "text" in output:
+                    output.text = output.text.replace(path, relative)
+    return nbformat.writes(notebook) + "\n"
 
 
 def _plain(text: str) -> str:

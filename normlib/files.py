@@ -6,6 +6,8 @@ import os
 import tempfile
 from pathlib import Path
 
+from normlib.errors import RequestError
+
 
 def write_atomically(path: Path, content: str | bytes) -> None:
     """Write a file so that no reader, and no interruption, ever meets half of it.
@@ -28,3 +30,28 @@ def write_atomically(path: Path, content: str | bytes) -> None:
     except BaseException:
         os.unlink(temporary)
         raise
+
+
+def check_writable(folder: Path, setting: str) -> None:
+    """Refuse a folder that is a file, or that cannot be made or written. Nothing is left behind.
+
+    Args:
+        folder: It need not exist.
+        setting: Name of the setting that holds it.
+
+    Raises:
+        RequestError: It is, or cannot.
+    """
+    path = folder.absolute()
+    try:
+        # Asked by trying: permissions alone do not tell, and root has them all.
+        if path.is_dir():
+            with tempfile.TemporaryFile(dir=path):
+                return
+        missing = [path, *path.parents]
+        missing = missing[: next(i for i, parent in enumerate(missing) if os.path.lexists(parent))]
+        (missing[-1] if missing else path).mkdir()
+        missing[-1].rmdir()
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise RequestError(setting, str(folder), f"a folder that can be written, and here: {reason}") from None

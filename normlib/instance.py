@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable
+import numbers
+from collections.abc import Callable, Iterable
 
 from normlib import catalog, stack
 from normlib.errors import RequestError
@@ -57,7 +58,7 @@ class Instance:
         object.__setattr__(self, "ordering", str(ordering))
         self.fit_examples, self.evaluate_examples  # noqa: B018  (properties that refuse a wrong split)
         for name in ("epochs", "batch_size"):
-            whole_number(name, getattr(self, name), minimum=1)
+            object.__setattr__(self, name, whole_number(name, getattr(self, name), minimum=1))
         self._set_number("learning_rate", "a positive, finite number", lambda value: value > 0)
         self._set_number("momentum", "a number from 0 up to, but not including, 1", lambda value: 0 <= value < 1)
         self._check_groups()
@@ -102,6 +103,19 @@ class Instance:
             if getattr(self, field.name) != field.default
         }
 
+    @property
+    def follows_source(self) -> bool:
+        """Whether all but the ordering and the provider is as in the source, so that its figures can stand beside."""
+        return not set(self.changes) - {"ordering", "provider"}
+
+    @property
+    def overlap(self) -> int:
+        """Number of images to evaluate on that are also trained on."""
+        fit, evaluate = self.fit_examples, self.evaluate_examples
+        if fit.name != evaluate.name:
+            return 0
+        return max(0, min(fit.stop, evaluate.stop) - max(fit.start, evaluate.start))
+
     @classmethod
     def of(cls, **settings: object) -> Instance:
         """Make an Instance of settings that somebody typed: an unknown name is refused in one line.
@@ -117,14 +131,18 @@ class Instance:
 
     def _set_number(self, name: str, allowed: str, holds: Callable[[float], bool]) -> None:
         value = getattr(self, name)
-        if not is_number(value) or not math.isfinite(value) or not holds(value):
+        try:
+            number = float(value) if isinstance(value, numbers.Real) and not isinstance(value, bool) else math.nan
+        except OverflowError:
+            number = math.inf
+        if not math.isfinite(number) or not holds(number):
             raise RequestError(name, value, allowed)
-        object.__setattr__(self, name, float(value))
+        object.__setattr__(self, name, number)
 
     def _check_groups(self) -> None:
         if self.groups is None:
             return
-        whole_number("groups", self.groups, minimum=1)
+        object.__setattr__(self, "groups", whole_number("groups", self.groups, minimum=1))
         for channels in self.model_facts.slot_channels:
             if channels % self.groups:
                 divisors = [str(d) for d in range(1, channels + 1) if channels % d == 0]
@@ -133,43 +151,41 @@ class Instance:
                 )
 
 
-def one_of(setting: str, value: object, names: object) -> None:
+def one_of(setting: str, value: object, names: Iterable[str]) -> None:
     """Refuse a value that is not among the names.
 
     Raises:
         RequestError: It is not.
     """
-    names = list(names)  # type: ignore[call-overload]
-    if value not in names:
+    names = list(names)
+    if not isinstance(value, str) or value not in names:
         raise RequestError(setting, value, ", ".join(names), names=names)
 
 
-def whole_number(setting: str, value: object, minimum: int) -> None:
-    """Refuse what is not a whole number, or is below the minimum. True and False are no numbers here.
+def whole_number(setting: str, value: object, minimum: int) -> int:
+    """Return a whole number, NumPy's too, as Python's; refuse others. True and False are no numbers here.
 
     Raises:
-        RequestError: It is not.
+        RequestError: It is none, or below the minimum.
     """
-    if not isinstance(value, int) or isinstance(value, bool) or value < minimum:
+    if not isinstance(value, numbers.Integral) or isinstance(value, bool) or value < minimum:
         raise RequestError(setting, value, f"a whole number from {minimum} up")
+    return int(value)
 
 
-def check_seeds(first_seed: int, seeds: int = 1) -> None:
-    """Refuse seeds that NumPy's and TensorFlow's generators do not take.
+def seed_range(first_seed: int, seeds: int = 1, setting: str = "first_seed") -> range:
+    """Return the seeds of some runs; refuse those that NumPy's and TensorFlow's generators do not take.
 
     Args:
         first_seed: The first run's seed, from 0 up to 2 ** 32 - 1, as the last one.
         seeds: Number of runs; the seeds follow each other.
+        setting: Name of the first seed in the message when it is refused.
 
     Raises:
         RequestError: They do not fit.
     """
-    whole_number("seeds", seeds, minimum=1)
-    whole_number("first_seed", first_seed, minimum=0)
+    seeds = whole_number("seeds", seeds, minimum=1)
+    first_seed = whole_number(setting, first_seed, minimum=0)
     if first_seed + seeds > 2**32:
-        raise RequestError("first_seed", first_seed, f"a number whose {seeds} seeds all lie below 2 ** 32")
-
-
-def is_number(value: object) -> bool:
-    """Tell whether a value is a number; True and False are not."""
-    return isinstance(value, int | float) and not isinstance(value, bool)
+        raise RequestError(setting, first_seed, "a number below 2 ** 32, as all seeds")
+    return range(first_seed, first_seed + seeds)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from normlib.instance import Instance
 from normlib.normalization import normalization_layer
-from normlib.tensorflow_quietly import tf
+from normlib.tensorflow_quietly import tf, use_threads
 
 if TYPE_CHECKING:
     import pandas
@@ -22,6 +22,7 @@ def build_model(instance: Instance) -> tf.keras.Model:
         Compiled model: images, float ``[batch, height, width]``, to class probabilities ``[batch, classes]``; Adam,
         sparse categorical cross-entropy, accuracy.
     """
+    use_threads()  # before TensorFlow's first operation, which fixes their number
     model = _BUILDERS[instance.model](instance)
     model.compile(
         optimizer=tf.keras.optimizers.Adam(instance.learning_rate),

@@ -34,8 +34,6 @@ def normalization_layer(
     if stack.resolve_provider(provider) == "keras":
         return tf.keras.layers.GroupNormalization(groups=groups, axis=3)
     with warnings.catch_warnings():
-        warnings.simplefilter(
-            "ignore"
-        )  # the notice that addons has reached its end of life: SECURITY and README say so
+        warnings.simplefilter("ignore")  # the notice that addons gets no more releases, which the README says
         import tensorflow_addons
     return tensorflow_addons.layers.GroupNormalization(groups=groups, axis=3)

@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from normlib.instance import Instance
 from normlib.ordering import BASELINE, SOURCE_INSTANCES
 from normlib.records import Record
-from normlib.statistics import interval_means, order_orderings, summarize
+from normlib.statistics import check_comparable, follows_source, interval_means, order_orderings, summarize
 
 # Okabe and Ito's colours, which colour-blind readers can tell apart; hatches for those who print in grey.
 _SOURCE_STYLES = {
@@ -27,8 +27,8 @@ _OTHER_STYLES = [("#56B4E9", "--"), ("#D55E00", "\\\\"), ("#F0E442", "oo"), ("#B
 _MEASURES = {
     "train_accuracy": "running training accuracy",
     "train_loss": "running training loss",
-    "eval_accuracy": "accuracy on unseen images",
-    "eval_loss": "loss on unseen images",
+    "eval_accuracy": "evaluation accuracy",
+    "eval_loss": "evaluation loss",
 }
 
 
@@ -41,13 +41,13 @@ def styles(orderings: Sequence[str]) -> dict[str, tuple[str, str]]:
 
 
 def plot_bars(
-    records: pd.DataFrame, measures: Sequence[str] = ("train_accuracy", "train_loss")
+    records: pd.DataFrame, measures: str | Sequence[str] = ("train_accuracy", "train_loss")
 ) -> tuple[matplotlib.figure.Figure, np.ndarray]:
     """Draw a bar for each ordering: mean, every run, interval, the source's figure, the baseline across.
 
     Args:
         records: One row a run, as ``load_records`` or ``compare`` gives.
-        measures: Columns to draw, one panel each.
+        measures: Columns to draw, one panel each; or the name of one.
 
     Returns:
         The figure and its axes, an array ``[len(measures)]``. Accuracy axes are cut, and say so; others start at zero.
@@ -55,7 +55,9 @@ def plot_bars(
     Raises:
         RequestError: No runs, or runs that differ in more than ordering and seed.
     """
-    orderings = list(styles(records["ordering"] if len(records) else []))
+    check_comparable(records)
+    measures = [measures] if isinstance(measures, str) else measures
+    orderings = list(styles(records["ordering"]))
     width = max(3.4, 0.95 * len(orderings)) * len(measures)
     figure, axes = plt.subplots(1, len(measures), figsize=(width, 4.4), squeeze=False, layout="constrained")
     for axis, measure in zip(axes[0], measures, strict=True):
@@ -136,14 +138,25 @@ def _draw_bars(axis: Axes, records: pd.DataFrame, measure: str) -> None:
             linewidth=1.2,
             label="mean without normalization (none/none)",
         )
-    _draw_source(axis, measure, bars.index)
+    sources = _source_figures(records, measure, bars.index)
+    if sources:
+        axis.scatter(
+            [place + 0.26 for place in sources],
+            list(sources.values()),
+            marker="D",
+            s=46,
+            facecolor="#FFD92F",
+            edgecolor="black",
+            zorder=4,
+            label="the source's single run",
+        )
     axis.set_xticks(places, bars.index)
     axis.set_xlabel("after the first / the second convolution")
     axis.set_title(_MEASURES.get(measure, measure), loc="left", fontsize="medium")
     axis.spines[["top", "right"]].set_visible(False)
     if measure.endswith("accuracy"):
-        sources = [SOURCE_INSTANCES[name].accuracy for name in bars.index if name in SOURCE_INSTANCES]
-        _cut_axis(axis, np.concatenate([records[measure], summary["low"], summary["high"], sources]))
+        drawn = [records[measure], summary["low"], summary["high"], list(sources.values())]
+        _cut_axis(axis, np.concatenate(drawn))
 
 
 def _draw_runs(axis: Axes, records: pd.DataFrame, measure: str, orderings: Sequence[str]) -> None:
@@ -162,21 +175,16 @@ def _draw_runs(axis: Axes, records: pd.DataFrame, measure: str, orderings: Seque
         )
 
 
-def _draw_source(axis: Axes, measure: str, orderings: Sequence[str]) -> None:
-    """Mark what the source printed, where the measure is the one that it printed."""
+def _source_figures(records: pd.DataFrame, measure: str, orderings: Sequence[str]) -> dict[int, float]:
+    """Return what the source printed, by place, where the runs follow its protocol and it printed the measure."""
     attribute = {"train_loss": "loss", "train_accuracy": "accuracy"}.get(measure)
-    marks = [(i, SOURCE_INSTANCES[name]) for i, name in enumerate(orderings) if name in SOURCE_INSTANCES]
-    if attribute and marks:
-        axis.scatter(
-            [place + 0.26 for place, _ in marks],
-            [getattr(instance, attribute) for _, instance in marks],
-            marker="D",
-            s=46,
-            facecolor="#FFD92F",
-            edgecolor="black",
-            zorder=4,
-            label="the source's single run",
-        )
+    if attribute is None or not follows_source(records):
+        return {}
+    return {
+        place: getattr(SOURCE_INSTANCES[ordering], attribute)
+        for place, ordering in enumerate(orderings)
+        if ordering in SOURCE_INSTANCES
+    }
 
 
 def _cut_axis(axis: Axes, values: np.ndarray) -> None:

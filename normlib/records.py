@@ -99,6 +99,8 @@ class Record:
             "threads": self.environment["threads"],
             "stack": _describe_stack(self.environment),
             "processor": self.environment["processor"],
+            "device": self.environment["device"],
+            "commit": self.environment["commit"],
             "fit_seconds": self.seconds["fit"],
             "key": self.key,
         }
@@ -141,19 +143,21 @@ def read_records(path: Path | str) -> list[Record]:
         RequestError: There is no such file or folder.
     """
     path = Path(path)
-    if path.is_file():
-        named_texts: Iterable = enumerate(path.read_text().splitlines(), start=1)
+    if path.suffix == ".json" and path.is_file():
+        named_texts: Iterable = [(path.name, path.read_text(errors="replace"))]
+    elif path.is_file():
+        named_texts = ((f"line {number}", line) for number, line in enumerate(path.read_text().splitlines(), start=1))
     elif path.is_dir():
         folder = path / "records" if (path / "records").is_dir() else path
         named_texts = ((file.name, file.read_text(errors="replace")) for file in sorted(folder.glob("*.json")))
     else:
-        raise RequestError("records", str(path), "a folder of records, or a JSON Lines file")
+        raise RequestError("records", str(path), "a folder of records, a record or a JSON Lines file")
     records = []
     for name, text in named_texts:
         try:
             records.append(Record.from_json(text))
         except (RecordError, TypeError) as error:
-            warnings.warn(f"left out {path.name}, {name}: {error}", stacklevel=2)
+            warnings.warn(f"left out {name} of {path}: {error}", stacklevel=2)
     return records
 
 
@@ -161,8 +165,12 @@ def to_frame(records: Iterable[Record]) -> pandas.DataFrame:
     """Return a table with one row a run: ordering, seed, figures, the other settings, stack and key."""
     import pandas as pd
 
-    frame = pd.DataFrame([record.row() for record in records])
-    return frame if frame.empty else frame.sort_values(["ordering", "seed", "key"], ignore_index=True)
+    rows = [record.row() for record in records]
+    if not rows:
+        figures = ["train_loss", "train_accuracy", "eval_loss", "eval_accuracy"]
+        settings = [field.name for field in dataclasses.fields(Instance) if field.name != "ordering"]
+        return pd.DataFrame(columns=["ordering", "seed", *figures, *settings, "key"])
+    return pd.DataFrame(rows).sort_values(["ordering", "seed", "key"], ignore_index=True)
 
 
 def load_records(path: Path | str) -> pandas.DataFrame:

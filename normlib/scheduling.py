@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import dataclasses
 import json
 import multiprocessing
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
+from normlib import stack
 from normlib.errors import RequestError
 from normlib.execution import Execution, ExecutionError, check_parameters, execute, notebook_path, plan
-from normlib.files import write_atomically
+from normlib.files import check_writable, write_atomically
 from normlib.instance import Instance, whole_number
 from normlib.progress import Progress
-from normlib.records import Record, RecordError, run_key
+from normlib.records import Record, RecordError, load_records, run_key
+from normlib.stack import cores
 from normlib.studies import Study
 
 _POLL_SECONDS = 0.5  # how often finished runs are looked for
@@ -35,7 +39,7 @@ class Failure:
         return f"{self.instance['ordering']}, seed {self.seed}: {self.reason} (see {self.notebook})"
 
 
-def run_study(study: Study, out: Path, executor: concurrent.futures.Executor, threads: int = 1) -> list[Failure]:
+def run_study(study: Study, out: Path | str, executor: concurrent.futures.Executor, threads: int = 1) -> list[Failure]:
     """Run what is missing of a study, one execution of the master notebook for each instance.
 
     Args:
@@ -48,11 +52,12 @@ def run_study(study: Study, out: Path, executor: concurrent.futures.Executor, th
         The failures; each is also written to ``failures/KEY.json``.
 
     Raises:
-        RequestError: Wrong threads, or an output folder that cannot be written.
+        RequestError: Wrong threads, or an output folder that cannot be written, or that has records in it which cannot
+            be compared with the study's.
     """
-    whole_number("threads", threads, minimum=1)
-    check_writable(out)
-    out = out.resolve()
+    threads = whole_number("threads", threads, minimum=1)
+    _check_folder(study, Path(out), threads)
+    out = Path(out).absolute()  # kernels have working directories of their own
     runs = {run_key(i, seed, threads): (i, seed) for i in study.instances for seed in study.run_seeds}
     missing = {key: run for key, run in runs.items() if not _is_done(out, key)}
     executions = [
@@ -63,7 +68,7 @@ def run_study(study: Study, out: Path, executor: concurrent.futures.Executor, th
     master = notebook_path("instance")
     if executions:
         check_parameters(master, executions[0].parameters(""))
-    write_atomically(out / "study.yaml", study.to_yaml())
+    write_atomically(out / "study.yaml", f"# {study.name}, as run with --threads {threads}\n{study.to_yaml()}")
     for key in runs:
         _failure_path(out, key).unlink(missing_ok=True)
 
@@ -71,49 +76,59 @@ def run_study(study: Study, out: Path, executor: concurrent.futures.Executor, th
     with Progress(len(runs), study.name, done=len(runs) - len(missing)) as progress:
         futures = {executor.submit(_run, master, execution, out): execution for execution in executions}
         waiting = set(futures)
-        try:
-            while waiting:
-                finished, waiting = concurrent.futures.wait(waiting, _POLL_SECONDS)
-                _report_finished_runs(missing, out, progress)
-                for future in finished:
-                    failures += _failures(futures[future], future, out)
-        except BaseException:
-            executor.shutdown(wait=False, cancel_futures=True)
-            raise
+        while waiting:
+            finished, waiting = concurrent.futures.wait(waiting, _POLL_SECONDS)
+            _report_finished_runs(missing, out, progress)
+            for future in finished:
+                failures += _failures(futures[future], future, out)
     return failures
 
 
-def local_executor(workers: int | None = None) -> concurrent.futures.Executor:
-    """Return an executor of processes on this machine.
+@contextlib.contextmanager
+def local_executor(workers: int | None = None, threads: int = 1) -> Iterator[concurrent.futures.Executor]:
+    """Make an executor of processes on this machine; an error or interruption ends them, and their kernels, at once.
 
     Args:
-        workers: Number of executions at once; None: one for each core that this process may use.
+        workers: Number of executions at once; None: as many as there are cores for.
+        threads: Threads of each.
 
     Raises:
         RequestError: Not a whole number from 1 up.
     """
-    if workers is None:
-        workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    whole_number("workers", workers, minimum=1)
+    threads = whole_number("threads", threads, minimum=1)
+    workers = max(1, cores() // threads) if workers is None else whole_number("workers", workers, minimum=1)
+    others = set(multiprocessing.active_children())
     # Spawned, since a process that was forked while TensorFlow, or a thread, was running may hang.
-    return concurrent.futures.ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _silence)
-
-
-def check_writable(folder: Path) -> None:
-    """Refuse an output folder that is a file, or that cannot be made or written.
-
-    Raises:
-        RequestError: It is.
-    """
-    existing = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
-    if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
-        reason = "is not writable" if existing.is_dir() else "is a file"
-        raise RequestError("out", str(folder), f"a folder that can be written, and {existing} {reason}")
+    context = multiprocessing.get_context("spawn")
+    with concurrent.futures.ProcessPoolExecutor(workers, context, _silence) as executor:
+        try:
+            yield executor
+        except BaseException:
+            executor.shutdown(wait=False, cancel_futures=True)
+            for process in set(multiprocessing.active_children()) - others:
+                process.terminate()  # nbclient takes its kernel along
+            raise
 
 
 def _silence() -> None:
     """Keep what workers and their kernels print by themselves off the progress bar; errors come back as exceptions."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+
+
+def _check_folder(study: Study, out: Path, threads: int) -> None:
+    """Refuse a folder that cannot be written, or whose records the summary could not set beside the study's."""
+    for folder in (out, *(out / name for name in ("records", "notebooks", "failures", "figures"))):
+        check_writable(folder, "out")
+    there = load_records(out) if out.is_dir() else None
+    if there is None or there.empty:
+        return
+    instance = study.instances[0]  # they differ in nothing but the ordering
+    planned = {**instance.settings, "threads": threads, "stack": stack.describe(instance.provider)}
+    del planned["ordering"]
+    for name, value in planned.items():
+        for other in set(there[name].map(str)) - {str(value)}:
+            allowed = f"a folder whose records can be compared with the study's; there {name} is {other}, here {value}"
+            raise RequestError("out", str(out), allowed)
 
 
 def _run(master: Path, execution: Execution, out: Path) -> None:
@@ -144,14 +159,19 @@ def _report_finished_runs(missing: dict[str, tuple[Instance, int]], out: Path, p
 
 
 def _failures(execution: Execution, future: concurrent.futures.Future, out: Path) -> list[Failure]:
-    """Return, and write, a failure for each run of an execution that left no record."""
+    """Return, and write, a failure for each run of an execution that left no record.
+
+    A notebook that failed after all its records were written is named once, with its last seed.
+    """
     error = future.exception()
     reason = f"{type(error).__name__}: {error}" if error else "the notebook wrote no record"
+    keys = {seed: run_key(execution.instance, seed, execution.threads) for seed in execution.run_seeds}
+    failed = [seed for seed, key in keys.items() if not _is_done(out, key)]
+    if error and not failed:
+        failed = [execution.run_seeds[-1]]
     failures = []
-    for seed in execution.run_seeds:
-        key = run_key(execution.instance, seed, execution.threads)
-        if _is_done(out, key):
-            continue
+    for seed in failed:
+        key = keys[seed]
         failure = Failure(
             key=key,
             instance=execution.instance.settings,

@@ -1,7 +1,7 @@
 """Slices of a data set's splits, in the notation of TensorFlow Datasets: ``train``, ``train[:10000]``, ``test[50%:]``.
 
 Source: https://www.tensorflow.org/datasets/splits. A percentage is rounded to the nearest example, as there by
-default. Joined splits (``train+test``), shards and negative bounds are left out: nobody needs them here.
+default, and a negative bound counts from the end. Joined splits (``train+test``) and shards are left out.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 from normlib.errors import RequestError
 
-_PATTERN = re.compile(r"(?P<name>\w+)(\[(?P<start>\d{1,9}%?)?:(?P<stop>\d{1,9}%?)?\])?", re.ASCII)
+_BOUND = r"-?\d[\d_]{0,11}%?"
+_PATTERN = re.compile(rf"(?P<name>\w+)(\[(?P<start>{_BOUND})?:(?P<stop>{_BOUND})?\])?", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -53,4 +54,5 @@ def parse_split(text: str, sizes: Mapping[str, int], setting: str = "split") -> 
 def _bound(text: str | None, size: int, default: int) -> int:
     if text is None:
         return default
-    return round(int(text[:-1]) * size / 100) if text.endswith("%") else int(text)
+    bound = round(int(text[:-1]) * size / 100) if text.endswith("%") else int(text)
+    return bound + size if text.startswith("-") else bound

@@ -7,6 +7,7 @@ without the seconds that importing TensorFlow takes.
 from __future__ import annotations
 
 import functools
+import os
 from importlib import metadata
 
 from normlib.errors import RequestError
@@ -34,7 +35,7 @@ def resolve_provider(provider: str) -> str:
         RequestError: An unknown provider, or addons where it is not installed or cannot be imported (tensorflow-addons
             needs Keras 2, which TensorFlow carries up to 2.15).
     """
-    if provider not in PROVIDERS:
+    if not isinstance(provider, str) or provider not in PROVIDERS:
         raise RequestError("provider", provider, ", ".join(PROVIDERS), names=PROVIDERS)
     importable = version("tensorflow-addons") is not None and (version("keras") or "").startswith("2.")
     if provider == "addons" and not importable:
@@ -51,3 +52,13 @@ def versions(provider: str) -> dict[str, str | None]:
     """
     name = DISTRIBUTIONS[resolve_provider(provider)]
     return {"tensorflow": version("tensorflow"), name: version(name)}
+
+
+def describe(provider: str) -> str:
+    """Return the versions that decide a run's bits, as one line."""
+    return ", ".join(f"{name} {number}" for name, number in versions(provider).items())
+
+
+def cores() -> int:
+    """Return the number of processor cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -15,7 +15,7 @@ from normlib.ordering import BASELINE, SOURCE_INSTANCES
 CONFIDENCE = 0.95
 # What has to be equal in all runs that are averaged or compared.
 _CONDITIONS = [field.name for field in dataclasses.fields(Instance) if field.name != "ordering"]
-_CONDITIONS += ["threads", "stack", "processor"]
+_CONDITIONS += ["threads", "stack"]
 
 
 def order_orderings(orderings: pd.Series | list[str]) -> list[str]:
@@ -54,6 +54,15 @@ def summarize(records: pd.DataFrame, measure: str) -> pd.DataFrame:
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("ordering").astype({"runs": int})
 
 
+def follows_source(records: pd.DataFrame) -> bool:
+    """Tell whether all but ordering and provider is as in the source, so that its figures can stand beside."""
+    return all(
+        (records[field.name].map(str) == str(field.default)).all()
+        for field in dataclasses.fields(Instance)
+        if field.name not in ("ordering", "provider")
+    )
+
+
 def check_comparable(records: pd.DataFrame) -> None:
     """Refuse runs that must not be averaged: those that differ in more than ordering and seed.
 
@@ -63,9 +72,9 @@ def check_comparable(records: pd.DataFrame) -> None:
     if records.empty:
         raise RequestError("records", "empty", "at least one run")
     for name in _CONDITIONS:
-        values = records[name].drop_duplicates().tolist()
+        values = sorted(set(records[name].map(str)))
         if len(values) > 1:
-            raise RequestError("records", f"{name} of {' and '.join(map(str, values))}", f"one {name} in a comparison")
+            raise RequestError("records", f"{name} of {' and '.join(values)}", f"one {name} in a comparison")
 
 
 def interval_means(curve: dict[str, list[float]], batch_size: int, examples: int) -> pd.DataFrame:

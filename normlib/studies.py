@@ -8,7 +8,7 @@ from pathlib import Path
 import yaml
 
 from normlib.errors import RequestError
-from normlib.instance import Instance, check_seeds, one_of
+from normlib.instance import Instance, one_of, seed_range
 
 SHIPPED = Path(__file__).parent / "studies"
 
@@ -42,8 +42,9 @@ class Study:
         for key in ("question", "citation"):
             if not isinstance(getattr(self, key), str):
                 raise RequestError(key, getattr(self, key), "text")
-        check_seeds(self.first_seed, self.seeds)
-        if not isinstance(self.defaults, dict) or "ordering" in self.defaults:
+        seed_range(self.first_seed, self.seeds)
+        named = isinstance(self.defaults, dict) and all(isinstance(name, str) for name in self.defaults)
+        if not named or "ordering" in self.defaults:
             raise RequestError("defaults", self.defaults, "settings by name; orderings stand in 'orderings'")
         if not isinstance(self.orderings, list | tuple) or not self.orderings:
             raise RequestError("orderings", self.orderings, "a list of orderings, such as [bn/none, none/none]")
@@ -61,7 +62,7 @@ class Study:
     @property
     def run_seeds(self) -> range:
         """The seeds of each instance's runs."""
-        return range(self.first_seed, self.first_seed + self.seeds)
+        return seed_range(self.first_seed, self.seeds)
 
     def but(self, **changes: object) -> Study:
         """Return the study with other seeds or orderings; None changes nothing.
@@ -91,11 +92,15 @@ def read_study(name_or_file: str | Path) -> Study:
             allowed = f"{', '.join(shipped_studies())}, or the path of a YAML file"
             raise RequestError("study", str(name_or_file), allowed, names=shipped_studies())
     try:
-        body = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        body = yaml.load(path.read_text(encoding="utf-8"), _Loader)
+    except OSError as error:
+        raise RequestError("study", str(name_or_file), f"a file that can be read; {error.strerror}") from None
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         where = getattr(error, "problem_mark", None)
         line = f", line {where.line + 1}" if where else ""
-        raise RequestError("study", str(name_or_file), f"a YAML file; this is none{line}") from None
+        problem = getattr(error, "problem", None)
+        reason = f" ({problem})" if problem else ""
+        raise RequestError("study", str(name_or_file), f"a YAML file; this is none{line}{reason}") from None
     if not isinstance(body, dict):
         raise RequestError("study", str(name_or_file), "a YAML file with keys such as 'question' and 'orderings'")
     keys = [field.name for field in dataclasses.fields(Study) if field.name != "name"]
@@ -105,6 +110,17 @@ def read_study(name_or_file: str | Path) -> Study:
         if key not in body:
             raise RequestError(f"a key of {path.name}", key, "to be there, and it is missing")
     return Study(name=path.stem, **body)
+
+
+class _Loader(yaml.SafeLoader):
+    """The safe loader, which also refuses a key that stands twice; PyYAML takes the last one silently."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        for i, key in enumerate(keys):
+            if key in keys[:i]:
+                raise yaml.constructor.ConstructorError(None, None, f"{key} stands twice", node.value[i][0].start_mark)
+        return super().construct_mapping(node, deep)
 
 
 def shipped_studies() -> list[str]:

@@ -11,9 +11,10 @@ from matplotlib.figure import Figure
 
 from normlib.errors import RequestError
 from normlib.execution import execute, notebook_path
-from normlib.files import write_atomically
+from normlib.files import check_writable, write_atomically
 from normlib.plots import plot_bars
 from normlib.records import load_records
+from normlib.statistics import check_comparable
 
 # What is drawn of the same records is the same file.
 _METADATA = {"png": {"Software": None}, "svg": {"Date": None, "Creator": None}}
@@ -29,18 +30,20 @@ def write_summary(folder: Path) -> list[Path]:
         The paths written: ``summary.ipynb``, ``summary.html``, and ``figures/`` as PNG and SVG.
 
     Raises:
-        RequestError: There are no records.
+        RequestError: There are no records, or some that must not be compared.
         ExecutionError: The summary notebook failed.
     """
-    records = load_records(folder)
-    if records.empty:
-        raise RequestError("folder", str(folder), "a study's output folder, with at least one record in it")
+    records = load_records(folder / "records") if (folder / "records").is_dir() else None
+    if records is None or records.empty:
+        raise RequestError("DIR", str(folder), "a study's output folder, with at least one record in records/")
+    check_comparable(records)
+    check_writable(folder, "DIR")
     notebook = folder / "summary.ipynb"
     execute(notebook_path("summary"), {"records_dir": str((folder / "records").resolve())}, notebook)
     written = [notebook, export_html(notebook)]
     for name, measures in {
         "bars": ("train_accuracy", "train_loss"),
-        "bars_unseen": ("eval_accuracy", "eval_loss"),
+        "bars_evaluation": ("eval_accuracy", "eval_loss"),
     }.items():
         figure, _ = plot_bars(records, measures)
         written += save_figure(figure, folder / "figures" / name)

@@ -7,13 +7,32 @@ from __future__ import annotations
 
 import contextlib
 import os
-
-# What TensorFlow logs on every start of a machine without a GPU would end up in notebooks.
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-
-import tensorflow as tf
+from collections.abc import Iterator
 
 from normlib.errors import RequestError
+from normlib.stack import cores
+
+
+@contextlib.contextmanager
+def _silence() -> Iterator[None]:
+    """Drop what C++ code writes to the standard error meanwhile; Python's exceptions pass."""
+    kept, null = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(null)
+
+
+# On every start of a machine without a GPU, TensorFlow says so at length, and it would end up in each notebook: since
+# 2.20 also before it reads this level, when it is imported and when it looks for devices.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+with _silence():
+    import tensorflow as tf
+
+    tf.config.list_physical_devices()
 
 __all__ = ["tf", "use_threads"]
 
@@ -35,7 +54,7 @@ def use_threads(threads: int | None = None) -> int:
     try:
         threading.set_intra_op_parallelism_threads(wanted)
     except RuntimeError:
-        running = threading.get_intra_op_parallelism_threads() or os.cpu_count() or 1
+        running = threading.get_intra_op_parallelism_threads() or cores()
         if threads not in (None, running):
             allowed = f"{running}, with which TensorFlow already runs in this process; restart the kernel for another"
             raise RequestError("threads", threads, allowed) from None

@@ -6,19 +6,22 @@ import itertools
 import time
 from collections.abc import Iterable
 from pathlib import Path
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from normlib import data
-from normlib.environment import describe_environment
 from normlib.errors import RequestError
-from normlib.instance import Instance, check_seeds, whole_number
-from normlib.models import build_model, count_weights
+from normlib.files import check_writable
+from normlib.instance import Instance, seed_range, whole_number
 from normlib.progress import Progress
 from normlib.records import Record, data_used, run_key, save_record, to_frame
-from normlib.tensorflow_quietly import tf, use_threads
 
-EVALUATION_BATCH = 1000  # images a step when nothing is learned; only speed depends on it
+# TensorFlow is imported in the functions that train, so that a wrong request is refused without waiting for it.
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from normlib.tensorflow_quietly import tf
+
+EVALUATION_BATCH = 1000  # images a step when nothing is learned; it decides speed, and the last bits of the loss
 CURVE_POINTS = 32  # steps an epoch at which the running figures are kept
 
 
@@ -39,9 +42,14 @@ def train(instance: Instance, seed: int, threads: int | None = None) -> Record:
     Raises:
         RequestError: A seed that is no whole number from 0 up; threads other than TensorFlow already uses.
     """
-    check_seeds(first_seed=seed)
+    (seed,) = seed_range(seed, setting="seed")
     if threads is not None:
-        whole_number("threads", threads, minimum=1)
+        threads = whole_number("threads", threads, minimum=1)
+
+    from normlib.environment import describe_environment
+    from normlib.models import build_model
+    from normlib.tensorflow_quietly import tf, use_threads
+
     threads = use_threads(threads)
     images, labels = data.load_split(instance.dataset, instance.fit_examples)
     unseen_images, unseen_labels = data.load_split(instance.dataset, instance.evaluate_examples)
@@ -79,22 +87,46 @@ def train(instance: Instance, seed: int, threads: int | None = None) -> Record:
     )
 
 
+def check_runs(seeds: int, first_seed: int = 0, threads: int | None = None, records_dir: Path | str = "") -> None:
+    """Refuse what ``train_all`` could not do, before anything is trained or TensorFlow is imported.
+
+    Args:
+        seeds: Number of runs of each instance.
+        first_seed: The first run's seed; the others follow it.
+        threads: As for ``train``.
+        records_dir: Folder in which records are saved; empty: nowhere.
+
+    Raises:
+        RequestError: One of them has a value that is not allowed.
+    """
+    seed_range(first_seed, seeds)
+    if threads is not None:
+        whole_number("threads", threads, minimum=1)
+    if records_dir:
+        check_writable(Path(records_dir), "records_dir")
+
+
 def train_all(
     instances: Iterable[Instance],
-    seeds: Iterable[int],
+    seeds: int = 1,
+    first_seed: int = 0,
     threads: int | None = None,
     records_dir: Path | str = "",
 ) -> list[Record]:
-    """Train each instance with each seed, one after the other, showing progress.
+    """Train each instance with each seed, one after the other in this process, showing progress.
 
     Args:
         instances: The settings.
-        seeds: The seeds.
+        seeds: Number of runs of each instance.
+        first_seed: The first run's seed; the others follow it.
         threads: As for ``train``.
         records_dir: Folder in which each record is saved as soon as its run ends; empty: nowhere.
+
+    Raises:
+        RequestError: As ``check_runs``.
     """
-    runs = list(itertools.product(instances, seeds))
-    use_threads(threads)
+    check_runs(seeds, first_seed, threads, records_dir)
+    runs = list(itertools.product(instances, seed_range(first_seed, seeds)))
     records = []
     with Progress(len(runs), "training") as progress:
         for instance, seed in runs:
@@ -106,11 +138,7 @@ def train_all(
 
 
 def compare(
-    orderings: Iterable[str],
-    seeds: int = 3,
-    first_seed: int = 0,
-    threads: int | None = None,
-    **settings: object,
+    orderings: Iterable[str], seeds: int = 3, first_seed: int = 0, threads: int | None = None, **settings: object
 ) -> pd.DataFrame:
     """Train orderings that share all other settings in this process: for a quick look.
 
@@ -125,14 +153,15 @@ def compare(
         One row a run, as ``load_records`` gives.
 
     Raises:
-        RequestError: A setting that does not exist, or has a value that is not allowed.
+        RequestError: No ordering, one that stands twice, or a setting that does not exist or has a wrong value.
     """
-    orderings = [orderings] if isinstance(orderings, str) else orderings
-    if not orderings:
-        raise RequestError("orderings", orderings, "at least one ordering")
-    instances = [Instance.of(ordering=ordering, **settings) for ordering in orderings]
-    check_seeds(first_seed, seeds)
-    return to_frame(train_all(instances, range(first_seed, first_seed + seeds), threads))
+    instances = [
+        Instance.of(ordering=ordering, **settings)
+        for ordering in ([orderings] if isinstance(orderings, str) else orderings)
+    ]
+    if not instances or len(set(instances)) < len(instances):
+        raise RequestError("orderings", orderings, "one ordering or more, each once")
+    return to_frame(train_all(instances, seeds, first_seed, threads))
 
 
 class _Curve:
@@ -148,6 +177,8 @@ class _Curve:
         self._epoch = 0
 
     def callback(self) -> tf.keras.callbacks.Callback:
+        from normlib.tensorflow_quietly import tf
+
         return tf.keras.callbacks.LambdaCallback(on_epoch_begin=self._begin, on_train_batch_end=self._keep)
 
     def _begin(self, epoch: int, logs: dict) -> None:
@@ -172,6 +203,8 @@ def _evaluate(model: tf.keras.Model, images: object, labels: object) -> dict[str
 
 
 def _count_parameters(model: tf.keras.Model) -> dict[str, int]:
+    from normlib.models import count_weights
+
     trainable = count_weights(model.trainable_weights)
     non_trainable = count_weights(model.non_trainable_weights)
     return {

@@ -20,13 +20,6 @@ collect_ignore_glob = ["notebooks/*"]
 SMALL = {"fit_split": "test[:320]", "evaluate_split": "train[:200]"}
 
 
-def pytest_collection_modifyitems(items):
-    """Leave stderr out of what nbval compares: TensorFlow logs there, and differently on every machine."""
-    for item in items:
-        if hasattr(item.parent, "skip_compare"):
-            item.parent.skip_compare = (*item.parent.skip_compare, "stderr")
-
-
 @pytest.fixture(autouse=True, scope="session")
 def one_thread():
     """One thread an operation, as studies have it; TensorFlow takes the number only before its first operation."""

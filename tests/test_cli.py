@@ -13,10 +13,10 @@ STUDY = (
 )
 
 
-def run(*arguments, cwd):
-    return subprocess.run(
-        [sys.executable, "-m", "normlib", *map(str, arguments)], cwd=cwd, capture_output=True, text=True, check=False
-    )
+def run(*arguments, cwd, **environment):
+    command = [sys.executable, "-m", "normlib", *map(str, arguments)]
+    environment = os.environ | environment
+    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False)
 
 
 @pytest.fixture
@@ -37,8 +37,8 @@ def test_a_study_ends_with_the_paths_of_the_summary_and_its_figures(folder):
             "summary.html",
             "figures/bars.png",
             "figures/bars.svg",
-            "figures/bars_unseen.png",
-            "figures/bars_unseen.svg",
+            "figures/bars_evaluation.png",
+            "figures/bars_evaluation.svg",
         )
     ]
     assert len(list((folder / "outputs" / "mine" / "records").glob("*.json"))) == 4
@@ -60,9 +60,12 @@ WRONG = [
     (["study", "no_yaml.yaml"], "study is 'no_yaml.yaml'; allowed: a YAML file; this is none, line 1"),
     (["study"], "Missing argument 'NAME_OR_FILE'"),
     (["studdy"], "No such command 'studdy'"),
-    (["summary", "nowhere"], "records is 'nowhere'; allowed: a folder of records"),
-    (["summary", "."], "folder is '.'; allowed: a study's output folder, with at least one record in it"),
-    (["notebooks", "mine.yaml"], "out is 'mine.yaml'; allowed: a folder that can be written"),
+    (["study", "mine.yaml", "--orderings", ""], "ordering is ''; allowed: bn, gn, ln, in"),
+    (["study", "mine.yaml", "--orderings", "bn,bn/none"], "orderings is 'bn/none'; allowed: each ordering once"),
+    (["summary", "nowhere"], "DIR is 'nowhere'; allowed: a study's output folder, with at least one record"),
+    (["summary", "."], "DIR is '.'; allowed: a study's output folder, with at least one record in records/"),
+    (["summary", "mine.yaml"], "DIR is 'mine.yaml'; allowed: a study's output folder"),
+    (["notebooks", "mine.yaml"], "DIR is 'mine.yaml'; allowed: a folder that can be written"),
 ]
 
 
@@ -80,32 +83,41 @@ def test_a_wrong_request_is_one_line_exit_code_2_and_nothing_written(folder, arg
 
 
 def test_a_failed_run_is_exit_code_1_and_named(folder):
-    """Nothing can be written where records go, so that the run itself fails."""
-    (folder / "out").mkdir()
-    (folder / "out" / "records").write_text("in the way")
-    done = run("study", "mine.yaml", "--seeds", 1, "--orderings", "none", "--out", "out", cwd=folder)
+    """The kernel that Jupyter finds first ends at once."""
+    kernel = folder / "jupyter" / "kernels" / "python3" / "kernel.json"
+    kernel.parent.mkdir(parents=True)
+    kernel.write_text('{"argv": ["false"], "display_name": "broken", "language": "python"}')
+    environment = {"JUPYTER_PATH": str(folder / "jupyter"), "JUPYTER_PREFER_ENV_PATH": "0"}
+    done = run("study", "mine.yaml", "--seeds", 1, cwd=folder, **environment)
     assert done.returncode == 1
-    assert "failed: none/none, seed 0: FileExistsError: " in done.stderr
+    failed = [line for line in done.stderr.splitlines() if line.startswith("failed: ")]
+    assert [line.split(":")[1] for line in failed] == [" gn/bn, seed 0", " none/none, seed 0"]
+    assert all("Kernel died" in line for line in failed)
     assert "Traceback" not in done.stderr
+    assert len(list((folder / "outputs" / "mine" / "failures").iterdir())) == 2
 
 
-def test_an_interrupted_study_keeps_what_is_finished_and_leaves_no_process(folder):
+@pytest.mark.parametrize("to_all", [True, False], ids=["from a terminal, to all processes", "to the command alone"])
+def test_an_interrupted_study_keeps_what_is_finished_and_leaves_no_process(folder, to_all):
     command = [sys.executable, "-m", "normlib", "study", "mine.yaml", "--seeds", "500"]
     process = subprocess.Popen(command, cwd=folder, stderr=subprocess.PIPE, text=True, start_new_session=True)
     records = folder / "outputs" / "mine" / "records"
     while process.poll() is None and not (records.is_dir() and any(records.glob("*.json"))):
         time.sleep(0.1)
-    os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+    (os.killpg if to_all else os.kill)(process.pid, signal.SIGINT)
     _, error = process.communicate(timeout=60)
     assert process.returncode == 130
     assert error.splitlines()[-1] == "interrupted: what is finished is kept; the same command goes on"
     assert "Traceback" not in error
     assert any(records.glob("*.json"))
+    deadline = time.monotonic() + 30
+    while left_behind(folder) and time.monotonic() < deadline:
+        time.sleep(0.1)  # a kernel that has just lost its parent takes a moment to notice
     assert not left_behind(folder)
 
 
 def left_behind(folder):
-    """Return the processes that still run and name the folder's records, or whose working directory it is."""
+    """Return the processes that still run in the folder, as a study's workers and kernels do."""
     found = []
     for pid in filter(str.isdigit, os.listdir("/proc")):
         try:
@@ -126,6 +138,11 @@ def test_the_notebooks_are_copied_out_and_never_overwritten(folder):
     assert again.returncode == 2
     assert "a folder without instance.ipynb, which would be overwritten" in again.stderr
     assert [path.read_text() for path in (folder / "copies").iterdir()] == ["mine"]
+
+
+def test_alone_it_shows_its_help(folder):
+    alone, asked = run(cwd=folder), run("--help", cwd=folder)
+    assert (alone.returncode, alone.stdout) == (0, asked.stdout)
 
 
 @pytest.mark.parametrize("command", [[], ["study"], ["summary"], ["notebooks"]])

@@ -1,3 +1,5 @@
+import pickle
+
 from normlib.errors import RequestError
 
 
@@ -19,6 +21,11 @@ def test_message_stays_one_short_line_whatever_the_value():
     message = str(RequestError("ordering", "bn\n" * 100_000, "bn"))
     assert "\n" not in message
     assert len(message) < 200
+
+
+def test_it_comes_back_whole_from_another_process():
+    error = RequestError("dataset", "mnits", "mnist", names=["mnist"])
+    assert str(pickle.loads(pickle.dumps(error))) == str(error)
 
 
 def test_it_is_a_value_error():

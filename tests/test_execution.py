@@ -27,6 +27,15 @@ def test_parameters_reach_the_notebook_and_the_kept_one_holds_no_absolute_path(t
     assert "papermill" not in nbformat.read(kept, as_version=4).metadata
 
 
+def test_an_output_right_below_the_root_of_the_disk_stays_whole(tmp_path, monkeypatch):
+    """Only the very paths among the parameters are made relative; base64 and HTML are full of slashes."""
+    monkeypatch.setattr(execution, "write_atomically", lambda path, text: (tmp_path / path.name).write_text(text))
+    execute(NOTEBOOKS / "sound.ipynb", {"records_dir": "/records"}, Path("/kept.ipynb"))
+    kept = tmp_path / "kept.ipynb"
+    assert outputs(kept)[0]["text"] == "records\n"
+    assert outputs(kept)[1]["data"]["text/html"] == "<b>bold</b>"
+
+
 def test_a_failing_cell_is_an_error_with_its_reason_and_the_notebook_is_kept(tmp_path):
     with pytest.raises(ExecutionError, match=r"^RuntimeError: the reason$") as failure:
         execute(NOTEBOOKS / "failing_cell.ipynb", {}, tmp_path / "kept.ipynb")
@@ -58,11 +67,16 @@ def test_seeds_that_follow_each_other_share_an_execution():
 
 def test_names_tell_ordering_and_seeds_and_differ_where_executions_do():
     assert Execution(Instance("gn/bn"), 0, 10).name == "gn-bn_seeds-0-9"
+    long = Execution(Instance("+".join(["bn"] * 100)), 0, 10).name
+    assert len(long) < 150
     names = {
+        long,
+        Execution(Instance("+".join(["bn"] * 101)), 0, 10).name,
+    } | {
         Execution(Instance("gn/bn", **changes), 0, 10).name
         for changes in ({}, {"fit_split": "test[:1]"}, {"fit_split": "test[1:]"}, {"epochs": 2})
     }
-    assert len(names) == 4
+    assert len(names) == 6
     assert all(name.replace("-", "").replace("_", "").isalnum() for name in names)
 
 

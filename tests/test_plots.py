@@ -83,6 +83,16 @@ def test_figures_that_the_source_did_not_print_have_no_marker(make_frame):
     assert not [c for c in axes[0].collections if c.get_label() == "the source's single run"]
 
 
+def test_runs_of_other_settings_have_no_marker_of_the_source(make_frame):
+    _, axes = plots.plot_bars(make_frame(LOSSES, activation="relu"))
+    assert not [c for c in axes[1].collections if c.get_label() == "the source's single run"]
+
+
+def test_one_measure_may_be_named_alone(make_frame):
+    _, axes = plots.plot_bars(make_frame(LOSSES), "train_loss")
+    assert [axis.get_title(loc="left") for axis in axes] == ["running training loss"]
+
+
 def test_the_baseline_alone_is_a_bar(make_frame):
     _, axes = plots.plot_bars(make_frame({"none": [0.4, 0.5]}))
     assert labels(axes[0]) == ["none/none"]

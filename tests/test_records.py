@@ -107,7 +107,7 @@ def test_other_readings_get_columns_of_their_own(make_record):
 def test_a_file_that_is_no_record_is_named_and_the_others_count(make_record, tmp_path):
     records.save_record(make_record(), tmp_path)
     (tmp_path / "broken.json").write_text("{")
-    with pytest.warns(UserWarning, match=r"left out .*broken.json: no record"):
+    with pytest.warns(UserWarning, match=r"left out broken.json of .*: no record"):
         assert len(records.load_records(tmp_path)) == 1
 
 

@@ -4,11 +4,11 @@ import json
 
 import nbformat
 import pytest
-from conftest import SMALL
 
+from conftest import SMALL
 from normlib import execution, scheduling
 from normlib.errors import RequestError
-from normlib.records import load_records, run_key
+from normlib.records import load_records, run_key, save_record
 from normlib.scheduling import local_executor, run_study
 from normlib.studies import Study, read_study
 
@@ -77,22 +77,47 @@ def test_a_failed_run_is_named_with_its_reason_and_the_others_are_done(study, tm
     assert len(load_records(out)) == 4
 
 
-@pytest.mark.parametrize("where", ["file", "file/below"])
-def test_an_output_folder_that_is_a_file_is_refused(study, tmp_path, where):
+def test_a_notebook_that_fails_after_its_records_is_named_as_well(study, tmp_path, monkeypatch):
+    notebook = nbformat.read(execution.notebook_path("instance"), as_version=4)
+    notebook.cells.append(nbformat.v4.new_code_cell('raise OSError("late")'))
+    nbformat.write(notebook, tmp_path / "late.ipynb")
+    monkeypatch.setattr(scheduling, "notebook_path", lambda name: tmp_path / "late.ipynb")
+    with local_executor(1) as executor:
+        failures = run_study(study.but(orderings=["none"]), tmp_path / "out", executor)
+    assert [(failure.seed, failure.reason) for failure in failures] == [(1, "OSError: late")]
+    assert len(load_records(tmp_path / "out")) == 2
+
+
+@pytest.mark.parametrize("where", ["file", "file/below", "out"])
+def test_an_output_folder_that_cannot_be_written_is_refused(study, tmp_path, where):
     (tmp_path / "file").write_text("mine")
-    with local_executor(1) as executor, pytest.raises(RequestError, match=r"out is .*; allowed: .* is a file"):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "records").write_text("in the way")
+    with local_executor(1) as executor, pytest.raises(RequestError, match=r"^out is .*; allowed: a folder that can be"):
         run_study(study, tmp_path / where, executor)
     assert (tmp_path / "file").read_text() == "mine"
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["records"]
 
 
-def test_an_output_folder_that_cannot_be_written_is_refused(study, tmp_path, monkeypatch):
-    monkeypatch.setattr(scheduling.os, "access", lambda *_: False)  # permissions do not bind the tests' user, root
-    with local_executor(1) as executor, pytest.raises(RequestError, match=r"out is .*; allowed: .* is not writable"):
-        run_study(study, tmp_path / "out", executor)
-    assert not (tmp_path / "out").exists()
+@pytest.mark.parametrize(
+    ("there", "message"),
+    [
+        ({"batch_size": 64}, "there batch_size is 64, here 32"),
+        ({}, "there stack is tensorflow 1.0, .*, here tensorflow 2"),
+    ],
+)
+def test_a_folder_whose_records_cannot_be_compared_is_refused(study, tmp_path, make_record, there, message):
+    record = make_record("bn/none", **SMALL, **there)
+    if not there:
+        record.environment["versions"]["tensorflow"] = "1.0"
+    save_record(record, tmp_path / "records")
+    with local_executor(1) as executor, pytest.raises(RequestError, match=message):
+        run_study(study, tmp_path, executor)
+    assert [path.name for path in tmp_path.iterdir()] == ["records"]
 
 
 @pytest.mark.parametrize("workers", [0, -1, 1.5])
 def test_less_than_one_worker_is_refused(workers):
-    with pytest.raises(RequestError, match=f"workers is {workers}; allowed: a whole number from 1 up"):
-        local_executor(workers)
+    wrong = pytest.raises(RequestError, match=f"workers is {workers}; allowed: a whole number from 1 up")
+    with wrong, local_executor(workers):
+        pass

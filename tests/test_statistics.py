@@ -52,6 +52,11 @@ def test_runs_of_different_settings_are_not_averaged(make_frame):
         statistics.summarize(mixed, "train_loss")
 
 
+def test_runs_follow_the_source_where_only_ordering_and_provider_differ(make_frame):
+    assert statistics.follows_source(make_frame({"bn": [0.4], "gn": [0.4]}))
+    assert not statistics.follows_source(make_frame({"bn": [0.4]}, momentum=0.9))
+
+
 def test_no_runs_are_refused(make_frame):
     with pytest.raises(RequestError, match="records is 'empty'"):
         statistics.summarize(make_frame({}), "train_loss")

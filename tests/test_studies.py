@@ -46,6 +46,10 @@ def test_what_is_written_can_be_read_again(tmp_path):
 WRONG = [
     ("", "a YAML file with keys"),
     ("just text", "a YAML file with keys"),
+    (SMALLEST + "seeds: 3\nseeds: 5\n", r"a YAML file; this is none, line 4 \(seeds stands twice\)"),
+    (SMALLEST + "defaults: {1: 2}\n", "defaults is .*; allowed: settings by name"),
+    ("question: 2024-13-45\norderings: [bn]\n", "a YAML file; this is none"),
+    ("[" * 10_000, "a YAML file; this is none"),
     ("question: [", "a YAML file; this is none, line 1"),
     ("question: Which?\n", "a key of mine.yaml is 'orderings'; allowed: to be there"),
     (SMALLEST + "sedes: 3\n", "a key of mine.yaml is 'sedes'; allowed: .*did you mean 'seeds'"),

@@ -23,8 +23,8 @@ def test_a_study_is_summarized_as_notebook_page_and_figures(study_folder):
         "summary.html",
         "figures/bars.png",
         "figures/bars.svg",
-        "figures/bars_unseen.png",
-        "figures/bars_unseen.svg",
+        "figures/bars_evaluation.png",
+        "figures/bars_evaluation.svg",
     ]
     text = "".join(str(cell) for cell in nbformat.read(written[0], as_version=4).cells)
     assert "9 runs of 3 orderings" in text
@@ -38,9 +38,16 @@ def test_a_study_is_summarized_as_notebook_page_and_figures(study_folder):
 
 
 def test_a_folder_without_records_is_refused(tmp_path):
-    with pytest.raises(RequestError, match=r"folder is .*; allowed: a study's output folder"):
+    with pytest.raises(RequestError, match=r"^DIR is .*; allowed: a study's output folder"):
         write_summary(tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_records_that_must_not_be_compared_are_refused_before_anything_is_written(study_folder, make_record):
+    save_record(make_record("bn/none", 0, batch_size=64), study_folder / "records")
+    with pytest.raises(RequestError, match=r"records is 'batch_size of 32 and 64'; allowed: one batch_size"):
+        write_summary(study_folder)
+    assert [path.name for path in study_folder.iterdir()] == ["records"]
 
 
 def test_the_same_figure_is_the_same_file(make_frame, tmp_path):

@@ -8,8 +8,22 @@ def test_figures_stand_beside_the_sources_with_their_meaning(make_record):
     table = tables.figures([make_record("gn/bn", 0, 0.46, 0.87, evaluation)])
     assert table["source"].tolist() == ["0.4598", "0.8695", "", ""]
     assert table["here"].tolist() == ["0.46000", "0.87000", "0.25000", "0.90000"]
-    assert table["meaning"].iloc[0] == "mean over the images of epoch 1 of test, while the weights change; dropout on"
-    assert table["meaning"].iloc[3] == "on train[:10000], weights fixed, dropout off"
+    assert table["meaning"].iloc[0] == "mean over epoch 1 on test, while the weights change, dropout on"
+    assert table["meaning"].iloc[3] == "on train[:10000], images not trained on, weights fixed, dropout off"
+
+
+def test_it_is_said_when_images_that_were_trained_on_are_evaluated(make_record):
+    table = tables.figures([make_record(fit_split="train[:5000]")])
+    assert "5000 of 10000 images trained on" in table["meaning"].iloc[3]
+
+
+def test_the_sources_figures_stand_only_beside_runs_of_its_protocol(make_record, make_frame):
+    record = make_record("gn/bn", epochs=2)
+    assert tables.figures([record])["source"].tolist() == ["", "", "", ""]
+    assert "source's" not in tables.instance_takeaway([record])
+    frame = make_frame({"bn": [0.4], "gn": [0.5]}, activation="relu")
+    assert not [column for column in tables.results(frame) if "source" in column]
+    assert "The source" not in tables.takeaway(frame)
 
 
 def test_figures_of_several_runs_are_mean_and_standard_deviation(make_record):
@@ -55,6 +69,10 @@ def test_the_takeaway_ranks_by_mean_loss_beside_the_sources_ranking(make_frame):
     sentence = tables.takeaway(frame)
     assert "lowest first** (2 runs an ordering): none/none 0.4000, gn/none 0.4200, bn/none 0.4500." in sentence
     assert "ranked bn/none, gn/none, gn/bn, bn/gn." in sentence
+    assert sentence.endswith(
+        "All of it holds for source_cnn with no activation after its convolutions, fitted on mnist test, 1 epoch, "
+        "batches of 32, Adam at 0.001."
+    )
 
 
 def test_the_takeaway_of_an_instance_names_the_sources_instance_by_the_code(make_record):

@@ -5,9 +5,9 @@ import sys
 import numpy as np
 import pytest
 import source_cells
-from conftest import SMALL
 
-from normlib import data, training
+from conftest import SMALL
+from normlib import data, models, training
 from normlib.errors import RequestError
 from normlib.instance import Instance
 from normlib.records import Record, run_key
@@ -108,7 +108,7 @@ def test_records_are_saved_as_soon_as_their_run_ends(tmp_path, monkeypatch):
 
     monkeypatch.setattr(training, "train", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        training.train_all([Instance("none", **SMALL)], range(3), records_dir=tmp_path)
+        training.train_all([Instance("none", **SMALL)], seeds=3, records_dir=tmp_path)
     assert [path.stem for path in tmp_path.iterdir()] == [run_key(Instance("none", **SMALL), 0, threads=1)]
 
 
@@ -130,6 +130,10 @@ def test_compare_gives_one_row_a_run():
         (lambda: training.compare(["bn"], epoch=1), "setting is 'epoch'.*did you mean 'epochs'"),
         (lambda: training.compare(["bx"]), "ordering is 'bx'"),
         (lambda: training.compare([]), "orderings is"),
+        (lambda: training.compare(["bn", "bn/none"]), "orderings is .*; allowed: one ordering or more, each once"),
+        (lambda: training.compare(["bn"], threads=0), "threads is 0"),
+        (lambda: training.train_all([Instance()], records_dir="/proc/records"), "records_dir is '/proc/records'"),
+        (lambda: training.train(Instance(), seed=2**32), "seed is 4294967296"),
         (lambda: training.train(Instance(), seed=-1), "seed is -1"),
         (lambda: training.train(Instance(), seed=0, threads=0), "threads is 0"),
         (
@@ -139,6 +143,35 @@ def test_compare_gives_one_row_a_run():
     ],
 )
 def test_a_wrong_request_is_refused_before_anything_is_trained(call, message, monkeypatch):
-    monkeypatch.setattr(training, "build_model", lambda instance: pytest.fail("training started"))
-    with pytest.raises(RequestError, match=message):
+    monkeypatch.setattr(models, "build_model", lambda instance: pytest.fail("training started"))
+    with pytest.raises(RequestError, match=f"^{message}"):
         call()
+
+
+def test_a_wrong_request_is_refused_before_tensorflow_loads():
+    code = """
+import sys, normlib
+for call in (
+    lambda: normlib.compare(["bn"], seeds=0),
+    lambda: normlib.compare(["bx"]),
+    lambda: normlib.compare(["bn"], epochs=0),
+    lambda: normlib.train(normlib.Instance(), seed=-1),
+    lambda: normlib.train(normlib.Instance(), seed=0, threads=0),
+):
+    try:
+        call()
+    except normlib.RequestError:
+        print("refused")
+print("tensorflow" in sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["refused"] * 5 + ["False"]
+
+
+def test_building_a_model_first_does_not_change_the_number_of_threads():
+    code = (
+        "import normlib; normlib.build_model(normlib.Instance()); "
+        f"print(normlib.train(normlib.Instance(**{SMALL!r}), seed=0).environment['threads'])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "1"
