@@ -23,7 +23,7 @@ VENV := .venv/$(STACK)-$(PYTHON_VERSION)
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 
-.PHONY: help install study test lint lab keep notebooks readme lock clean
+.PHONY: help install study test lint lab calibrate keep notebooks readme lock clean
 .DEFAULT_GOAL := help
 
 help:  ## list the commands
@@ -51,6 +51,9 @@ lint: $(INSTALLED)  ## check style and formatting, notebooks included
 
 lab: $(INSTALLED)  ## open JupyterLab on the notebooks
 	$(BIN)/jupyter lab --notebook-dir notebooks
+
+calibrate: $(INSTALLED)  ## count wrong verdicts in 10,000 simulated studies of each kind
+	$(BIN)/python -m normlib.calibration
 
 keep: $(INSTALLED)  ## keep the records of outputs/source in the package
 	$(BIN)/python docs/keep.py outputs/source

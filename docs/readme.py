@@ -6,7 +6,7 @@ from pathlib import Path
 import matplotlib as mpl
 import pandas as pd
 
-from normlib import files, plots, records, summary, tables
+from normlib import contrasts, files, plots, records, studies, summary, tables
 from normlib.ordering import SOURCE_INSTANCES
 
 ROOT = Path(__file__).parent.parent
@@ -16,7 +16,7 @@ BARS = ROOT / "docs" / "bars"
 
 def render(readme: str) -> str:
     """Return the README with each part between ``<!-- made: NAME -->`` and ``<!-- end -->`` made anew."""
-    parts = {"results": _results, "original stack": _original_stack}
+    parts = {"results": _results, "verdicts": _verdicts, "original stack": _original_stack}
     return re.sub(
         r"(<!-- made: (.+?) -->\n).*?(<!-- end -->)",
         lambda match: f"{match[1]}{parts[match[2]]()}\n{match[3]}",
@@ -37,6 +37,14 @@ def _results() -> str:
     )
 
 
+def _verdicts() -> str:
+    runs = records.load_records(records.SOURCE_RECORDS)
+    study = studies.read_study("source")
+    estimates = contrasts.estimate(runs, study.declared, study.measure, study.margin)
+    table = _markdown(tables.verdicts(estimates))
+    return f"{table}\n\nDifferences are in running training loss, the margin is {study.margin:g}."
+
+
 def _original_stack() -> str:
     runs = tables.load_original_stack()
     rows = {}
@@ -55,7 +63,9 @@ def _original_stack() -> str:
 
 def _markdown(table: pd.DataFrame) -> str:
     rows = [[table.index.name, *table.columns], ["---"] * (len(table.columns) + 1)]
-    rows += [[f"`{name}`", *row] for name, row in zip(table.index, table.to_numpy(), strict=True)]
+    rows += [
+        [f"`{name}`" if "/" in name else name, *row] for name, row in zip(table.index, table.to_numpy(), strict=True)
+    ]
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 

@@ -1,4 +1,4 @@
-"""Plots: records in, figure and axes out."""
+"""Plots of the runs of several orderings: records in, figure and axes out."""
 
 from __future__ import annotations
 
@@ -10,10 +10,9 @@ import pandas as pd
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 
-from normlib.instance import Instance
+from normlib.contrasts import Contrast, estimate, paired_differences
 from normlib.ordering import BASELINE, SOURCE_INSTANCES
-from normlib.records import Record
-from normlib.statistics import check_comparable, follows_source, interval_means, order_orderings, summarize
+from normlib.statistics import check_comparable, follows_source, order_orderings, summarize
 
 # Okabe and Ito's colours, which colour-blind readers can tell apart; hatches for those who print in grey.
 _SOURCE_STYLES = {
@@ -69,34 +68,52 @@ def plot_bars(
     return figure, axes[0]
 
 
-def plot_learning_curves(records: Sequence[Record]) -> tuple[matplotlib.figure.Figure, np.ndarray]:
-    """Draw how loss and accuracy went while one instance was trained: a thin line a run, their mean thick.
+def plot_contrasts(
+    records: pd.DataFrame, contrasts: Sequence[Contrast], measure: str, margin: float
+) -> tuple[matplotlib.figure.Figure, Axes]:
+    """Draw each declared contrast: every pair a circle, the mean difference, its interval, and the margin as a band.
 
     Args:
-        records: Runs of one instance.
+        records: One row a run, as ``load_records`` gives.
+        contrasts: The declared contrasts.
+        measure: A column, such as ``train_loss``.
+        margin: The largest difference, either way, that does not matter.
 
     Returns:
-        The figure and its axes ``[2]``. Solid: means over the images since the point before. Dashed: the running
-        figure, which Keras prints and the source reports; it averages over the epoch so far, so it lags behind.
+        The figure and its axes; a row a contrast.
     """
-    instance = Instance(**records[0].instance)
-    examples = len(instance.fit_examples)
-    means = [interval_means(record.curve, instance.batch_size, examples) for record in records]
-    colour = styles([instance.ordering])[instance.ordering][0]
-    figure, axes = plt.subplots(1, 2, figsize=(9, 3.4), layout="constrained")
-    for axis, measure in zip(axes, ("loss", "accuracy"), strict=True):
-        running = np.mean([record.curve[measure] for record in records], axis=0)
-        images = means[0]["images"]
-        for run in means if len(means) > 1 else []:
-            axis.plot(images, run[measure], color=colour, alpha=0.35, linewidth=0.8)
-        mean = pd.concat([run[measure] for run in means], axis=1).mean(axis=1)
-        axis.plot(images, mean, color=colour, linewidth=2, label="mean over the images since the last point")
-        axis.plot(images, running, color="black", linestyle="--", label="running figure, as Keras prints it")
-        axis.set_xlabel("training images seen")
-        axis.set_ylabel(f"training {measure}")
-        axis.spines[["top", "right"]].set_visible(False)
-    axes[0].legend(frameon=False, fontsize="small")
-    return figure, axes
+    estimates = estimate(records, contrasts, measure, margin)
+    figure, axis = plt.subplots(figsize=(9, 1.3 + 0.62 * len(estimates)), layout="constrained")
+    axis.axvspan(-margin, margin, color="#E6E6E6", label=f"margin: differences that do not matter, ± {margin:g}")
+    axis.axvline(0, color="black", linewidth=0.8)
+    for place, (contrast, (_, row)) in enumerate(zip(contrasts, estimates.iterrows(), strict=True)):
+        pairs = paired_differences(records, contrast, measure)
+        axis.scatter(
+            pairs,
+            np.full(len(pairs), place - 0.2),
+            s=16,
+            facecolor="white",
+            edgecolor="#0072B2",
+            label="one pair of runs" if place == 0 else None,
+        )
+        if np.isfinite(row["mean"]):
+            axis.errorbar(
+                row["mean"],
+                place + 0.1,
+                xerr=row["high"] - row["mean"],
+                fmt="s",
+                color="black",
+                markersize=5,
+                capsize=4,
+                label="mean difference and its 95 % interval" if place == 0 else None,
+            )
+    rows = [f"{name}\n{row['contrast']}: {row['verdict']}" for name, row in estimates.iterrows()]
+    axis.set_yticks(range(len(rows)), rows, fontsize="small")
+    axis.set_ylim(len(rows) - 0.4, -0.6)
+    axis.set_xlabel(f"difference in {_MEASURES.get(measure, measure.replace('_', ' '))}")
+    axis.spines[["top", "right", "left"]].set_visible(False)
+    figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize="small")
+    return figure, axis
 
 
 def _draw_bars(axis: Axes, records: pd.DataFrame, measure: str) -> None:

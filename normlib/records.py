@@ -39,7 +39,8 @@ class Record:
         training: ``loss`` and ``accuracy``, the running figure of each epoch, as Keras prints it: measured while the
             weights change, dropout on.
         curve: ``epoch``, ``step``, ``loss`` and ``accuracy``: the same running figures at steps on the way.
-        evaluation: For each reading, a ``loss`` and an ``accuracy`` on the evaluate split.
+        evaluation: For each reading (``inference``, ``debiased``, ``recalibrated``), a ``loss`` and an ``accuracy`` on
+            the evaluate split; the same in all where the model has no BatchNorm.
         parameters: Numbers of weights: ``total``, ``trainable``, ``non_trainable``.
         seconds: Wall-clock time to ``build``, ``fit`` and ``evaluate``.
         environment: ``versions``, ``provider``, ``device``, ``processor``, ``threads``, ``onednn``, ``commit``.

@@ -49,7 +49,7 @@ def run_study(study: Study, out: Path | str, executor: concurrent.futures.Execut
         threads: Threads that an operation may use in a run.
 
     Returns:
-        The failures; each is also written to ``failures/KEY.json``.
+        The failures, in the study's order; each is also written to ``failures/KEY.json``.
 
     Raises:
         RequestError: Wrong threads, or an output folder that cannot be written, or that has records in it which cannot
@@ -81,7 +81,7 @@ def run_study(study: Study, out: Path | str, executor: concurrent.futures.Execut
             _report_finished_runs(missing, out, progress)
             for future in finished:
                 failures += _failures(futures[future], future, out)
-    return failures
+    return sorted(failures, key=lambda failure: list(runs).index(failure.key))
 
 
 @contextlib.contextmanager

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
+import math
+from collections.abc import Iterable
 from pathlib import Path
 
 import yaml
 
+from normlib.contrasts import Contrast
 from normlib.errors import RequestError
 from normlib.instance import Instance, one_of, seed_range
 
 SHIPPED = Path(__file__).parent / "studies"
+MEASURES = [
+    "_".join(parts) for parts in itertools.product(("train", "eval", "debiased", "recalibrated"), ("loss", "accuracy"))
+]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,6 +32,9 @@ class Study:
         seeds: Number of runs of each ordering.
         first_seed: The first run's seed; the others follow it.
         defaults: Settings that all runs share, where they differ from Instance's.
+        measure: What contrasts are about: a column of the records, such as ``train_loss``.
+        margin: The largest difference in it, either way, that does not matter; declared before the data are seen.
+        contrasts: Declared differences by name, such as ``{"order": "bn/gn - gn/bn"}``.
 
     Raises:
         RequestError: A setting that does not exist, or has a value that is not allowed.
@@ -37,6 +47,9 @@ class Study:
     seeds: int = 10
     first_seed: int = 0
     defaults: dict[str, object] = dataclasses.field(default_factory=dict)
+    measure: str = "train_loss"
+    margin: float = 0.01
+    contrasts: dict[str, str] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for key in ("question", "citation"):
@@ -54,6 +67,26 @@ class Study:
             if orderings.count(ordering) > 1:
                 raise RequestError("orderings", ordering, "each ordering once")
 
+        self._check_contrasts()
+
+    def _check_contrasts(self) -> None:
+        one_of("measure", self.measure, MEASURES)
+        if not isinstance(self.margin, int | float) or isinstance(self.margin, bool) or not 0 < self.margin < math.inf:
+            raise RequestError("margin", self.margin, "a positive, finite number, in the unit of the measure")
+        if not isinstance(self.contrasts, dict):
+            raise RequestError("contrasts", self.contrasts, "differences by name, such as {order: bn/gn - gn/bn}")
+        self.declared  # noqa: B018  (a property that refuses a wrong contrast)
+
+    @property
+    def declared(self) -> list[Contrast]:
+        """The contrasts, read."""
+        return [Contrast.parse(str(name), text, self.orderings) for name, text in self.contrasts.items()]
+
+    def declared_for(self, orderings: Iterable[str]) -> list[Contrast]:
+        """Return the contrasts whose orderings are all among some."""
+        there = set(orderings)
+        return [contrast for contrast in self.declared if there.issuperset(contrast.first + contrast.second)]
+
     @property
     def instances(self) -> list[Instance]:
         """The instances, one for each ordering."""
@@ -67,10 +100,15 @@ class Study:
     def but(self, **changes: object) -> Study:
         """Return the study with other seeds or orderings; None changes nothing.
 
+        Contrasts of orderings that it then lacks are left out.
+
         Raises:
             RequestError: A value that is not allowed.
         """
-        return dataclasses.replace(self, **{name: value for name, value in changes.items() if value is not None})
+        changes = {name: value for name, value in changes.items() if value is not None}
+        changed = dataclasses.replace(self, contrasts={}, **changes)
+        kept = self.declared_for(changed.orderings)
+        return dataclasses.replace(changed, contrasts={c.name: self.contrasts[c.name] for c in kept})
 
     def to_yaml(self) -> str:
         """Return the study as YAML, which ``read_study`` reads."""
@@ -121,6 +159,19 @@ class _Loader(yaml.SafeLoader):
             if key in keys[:i]:
                 raise yaml.constructor.ConstructorError(None, None, f"{key} stands twice", node.value[i][0].start_mark)
         return super().construct_mapping(node, deep)
+
+
+def study_of_records(records_dir: str | Path) -> Study:
+    """Return the study that some records belong to: ``study.yaml`` in their folder or the one above, else ``source``.
+
+    Raises:
+        RequestError: The file is no study.
+    """
+    folder = Path(records_dir)
+    for path in (folder / "study.yaml", folder.parent / "study.yaml"):
+        if path.is_file():
+            return read_study(path)
+    return read_study("source")
 
 
 def shipped_studies() -> list[str]:

@@ -12,9 +12,10 @@ from matplotlib.figure import Figure
 from normlib.errors import RequestError
 from normlib.execution import execute, notebook_path
 from normlib.files import check_writable, write_atomically
-from normlib.plots import plot_bars
+from normlib.plots import plot_bars, plot_contrasts
 from normlib.records import load_records
 from normlib.statistics import check_comparable
+from normlib.studies import study_of_records
 
 # What is drawn of the same records is the same file.
 _METADATA = {"png": {"Software": None}, "svg": {"Date": None, "Creator": None}}
@@ -47,6 +48,10 @@ def write_summary(folder: Path) -> list[Path]:
     }.items():
         figure, _ = plot_bars(records, measures)
         written += save_figure(figure, folder / "figures" / name)
+    study = study_of_records(folder / "records")
+    if declared := study.declared_for(records["ordering"]):
+        figure, _ = plot_contrasts(records, declared, study.measure, study.margin)
+        written += save_figure(figure, folder / "figures" / "contrasts")
     return written
 
 

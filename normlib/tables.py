@@ -1,79 +1,17 @@
-"""Tables that people read: records in, DataFrame out."""
+"""Tables and sentences about the runs of several orderings: records in, DataFrame or Markdown out."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
 
 import pandas as pd
 
 from normlib import catalog
+from normlib.contrasts import SIGNIFICANCE
 from normlib.instance import Instance
-from normlib.ordering import SOURCE_INSTANCES, SourceInstance
-from normlib.records import KEPT, Record
+from normlib.ordering import SOURCE_INSTANCES
+from normlib.records import KEPT
 from normlib.statistics import follows_source, summarize
-
-# Figures of a single process, whose bits differ between processors, are written with five decimals, kept ones with
-# four: tests/sanitize.cfg tells them apart by that.
-_MEASURED = "{:.5f}".format
-
-
-def figures(records: Sequence[Record]) -> pd.DataFrame:
-    """Put the source's figures beside those of some runs of one instance, with the meaning of each.
-
-    Args:
-        records: Runs of one instance.
-
-    Returns:
-        Indexed by figure: ``source`` (empty where it printed none, or had other settings); ``here``, the mean over the
-        runs, with its standard deviation when there are several; ``meaning``.
-    """
-    instance = Instance(**records[0].instance)
-    source = _source_instance(instance)
-    frame = pd.DataFrame([record.row() for record in records])
-    training = f"mean over epoch {instance.epochs} on {instance.fit_split}, while the weights change, dropout on"
-    trained_on = (
-        f"{instance.overlap} of {len(instance.evaluate_examples)} images trained on" if instance.overlap else ""
-    )
-    evaluation = f"on {instance.evaluate_split}, {trained_on or 'images not trained on'}, weights fixed, dropout off"
-    rows = [
-        ("running training loss", source and source.loss, "train_loss", training),
-        ("running training accuracy", source and source.accuracy, "train_accuracy", training),
-        ("evaluation loss", None, "eval_loss", evaluation),
-        ("evaluation accuracy", None, "eval_accuracy", evaluation),
-    ]
-    return pd.DataFrame(
-        {
-            "figure": name,
-            "source": f"{figure:.4f}" if figure else "",
-            "here": _mean_and_sd(frame[measure]),
-            "meaning": meaning,
-        }
-        for name, figure, measure, meaning in rows
-    ).set_index("figure")
-
-
-def distance_from_source(records: Sequence[Record]) -> pd.DataFrame:
-    """Measure how far runs lie from the same ordering's twenty runs on the source's own stack of 2020.
-
-    Args:
-        records: Runs of one instance.
-
-    Returns:
-        For ``loss`` and ``accuracy``: ``here``, ``original`` (means) and ``distance`` in the original runs' standard
-        deviations. Empty where the instance is not the source's protocol, which those runs followed.
-    """
-    instance = Instance(**records[0].instance)
-    original = load_original_stack()
-    original = original[original["ordering"] == instance.ordering]
-    if original.empty or not instance.follows_source:
-        return pd.DataFrame(columns=["here", "original", "distance"])
-    rows = {}
-    for measure in ("loss", "accuracy"):
-        here = pd.Series([record.training[measure][-1] for record in records]).mean()
-        mean, sd = original[measure].mean(), original[measure].std()
-        rows[measure] = {"here": here, "original": mean, "distance": (here - mean) / sd}
-    return pd.DataFrame.from_dict(rows, orient="index")
 
 
 def results(records: pd.DataFrame) -> pd.DataFrame:
@@ -117,6 +55,60 @@ def takeaway(records: pd.DataFrame) -> str:
     )
 
 
+def verdicts(estimates: pd.DataFrame) -> pd.DataFrame:
+    """Return the table of declared contrasts that people read.
+
+    Args:
+        estimates: What ``normlib.contrasts.estimate`` gives.
+
+    Returns:
+        Indexed by name, all text: the contrast, its pairs, the mean difference with its 95 % interval, Holm's p, the
+        share of pairs in which the first side is lower, the verdict.
+    """
+    rows = (
+        {
+            "name": name,
+            "contrast": row["contrast"],
+            "pairs": str(row["pairs"]),
+            "difference": "" if pd.isna(row["mean"]) else f"{row['mean']:+.4f} [{row['low']:+.4f}, {row['high']:+.4f}]",
+            "p (Holm)": _p(row),
+            "first lower in": "" if pd.isna(row["mean"]) else f"{row['first_lower']:.0%}",
+            "verdict": _verdict(row),
+        }
+        for name, row in estimates.iterrows()
+    )
+    columns = ["name", "contrast", "pairs", "difference", "p (Holm)", "first lower in", "verdict"]
+    return pd.DataFrame(rows, columns=columns).set_index("name")
+
+
+def verdict_sentences(estimates: pd.DataFrame, records: pd.DataFrame, measure: str, margin: float) -> str:
+    """Return what declared contrasts found, as a list in Markdown, with the conditions that it holds under.
+
+    Args:
+        estimates: What ``normlib.contrasts.estimate`` gives.
+        records: The runs that it was given.
+        measure: The measure.
+        margin: The margin.
+    """
+    said = {
+        "differs": "differ",
+        "differs negligibly": f"differ, but by less than the margin of {margin:g}",
+        "level": f"are level: the difference lies within the margin of {margin:g}",
+    }
+    lines = []
+    for name, row in estimates.iterrows():
+        if pd.isna(row["mean"]):
+            reason = "fewer than two pairs of runs" if row["pairs"] < 2 else "a run diverged"
+            lines.append(f"- *{name}*, {row['contrast']}: nothing can be said ({reason}).")
+            continue
+        words = (
+            said.get(row["verdict"]) or f"are not told apart yet; about {row['seeds_needed']:.0f} seeds would decide"
+        )
+        interval = f"{row['mean']:+.4f} [{row['low']:+.4f}, {row['high']:+.4f}]"
+        lines.append(f"- *{name}*: the sides of {row['contrast']} {words} ({interval}, {row['pairs']} pairs).")
+    return "\n".join([f"In {measure.replace('_', ' ')}, for {conditions(records)}:", "", *lines])
+
+
 def conditions(records: pd.DataFrame) -> str:
     """Return the settings under which runs were made, as a phrase; no finding is stated without it."""
     run = records.iloc[0]
@@ -126,29 +118,6 @@ def conditions(records: pd.DataFrame) -> str:
         f"{run['epochs']} epoch{'s' if run['epochs'] > 1 else ''}, batches of {run['batch_size']}, "
         f"Adam at {run['learning_rate']:g}"
     )
-
-
-def instance_takeaway(records: Sequence[Record]) -> str:
-    """Return what some runs of one instance gave, as a sentence in Markdown."""
-    instance = Instance(**records[0].instance)
-    frame = pd.DataFrame([record.row() for record in records])
-    source = _source_instance(instance)
-    beside = f" (the source's instance {source.number}: {source.loss:.4f}, {source.accuracy:.4f})" if source else ""
-    count = f"one run, seed {records[0].seed}" if len(records) == 1 else f"mean of {len(records)} runs"
-    return (
-        f"**{instance.ordering}**, {count}: running training loss {_mean_and_sd(frame['train_loss'])}, accuracy "
-        f"{_mean_and_sd(frame['train_accuracy'])}{beside}; on {instance.evaluate_split}, loss "
-        f"{_mean_and_sd(frame['eval_loss'])}, accuracy {_mean_and_sd(frame['eval_accuracy'])}. It holds for "
-        f"{conditions(frame)}."
-    )
-
-
-def made_with(record: Record) -> str:
-    """Return where a record was made, as one line."""
-    environment = record.environment
-    versions = [f"{name} {number}" for name, number in environment["versions"].items() if number]
-    where = [environment["device"], environment["processor"], f"threads: {environment['threads']}"]
-    return f"made with: {', '.join([*versions, *where])}, commit {environment['commit']}"
 
 
 def provenance(records: pd.DataFrame) -> pd.DataFrame:
@@ -168,6 +137,20 @@ def load_original_stack() -> pd.DataFrame:
     return pd.read_csv(KEPT / "original_stack.csv")
 
 
+def _p(row: pd.Series) -> str:
+    """Write Holm's p, or that so few pairs cannot give a small one."""
+    if pd.isna(row["p"]):
+        return ""
+    if row["smallest_p"] >= SIGNIFICANCE:
+        return f"{row['pairs']} pairs cannot give p below {row['smallest_p']:.3g}"
+    return f"{row['holm_p']:.4f}"
+
+
+def _verdict(row: pd.Series) -> str:
+    more = "" if pd.isna(row["seeds_needed"]) else f" (about {row['seeds_needed']:.0f} seeds would decide)"
+    return f"{row['verdict']}{more}"
+
+
 def _count(runs: pd.Series) -> str:
     fewest, most = runs.min(), runs.max()
     return f"{most} run{'s' if most > 1 else ''}" if fewest == most else f"{fewest} to {most} runs"
@@ -179,15 +162,6 @@ _RESULT_COLUMNS = {
     "eval_loss": "evaluation loss",
     "eval_accuracy": "evaluation accuracy",
 }
-
-
-def _source_instance(instance: Instance) -> SourceInstance | None:
-    """Return the source's instance that this one repeats, if it does."""
-    return SOURCE_INSTANCES.get(instance.ordering) if instance.follows_source else None
-
-
-def _mean_and_sd(values: pd.Series) -> str:
-    return _MEASURED(values.mean()) + (f" ± {_MEASURED(values.std())}" if len(values) > 1 else "")
 
 
 def _interval(summary: pd.Series) -> str:

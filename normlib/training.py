@@ -21,12 +21,11 @@ if TYPE_CHECKING:
 
     from normlib.tensorflow_quietly import tf
 
-EVALUATION_BATCH = 1000  # images a step when nothing is learned; it decides speed, and the last bits of the loss
 CURVE_POINTS = 32  # steps an epoch at which the running figures are kept
 
 
 def train(instance: Instance, seed: int, threads: int | None = None) -> Record:
-    """Train one run and evaluate it on images that it did not see.
+    """Train one run and evaluate it on other images, in each reading.
 
     With the same seed, stack, processor and number of threads, the result is the same to the last bit, and a run of
     the source's settings gives what the source's own cells give.
@@ -48,6 +47,7 @@ def train(instance: Instance, seed: int, threads: int | None = None) -> Record:
 
     from normlib.environment import describe_environment
     from normlib.models import build_model
+    from normlib.readings import evaluate_readings
     from normlib.tensorflow_quietly import tf, use_threads
 
     threads = use_threads(threads)
@@ -70,7 +70,8 @@ def train(instance: Instance, seed: int, threads: int | None = None) -> Record:
         callbacks=[curve.callback()],
     ).history
     times.append(time.perf_counter())
-    evaluation = {"inference": _evaluate(model, unseen_images, unseen_labels)}
+    steps = int(model.optimizer.iterations)
+    evaluation = evaluate_readings(model, unseen_images, unseen_labels, images, steps, instance.batch_size)
     times.append(time.perf_counter())
 
     return Record(
@@ -195,11 +196,6 @@ class _Curve:
             }
             for name, value in point.items():
                 self.points[name].append(value)
-
-
-def _evaluate(model: tf.keras.Model, images: object, labels: object) -> dict[str, float]:
-    loss, accuracy = model.evaluate(images, labels, batch_size=EVALUATION_BATCH, verbose=0)
-    return {"loss": float(loss), "accuracy": float(accuracy)}
 
 
 def _count_parameters(model: tf.keras.Model) -> dict[str, int]:

@@ -47,7 +47,9 @@ def make_record():
             seed=seed,
             training={"loss": [loss], "accuracy": [accuracy]},
             curve={"epoch": [1, 1], "step": [156, 313], "loss": [2 * loss, loss], "accuracy": [accuracy / 2, accuracy]},
-            evaluation={"inference": evaluation or {"loss": loss / 2, "accuracy": accuracy}},
+            evaluation=dict.fromkeys(
+                ("inference", "debiased", "recalibrated"), evaluation or {"loss": loss / 2, "accuracy": accuracy}
+            ),
             parameters={"total": 739_748, "trainable": 739_728, "non_trainable": 20},
             seconds={"build": 0.1, "fit": 5.0, "evaluate": 0.2},
             environment={

@@ -100,7 +100,15 @@ def test_a_failed_run_is_exit_code_1_and_named(folder):
 @pytest.mark.parametrize("to_all", [True, False], ids=["from a terminal, to all processes", "to the command alone"])
 def test_an_interrupted_study_keeps_what_is_finished_and_leaves_no_process(folder, to_all):
     command = [sys.executable, "-m", "normlib", "study", "mine.yaml", "--seeds", "500"]
-    process = subprocess.Popen(command, cwd=folder, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    process = subprocess.Popen(
+        command,
+        cwd=folder,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        # A shell starts background jobs with SIGINT ignored, and children inherit that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
     records = folder / "outputs" / "mine" / "records"
     while process.poll() is None and not (records.is_dir() and any(records.glob("*.json"))):
         time.sleep(0.1)

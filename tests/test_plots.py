@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from normlib import plots
+from normlib.contrasts import Contrast
 from normlib.errors import RequestError
 from normlib.records import to_frame
 
@@ -115,10 +116,15 @@ def test_colours_are_distinct_and_stay_with_their_ordering():
     assert plots.styles(["gn/bn", "in/ln"])["gn/bn"] == four["gn/bn"]
 
 
-def test_learning_curves_show_interval_means_and_the_running_figure(make_record):
-    """Running loss 0.8 after 156 * 32 images and 0.4 after all 10,000: 0.8, and then nearly nothing."""
-    _, axes = plots.plot_learning_curves([make_record("gn/bn", loss=0.4)])
-    means, running = axes[0].lines
-    assert running.get_ydata().tolist() == [0.8, 0.4]
-    assert means.get_xdata().tolist() == [4992, 10_000]
-    assert means.get_ydata().tolist() == pytest.approx([0.8, (0.4 * 10_000 - 0.8 * 4992) / 5008])
+def test_contrasts_show_every_pair_the_mean_its_interval_and_the_margin(make_frame):
+    """0.10, 0.20, 0.30 against 0.05, 0.10, 0.15: differences 0.05, 0.10, 0.15; t with two degrees is 4.302653."""
+    frame = make_frame({"bn": [0.10, 0.20, 0.30], "gn": [0.05, 0.10, 0.15]})
+    contrast = Contrast.parse("kind", "bn/none - gn/none", ["bn/none", "gn/none"])
+    _, axis = plots.plot_contrasts(frame, [contrast], "train_loss", margin=0.02)
+    pairs = next(c for c in axis.collections if c.get_label() == "one pair of runs")
+    assert pairs.get_offsets()[:, 0].tolist() == pytest.approx([0.05, 0.10, 0.15])
+    (segments,) = (c.get_segments() for c in axis.collections if type(c).__name__ == "LineCollection")
+    half_width = 4.302653 * 0.05 / np.sqrt(3)
+    assert segments[0][:, 0].tolist() == pytest.approx([0.1 - half_width, 0.1 + half_width], rel=1e-6)
+    assert axis.patches[0].get_extents().transformed(axis.transData.inverted()).x1 == pytest.approx(0.02)
+    assert [text.get_text() for text in axis.get_yticklabels()] == ["kind\nbn/none - gn/none: undecided"]

@@ -97,11 +97,15 @@ def test_loading_gives_one_row_a_run_with_the_contracts_columns(make_record, tmp
     assert set(Instance().settings) <= set(frame.columns)
 
 
-def test_other_readings_get_columns_of_their_own(make_record):
-    record = make_record()
-    evaluation = {**record.evaluation, "recalibrated": {"loss": 0.5, "accuracy": 0.75}}
-    frame = records.to_frame([dataclasses.replace(record, evaluation=evaluation)])
-    assert frame.loc[0, ["recalibrated_loss", "recalibrated_accuracy"]].tolist() == [0.5, 0.75]
+def test_each_reading_has_columns_of_its_own(make_record):
+    evaluation = {
+        "inference": {"loss": 0.5, "accuracy": 0.75},
+        "debiased": {"loss": 0.25, "accuracy": 0.8},
+        "recalibrated": {"loss": 0.125, "accuracy": 0.9},
+    }
+    row = records.to_frame([dataclasses.replace(make_record(), evaluation=evaluation)]).loc[0]
+    assert row[["eval_loss", "debiased_loss", "recalibrated_loss"]].tolist() == [0.5, 0.25, 0.125]
+    assert row[["eval_accuracy", "debiased_accuracy", "recalibrated_accuracy"]].tolist() == [0.75, 0.8, 0.9]
 
 
 def test_a_file_that_is_no_record_is_named_and_the_others_count(make_record, tmp_path):

@@ -36,6 +36,25 @@ def test_a_file_of_ones_own_works_the_same(tmp_path):
     assert all((i.epochs, i.learning_rate) == (2, 3e-4) for i in study.instances)
 
 
+def test_contrasts_are_declared_in_the_study_and_those_that_it_lacks_orderings_for_are_left_out():
+    study = read_study("source")
+    assert (study.measure, study.margin) == ("train_loss", 0.01)
+    assert "bn/gn - gn/bn" in [str(contrast) for contrast in study.declared]
+    smaller = study.but(orderings=["bn", "gn", "none"])
+    assert sorted(str(contrast) for contrast in smaller.declared) == [
+        "bn/none - gn/none",
+        "bn/none - none/none",
+        "gn/none - none/none",
+    ]
+
+
+def test_records_belong_to_the_study_beside_them_else_to_the_source(tmp_path):
+    (tmp_path / "records").mkdir()
+    assert studies.study_of_records(tmp_path / "records").name == "source"
+    (tmp_path / "study.yaml").write_text(SMALLEST)
+    assert studies.study_of_records(tmp_path / "records").question == "Which?"
+
+
 def test_what_is_written_can_be_read_again(tmp_path):
     study = read_study("source").but(seeds=2, orderings=["bn", "none"])
     path = tmp_path / "source.yaml"
@@ -61,6 +80,12 @@ WRONG = [
     (SMALLEST + "defaults: {learning_rate: 1e-3}\n", "learning_rate is '1e-3'; allowed: a positive, finite number"),
     (SMALLEST + "defaults: {ordering: bn}\n", "defaults is .*; allowed: settings by name"),
     (SMALLEST + "defaults: 3\n", "defaults is 3; allowed: settings by name"),
+    (SMALLEST + "measure: loss\n", "measure is 'loss'; allowed: train_loss, train_accuracy"),
+    (SMALLEST + "margin: 0\n", "margin is 0; allowed: a positive, finite number"),
+    (SMALLEST + "margin: .inf\n", "margin is inf; allowed: a positive, finite number"),
+    (SMALLEST + "contrasts: [bn]\n", "contrasts is .*; allowed: differences by name"),
+    (SMALLEST + "contrasts: {kind: bn/none}\n", "contrast kind is 'bn/none'; allowed: a difference such as"),
+    (SMALLEST + "contrasts: {kind: bn/none - gn/none}\n", "contrast kind is 'gn/none'; allowed: the study's bn/none"),
     ("question: 3\norderings: [bn]\n", "question is 3; allowed: text"),
     ("question: Which?\norderings: bn\n", "orderings is 'bn'; allowed: a list of orderings"),
     ("question: Which?\norderings: []\n", "orderings is .*; allowed: a list of orderings"),

@@ -25,13 +25,15 @@ def test_a_study_is_summarized_as_notebook_page_and_figures(study_folder):
         "figures/bars.svg",
         "figures/bars_evaluation.png",
         "figures/bars_evaluation.svg",
+        "figures/contrasts.png",
+        "figures/contrasts.svg",
     ]
     text = "".join(str(cell) for cell in nbformat.read(written[0], as_version=4).cells)
     assert "9 runs of 3 orderings" in text
     assert "none/none 0.4100, bn/none 0.4400, gn/bn 0.4800" in text
     page = written[1].read_text()
     assert "load_records" not in page  # no code
-    assert page.count("<img alt=") == 2
+    assert page.count("<img alt=") == 3
     assert written[2].read_bytes().startswith(b"\x89PNG")
     assert "<svg" in written[3].read_text()
     assert os.fspath(study_folder) not in page + written[0].read_text()

@@ -1,47 +1,16 @@
+import numpy as np
 import pytest
 
-from normlib import tables
-
-
-def test_figures_stand_beside_the_sources_with_their_meaning(make_record):
-    evaluation = {"loss": 0.25, "accuracy": 0.9}
-    table = tables.figures([make_record("gn/bn", 0, 0.46, 0.87, evaluation)])
-    assert table["source"].tolist() == ["0.4598", "0.8695", "", ""]
-    assert table["here"].tolist() == ["0.46000", "0.87000", "0.25000", "0.90000"]
-    assert table["meaning"].iloc[0] == "mean over epoch 1 on test, while the weights change, dropout on"
-    assert table["meaning"].iloc[3] == "on train[:10000], images not trained on, weights fixed, dropout off"
-
-
-def test_it_is_said_when_images_that_were_trained_on_are_evaluated(make_record):
-    table = tables.figures([make_record(fit_split="train[:5000]")])
-    assert "5000 of 10000 images trained on" in table["meaning"].iloc[3]
+from normlib import contrasts, instance_tables, tables
 
 
 def test_the_sources_figures_stand_only_beside_runs_of_its_protocol(make_record, make_frame):
     record = make_record("gn/bn", epochs=2)
-    assert tables.figures([record])["source"].tolist() == ["", "", "", ""]
-    assert "source's" not in tables.instance_takeaway([record])
+    assert set(instance_tables.figures([record])["source"]) == {""}
+    assert "source's" not in instance_tables.takeaway([record])
     frame = make_frame({"bn": [0.4], "gn": [0.5]}, activation="relu")
     assert not [column for column in tables.results(frame) if "source" in column]
     assert "The source" not in tables.takeaway(frame)
-
-
-def test_figures_of_several_runs_are_mean_and_standard_deviation(make_record):
-    """0.3 and 0.5: mean 0.4, sd 0.2 / sqrt(2)."""
-    table = tables.figures([make_record("none", seed, loss) for seed, loss in enumerate((0.3, 0.5))])
-    assert table.loc["running training loss", "here"] == "0.40000 ± 0.14142"
-    assert table["source"].tolist() == ["", "", "", ""]
-
-
-def test_distance_from_the_source_is_in_its_twenty_runs_standard_deviations(make_record):
-    original = tables.load_original_stack().query("ordering == 'gn/bn'")["loss"]
-    record = make_record("gn/bn", loss=original.mean() + 2 * original.std())
-    assert tables.distance_from_source([record]).loc["loss", "distance"] == pytest.approx(2)
-
-
-def test_there_is_no_distance_where_the_settings_are_not_the_sources(make_record):
-    assert tables.distance_from_source([make_record("gn/bn", epochs=2)]).empty
-    assert tables.distance_from_source([make_record("bn/bn")]).empty
 
 
 def test_the_twenty_runs_on_the_sources_own_stack_are_those_that_were_measured():
@@ -75,14 +44,6 @@ def test_the_takeaway_ranks_by_mean_loss_beside_the_sources_ranking(make_frame):
     )
 
 
-def test_the_takeaway_of_an_instance_names_the_sources_instance_by_the_code(make_record):
-    sentence = tables.instance_takeaway([make_record("gn/bn", 7, 0.46, 0.87)])
-    assert sentence.startswith(
-        "**gn/bn**, one run, seed 7: running training loss 0.46000, accuracy 0.87000 "
-        "(the source's instance 3: 0.4598, 0.8695)"
-    )
-
-
 def test_provenance_names_settings_stack_and_seeds(make_frame):
     facts = tables.provenance(make_frame({"bn": [0.4, 0.5], "none": [0.4, 0.5]}))["value"]
     assert facts["groups"] == "the model's own: 5"
@@ -90,7 +51,44 @@ def test_provenance_names_settings_stack_and_seeds(make_frame):
     assert facts["seeds"] == "2, from 0 to 1"
 
 
-def test_where_a_record_was_made_is_one_line_that_the_sanitizer_knows(make_record):
-    line = tables.made_with(make_record())
-    assert line.startswith("made with: python 3.11.7, normlib 0.1.0, tensorflow 2.15.1")
-    assert "\n" not in line
+def family(records, *texts):
+    orderings = records["ordering"].unique()
+    declared = [contrasts.Contrast.parse(text, text, orderings) for text in texts]
+    return contrasts.estimate(records, declared, "train_loss", margin=0.02)
+
+
+def test_verdicts_are_said_in_sentences_with_their_conditions(make_frame):
+    """A clear winner, two that are level, two that need more seeds."""
+    generator = np.random.default_rng(0)
+    noise = generator.normal(0, 0.001, size=(3, 8))
+    records = make_frame(
+        {"bn": 0.4 + noise[0], "gn": 0.5 + noise[1], "bn/gn": 0.4 + noise[2], "none": generator.normal(0.4, 0.1, 8)}
+    )
+    texts = ("bn/none - gn/none", "bn/none - bn/gn", "bn/none - none/none")
+    said = tables.verdict_sentences(family(records, *texts), records, "train_loss", 0.02).splitlines()
+    assert said[0].startswith(
+        "In train loss, for source_cnn with no activation after its convolutions, fitted on mnist"
+    )
+    assert "bn/none - gn/none differ (-0.0988 [" in said[2]
+    assert "bn/none - bn/gn are level: the difference lies within the margin of 0.02 (" in said[3]
+    assert "bn/none - none/none are not told apart yet; about " in said[4]
+    assert said[4].count("8 pairs") == 1
+
+
+@pytest.mark.parametrize(
+    ("losses", "reason"), [([0.4], "fewer than two pairs of runs"), ([0.4, np.nan, 0.5], "a run diverged")]
+)
+def test_it_is_said_when_nothing_can_be_said(make_frame, losses, reason):
+    records = make_frame({"bn": losses, "gn": [0.5] * len(losses)})
+    estimates = family(records, "bn/none - gn/none")
+    assert f"nothing can be said ({reason})" in tables.verdict_sentences(estimates, records, "train_loss", 0.02)
+    assert tables.verdicts(estimates).iloc[0].tolist()[2:] == ["", "", "", "undecided"]
+
+
+def test_where_few_pairs_cannot_give_a_small_p_it_is_said_instead_of_printing_one(make_frame):
+    estimates = family(make_frame({"bn": [0.1, 0.2, 0.3], "gn": [0.5, 0.6, 0.71]}), "bn/none - gn/none")
+    assert tables.verdicts(estimates)["p (Holm)"].tolist() == ["3 pairs cannot give p below 0.25"]
+
+
+def test_no_declared_contrast_is_an_empty_table(make_frame):
+    assert tables.verdicts(family(make_frame({"bn": [0.4, 0.5]}))).empty

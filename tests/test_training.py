@@ -51,7 +51,8 @@ def test_a_record_says_what_was_run_and_where():
     assert record.seed == 4
     assert record.key == run_key(Instance("bn/none", **SMALL, epochs=2), 4, threads=1)
     assert len(record.training["loss"]) == len(record.training["accuracy"]) == 2
-    assert set(record.evaluation["inference"]) == {"loss", "accuracy"}
+    assert list(record.evaluation) == ["inference", "debiased", "recalibrated"]
+    assert all(set(figures) == {"loss", "accuracy"} for figures in record.evaluation.values())
     assert record.parameters == {"total": 739_748, "trainable": 739_728, "non_trainable": 20}
     assert set(record.seconds) == {"build", "fit", "evaluate"}
     assert record.environment["threads"] == 1
@@ -84,6 +85,23 @@ def test_evaluation_is_on_the_evaluate_split_with_weights_fixed_and_dropout_off(
     loss = -np.log(probabilities[np.arange(len(labels)), labels]).mean()
     assert record.evaluation["inference"]["loss"] == pytest.approx(loss, rel=1e-4)
     assert record.evaluation["inference"]["accuracy"] == pytest.approx((probabilities.argmax(1) == labels).mean())
+
+
+def test_the_readings_are_those_of_the_trained_model():
+    """Against the public functions, on a model that the same steps give; statistics come from the fit split."""
+    from normlib import readings
+    from normlib.tensorflow_quietly import tf
+
+    instance = Instance("bn/bn", **SMALL)
+    record = training.train(instance, seed=2)
+    tf.keras.backend.clear_session()
+    tf.keras.utils.set_random_seed(2)
+    model = models.build_model(instance)
+    images, labels = data.load_split("mnist", instance.fit_examples)
+    model.fit(images, labels, verbose=0)
+    gap = readings.moving_average_gap(model, *data.load_split("mnist", instance.evaluate_examples), images)
+    for reading, figures in record.evaluation.items():
+        assert figures == pytest.approx(gap.loc[reading, ["loss", "accuracy"]].to_dict(), rel=1e-6)
 
 
 def test_orderings_with_one_seed_start_from_the_same_kernels():
