@@ -42,7 +42,7 @@ def _verdicts() -> str:
     study = studies.read_study("source")
     estimates = contrasts.estimate(runs, study.declared, study.measure, study.margin)
     table = _markdown(tables.verdicts(estimates))
-    return f"{table}\n\nDifferences are in running training loss, the margin is {study.margin:g}."
+    return f"{table}\n\n{tables.verdict_sentences(estimates, runs, study.measure, study.margin)}"
 
 
 def _original_stack() -> str:

@@ -12,7 +12,7 @@ from normlib.contrasts import Contrast, describe, holm, verdicts
 from normlib.records import SOURCE_RECORDS, load_records
 from normlib.studies import read_study
 
-TRUTHS = {"no difference": 0.0, "half the margin": 0.5, "twice the margin": 2.0}
+TRUTHS = {"no difference": 0.0, "half the margin": 0.5, "the margin": 1.0, "twice the margin": 2.0}
 _FOCAL = "order, two layers"  # the contrast that carries the truth; in all others there is no difference
 _AT_ONCE = 500  # studies simulated together, which bounds the memory
 
@@ -21,8 +21,8 @@ def calibrate(studies: int = 10_000, noises: Sequence[str] = ("normal", "skewed"
     """Simulate the source study and count wrong verdicts.
 
     Each simulated study has the source study's orderings, contrasts, margin and number of seeds. Its runs scatter with
-    the covariance between orderings that the kept runs have, normally or skewed (gamma of shape 2: skewness 1.4; the
-    source's runs on its own stack have at most 0.5). One contrast has a true difference; in the others there is none.
+    the covariance between orderings that the kept runs have; it is made of independent draws, normal or skewed (gamma
+    of shape 2: skewness 1.4). One contrast has a true difference; in the others there is none.
 
     Args:
         studies: Number of studies for each noise and truth.
@@ -31,8 +31,8 @@ def calibrate(studies: int = 10_000, noises: Sequence[str] = ("normal", "skewed"
 
     Returns:
         Indexed by noise and truth, all shares of studies: ``false differs``, in which a contrast without difference was
-        said to differ; ``false level``, in which the contrast with a difference beyond the margin was said to be level
-        (NaN where the truth lies within it); and that contrast's verdicts.
+        said to differ; ``false level``, in which the contrast with a difference of the margin or more was said to be
+        level, or to differ negligibly (NaN where the truth lies within the margin); and that contrast's verdicts.
     """
     study = read_study("source")
     runs = load_records(SOURCE_RECORDS).pivot_table(index="seed", columns="ordering", values=study.measure)
@@ -79,7 +79,7 @@ def _count(said: np.ndarray, focal: int, multiple: float) -> dict[str, float]:
     words = ("differs", "differs negligibly", "level", "undecided")
     return {
         "false differs": np.mean(np.char.startswith(null.astype(str), "differs").any(axis=1)),
-        "false level": np.mean(said[:, focal] == "level") if multiple >= 1 else np.nan,
+        "false level": np.isin(said[:, focal], ["level", "differs negligibly"]).mean() if multiple >= 1 else np.nan,
         **{word: np.mean(said[:, focal] == word) for word in words},
     }
 

@@ -15,11 +15,12 @@ import pandas as pd
 import scipy.stats
 
 from normlib.errors import RequestError
+from normlib.ordering import Ordering
 from normlib.statistics import CONFIDENCE, check_comparable
 
 SIGNIFICANCE = 0.05
 _RESAMPLES = 99_999  # sign flips drawn where there are more than that; all of them are counted where there are fewer
-_MOST_SEEDS = 100_000
+_MOST_SEEDS = 10_000
 _SIDE = re.compile(r"(?P<one>[a-z+/]+)|mean\((?P<several>[a-z+/, ]+)\)")
 _FORM = "a difference such as 'bn/gn - gn/bn' or 'mean(bn/gn, gn/bn) - none/none'"
 
@@ -55,9 +56,14 @@ class Contrast:
             raise RequestError(f"contrast {name}", text, _FORM)
         groups = [tuple(part.strip() for part in (side["one"] or side["several"]).split(",")) for side in sides]
         orderings = list(orderings)
-        for ordering in (*groups[0], *groups[1]):
+        slots = orderings[0].count("/") + 1
+        groups = [tuple(str(Ordering.parse(ordering, slots)) for ordering in group) for group in groups]
+        named = [*groups[0], *groups[1]]
+        for ordering in named:
             if ordering not in orderings:
                 raise RequestError(f"contrast {name}", ordering, f"the study's {', '.join(orderings)}", names=orderings)
+            if named.count(ordering) > 1:
+                raise RequestError(f"contrast {name}", text, "each ordering once")
         return cls(name, *groups)
 
     def __str__(self) -> str:
@@ -131,7 +137,9 @@ def estimate(records: pd.DataFrame, contrasts: Iterable[Contrast], measure: str,
     frame["holm_p"] = holm(frame["p"].to_numpy(float))
     frame["verdict"] = verdicts(frame["low"], frame["high"], frame["holm_p"], margin)
     frame["seeds_needed"] = [
-        _pairs_to_decide(row["mean"], row["sd"], margin, len(frame)) if row["verdict"] == "undecided" else np.nan
+        _pairs_to_decide(row["mean"], row["sd"], row["pairs"], margin, len(frame))
+        if row["verdict"] == "undecided"
+        else np.nan
         for _, row in frame.iterrows()
     ]
     return frame
@@ -140,7 +148,8 @@ def estimate(records: pd.DataFrame, contrasts: Iterable[Contrast], measure: str,
 def seeds_needed(records: pd.DataFrame, contrast: Contrast, margin: float, measure: str = "train_loss") -> float:
     """Return how many seeds would decide a contrast, if further pairs are like those that there are.
 
-    Decided is a contrast whose interval excludes zero or lies inside the margin.
+    Decided is a contrast that differs or is level, see ``estimate``. It is a plan, not a promise: about one study in
+    two of that size decides.
 
     Args:
         records: One row a run, as ``load_records`` gives.
@@ -149,10 +158,11 @@ def seeds_needed(records: pd.DataFrame, contrast: Contrast, margin: float, measu
         measure: A column, such as ``train_loss``.
 
     Returns:
-        A whole number of pairs; NaN where there are fewer than two, or a diverged run.
+        A whole number of pairs, the present ones if they decide; infinity where more than 10,000 are needed; NaN where
+        there are fewer than two, or a diverged run.
     """
-    row = describe(paired_differences(records, contrast, measure).to_numpy(float))
-    return _pairs_to_decide(row["mean"], row["sd"], margin, family=1)
+    row = estimate(records, [contrast], measure, margin).iloc[0]
+    return row["seeds_needed"] if row["verdict"] == "undecided" else float(row["pairs"])
 
 
 def describe(differences: np.ndarray) -> dict[str, np.ndarray]:
@@ -174,6 +184,8 @@ def describe(differences: np.ndarray) -> dict[str, np.ndarray]:
     p = scipy.stats.permutation_test(
         (differences,), np.mean, permutation_type="samples", n_resamples=_RESAMPLES, axis=-1, vectorized=True, rng=0
     ).pvalue
+    # SciPy's tolerance for ties is relative to the mean, so that it misses those of a mean of zero.
+    p = np.where(np.abs(mean) <= 1e-12 * np.abs(differences).max(axis=-1), 1.0, p)
     first_lower = np.mean((differences < 0) + 0.5 * (differences == 0), axis=-1)
     smallest_p = np.full(mean.shape, 2.0 / 2**pairs)
     values = (mean, sd, mean - half_width, mean + half_width, p, smallest_p, first_lower)
@@ -205,16 +217,17 @@ def holm(p: np.ndarray) -> np.ndarray:
     return adjusted
 
 
-def _half_width(sd: np.ndarray, pairs: int) -> np.ndarray:
-    return scipy.stats.t.ppf((1 + CONFIDENCE) / 2, pairs - 1) * sd / math.sqrt(pairs)
+def _half_width(sd: np.ndarray, pairs: int | np.ndarray, outside: float = 1 - CONFIDENCE) -> np.ndarray:
+    return scipy.stats.t.ppf(1 - outside / 2, pairs - 1) * sd / np.sqrt(pairs)
 
 
-def _pairs_to_decide(mean: float, sd: float, margin: float, family: int) -> float:
+def _pairs_to_decide(mean: float, sd: float, pairs: int, margin: float, family: int) -> float:
+    """Return the smallest number of pairs, above those that there are, that decides if all pairs are like these."""
     if math.isnan(mean):
         return math.nan
-    close_enough = max(abs(mean), margin - abs(mean))  # to exclude zero, or to lie inside the margin
-    # With fewer pairs no p of the family could be small enough.
-    pairs = math.floor(math.log2(2 * family / SIGNIFICANCE)) + 1
-    while _half_width(sd, pairs) >= close_enough and pairs < _MOST_SEEDS:
-        pairs += max(1, pairs // 50)
-    return pairs
+    more = np.arange(pairs + 1, _MOST_SEEDS + 1)
+    # To differ, p has to withstand Holm's correction, at worst the whole family's.
+    different = (_half_width(sd, more, SIGNIFICANCE / family) < abs(mean)) & (2.0**-more * 2 * family < SIGNIFICANCE)
+    level = _half_width(sd, more) < margin - abs(mean)
+    enough = more[different | level]
+    return float(enough[0]) if len(enough) else math.inf

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 
 from normlib.contrasts import Contrast, estimate, paired_differences
 from normlib.ordering import BASELINE, SOURCE_INSTANCES
-from normlib.statistics import check_comparable, follows_source, order_orderings, summarize
+from normlib.statistics import MEASURES, check_comparable, follows_source, order_orderings, summarize
 
 # Okabe and Ito's colours, which colour-blind readers can tell apart; hatches for those who print in grey.
 _SOURCE_STYLES = {
@@ -23,12 +23,6 @@ _SOURCE_STYLES = {
 }
 _BASELINE_STYLE = ("#999999", "")
 _OTHER_STYLES = [("#56B4E9", "--"), ("#D55E00", "\\\\"), ("#F0E442", "oo"), ("#BBBBBB", "++")]
-_MEASURES = {
-    "train_accuracy": "running training accuracy",
-    "train_loss": "running training loss",
-    "eval_accuracy": "evaluation accuracy",
-    "eval_loss": "evaluation loss",
-}
 
 
 def styles(orderings: Sequence[str]) -> dict[str, tuple[str, str]]:
@@ -110,7 +104,7 @@ def plot_contrasts(
     rows = [f"{name}\n{row['contrast']}: {row['verdict']}" for name, row in estimates.iterrows()]
     axis.set_yticks(range(len(rows)), rows, fontsize="small")
     axis.set_ylim(len(rows) - 0.4, -0.6)
-    axis.set_xlabel(f"difference in {_MEASURES.get(measure, measure.replace('_', ' '))}")
+    axis.set_xlabel(f"difference in {MEASURES.get(measure, measure)}")
     axis.spines[["top", "right", "left"]].set_visible(False)
     figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize="small")
     return figure, axis
@@ -169,7 +163,7 @@ def _draw_bars(axis: Axes, records: pd.DataFrame, measure: str) -> None:
         )
     axis.set_xticks(places, bars.index)
     axis.set_xlabel("after the first / the second convolution")
-    axis.set_title(_MEASURES.get(measure, measure), loc="left", fontsize="medium")
+    axis.set_title(MEASURES.get(measure, measure), loc="left", fontsize="medium")
     axis.spines[["top", "right"]].set_visible(False)
     if measure.endswith("accuracy"):
         drawn = [records[measure], summary["low"], summary["high"], list(sources.values())]

@@ -86,15 +86,24 @@ def moving_average_gap(
         model: Any compiled Keras model with a loss and one metric, trained for at least one step.
         x: Images to evaluate on, ``[n, ...]``.
         y: Their labels, ``[n]``.
-        calibration_x: Images to recompute statistics from, ``[m, ...]``; None: ``x``.
+        calibration_x: Images to recompute statistics from, ``[m, ...]``: those that the model was trained on, for what
+            records call ``recalibrated``. None: ``x``.
         batch_size: Images a batch when statistics are recomputed.
 
     Returns:
         Indexed by reading: ``loss``, ``accuracy``, and ``loss_removed``, how much lower the loss is than in the reading
         before it.
+
+    Raises:
+        RequestError: A model that has not been trained, or no images.
     """
+    steps = int(model.optimizer.iterations) if getattr(model, "optimizer", None) is not None else 0
+    if steps == 0 or len(x) == 0:
+        raise RequestError(
+            "model", f"{steps} training steps, {len(x)} images", "a trained model, and at least one image"
+        )
     calibration_x = x if calibration_x is None else calibration_x
-    evaluation = evaluate_readings(model, x, y, calibration_x, int(model.optimizer.iterations), batch_size)
+    evaluation = evaluate_readings(model, x, y, calibration_x, steps, batch_size)
     frame = pd.DataFrame.from_dict(evaluation, orient="index").rename_axis("reading")
     return frame.assign(loss_removed=-frame["loss"].diff())
 
@@ -112,21 +121,19 @@ def evaluate_readings(
         ("recalibrated", _population(model, calibration_x, batch_size)),
     ):
         kept = _statistics(model)
-        _assign(model, statistics)
-        readings[reading] = _evaluate(model, x, y)
-        _assign(model, kept)
+        try:
+            _assign(model, statistics)
+            readings[reading] = _evaluate(model, x, y)
+        finally:
+            _assign(model, kept)
     return readings
 
 
 def batch_norm_layers(model: tf.keras.Model) -> list[tf.keras.layers.BatchNormalization]:
-    """Return all BatchNorm layers of a model, those of models within it included, in its order."""
-    found = []
-    for layer in model.layers:
-        if isinstance(layer, tf.keras.layers.BatchNormalization):
-            found.append(layer)
-        elif hasattr(layer, "layers"):
-            found += batch_norm_layers(layer)
-    return found
+    """Return all BatchNorm layers of a model, those within its layers included."""
+    # Keras has no public way to layers within layers, wrappers and blocks of one's own among them.
+    layers = model._flatten_layers(include_self=False, recursive=True)
+    return [layer for layer in layers if isinstance(layer, tf.keras.layers.BatchNormalization)]
 
 
 def _evaluate(model: tf.keras.Model, x: np.ndarray, y: np.ndarray) -> dict[str, float]:
@@ -158,8 +165,8 @@ def _statistics(model: tf.keras.Model) -> Statistics:
 
 def _assign(model: tf.keras.Model, statistics: Statistics) -> None:
     for layer, (mean, variance) in zip(batch_norm_layers(model), statistics, strict=True):
-        layer.moving_mean.assign(mean.astype(np.float32))
-        layer.moving_variance.assign(variance.astype(np.float32))
+        for weight, value in ((layer.moving_mean, mean), (layer.moving_variance, variance)):
+            weight.assign(tf.cast(value, weight.dtype))
 
 
 def _debiased(model: tf.keras.Model, steps: int) -> Statistics:
@@ -177,13 +184,15 @@ def _population(model: tf.keras.Model, x: np.ndarray, batch_size: int) -> Statis
     kept, layers = _statistics(model), batch_norm_layers(model)
     moments = _batch_moments(model, layers, x)
     sizes, means, squares = [], [[] for _ in layers], [[] for _ in layers]
-    for start in range(0, len(x), batch_size):
-        batch = x[start : start + batch_size]
-        sizes.append(len(batch))
-        for i, (mean, variance) in enumerate(moments(tf.convert_to_tensor(batch))):
-            means[i].append(mean.numpy())
-            squares[i].append(variance.numpy() + mean.numpy() ** 2)
-    _assign(model, kept)  # passing batches moved the averages
+    try:
+        for start in range(0, len(x), batch_size):
+            batch = x[start : start + batch_size]
+            sizes.append(len(batch))
+            for i, (mean, variance) in enumerate(moments(tf.convert_to_tensor(batch))):
+                means[i].append(mean.numpy())
+                squares[i].append(variance.numpy() + mean.numpy() ** 2)
+    finally:
+        _assign(model, kept)  # passing batches moved the averages
     population = []
     for batch_means, batch_squares in zip(means, squares, strict=True):
         mean = np.average(batch_means, axis=0, weights=sizes)

@@ -13,6 +13,17 @@ from normlib.instance import Instance
 from normlib.ordering import BASELINE, SOURCE_INSTANCES
 
 CONFIDENCE = 0.95
+# The measures of a run, as columns are called and as people call them.
+MEASURES = {
+    "train_accuracy": "running training accuracy",
+    "train_loss": "running training loss",
+    "eval_accuracy": "evaluation accuracy",
+    "eval_loss": "evaluation loss",
+    "debiased_accuracy": "evaluation accuracy, debiased",
+    "debiased_loss": "evaluation loss, debiased",
+    "recalibrated_accuracy": "evaluation accuracy, recalibrated",
+    "recalibrated_loss": "evaluation loss, recalibrated",
+}
 # What has to be equal in all runs that are averaged or compared.
 _CONDITIONS = [field.name for field in dataclasses.fields(Instance) if field.name != "ordering"]
 _CONDITIONS += ["threads", "stack"]
@@ -75,6 +86,10 @@ def check_comparable(records: pd.DataFrame) -> None:
         values = sorted(set(records[name].map(str)))
         if len(values) > 1:
             raise RequestError("records", f"{name} of {' and '.join(values)}", f"one {name} in a comparison")
+    twice = records[records.duplicated(["ordering", "seed"])]
+    if len(twice):
+        run = f"{twice['ordering'].iloc[0]}, seed {twice['seed'].iloc[0]}, twice"
+        raise RequestError("records", run, "each run once in a comparison")
 
 
 def _describe(values: np.ndarray) -> dict[str, float]:

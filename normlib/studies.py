@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import math
 from collections.abc import Iterable
 from pathlib import Path
@@ -13,11 +12,9 @@ import yaml
 from normlib.contrasts import Contrast
 from normlib.errors import RequestError
 from normlib.instance import Instance, one_of, seed_range
+from normlib.statistics import MEASURES
 
 SHIPPED = Path(__file__).parent / "studies"
-MEASURES = [
-    "_".join(parts) for parts in itertools.product(("train", "eval", "debiased", "recalibrated"), ("loss", "accuracy"))
-]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,14 +70,14 @@ class Study:
         one_of("measure", self.measure, MEASURES)
         if not isinstance(self.margin, int | float) or isinstance(self.margin, bool) or not 0 < self.margin < math.inf:
             raise RequestError("margin", self.margin, "a positive, finite number, in the unit of the measure")
-        if not isinstance(self.contrasts, dict):
+        if not isinstance(self.contrasts, dict) or not all(isinstance(name, str) for name in self.contrasts):
             raise RequestError("contrasts", self.contrasts, "differences by name, such as {order: bn/gn - gn/bn}")
         self.declared  # noqa: B018  (a property that refuses a wrong contrast)
 
     @property
     def declared(self) -> list[Contrast]:
         """The contrasts, read."""
-        return [Contrast.parse(str(name), text, self.orderings) for name, text in self.contrasts.items()]
+        return [Contrast.parse(name, text, self.orderings) for name, text in self.contrasts.items()]
 
     def declared_for(self, orderings: Iterable[str]) -> list[Contrast]:
         """Return the contrasts whose orderings are all among some."""
@@ -162,16 +159,24 @@ class _Loader(yaml.SafeLoader):
 
 
 def study_of_records(records_dir: str | Path) -> Study:
-    """Return the study that some records belong to: ``study.yaml`` in their folder or the one above, else ``source``.
+    """Return the study that some records belong to: ``study.yaml`` in their folder or in the one above.
+
+    Args:
+        records_dir: The folder; empty: the source study's records, which ship with the package.
+
+    Returns:
+        The study; where there is no such file, one without contrasts, since nothing was declared.
 
     Raises:
         RequestError: The file is no study.
     """
+    if not str(records_dir):
+        return read_study("source")
     folder = Path(records_dir)
     for path in (folder / "study.yaml", folder.parent / "study.yaml"):
         if path.is_file():
             return read_study(path)
-    return read_study("source")
+    return Study(folder.name, "", ("none",))
 
 
 def shipped_studies() -> list[str]:

@@ -48,6 +48,8 @@ def write_summary(folder: Path) -> list[Path]:
     }.items():
         figure, _ = plot_bars(records, measures)
         written += save_figure(figure, folder / "figures" / name)
+    for old in (folder / "figures").glob("contrasts.*"):
+        old.unlink()  # perhaps of contrasts that the study no longer declares
     study = study_of_records(folder / "records")
     if declared := study.declared_for(records["ordering"]):
         figure, _ = plot_contrasts(records, declared, study.measure, study.margin)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
+import numpy as np
 import pandas as pd
 
 from normlib import catalog
@@ -11,7 +12,7 @@ from normlib.contrasts import SIGNIFICANCE
 from normlib.instance import Instance
 from normlib.ordering import SOURCE_INSTANCES
 from normlib.records import KEPT
-from normlib.statistics import follows_source, summarize
+from normlib.statistics import MEASURES, follows_source, summarize
 
 
 def results(records: pd.DataFrame) -> pd.DataFrame:
@@ -50,8 +51,7 @@ def takeaway(records: pd.DataFrame) -> str:
     beside = f" The source, with one run each, ranked {', '.join(source)}." if follows_source(records) else ""
     return (
         f"**Mean running training loss, lowest first** ({_count(summary['runs'])} an ordering): {ranking}.{beside} "
-        f"Two orderings whose intervals overlap widely are not told apart by these runs. "
-        f"All of it holds for {conditions(records)}."
+        f"Which differences are more than luck, only contrasts of paired runs tell. It holds for {conditions(records)}."
     )
 
 
@@ -90,6 +90,8 @@ def verdict_sentences(estimates: pd.DataFrame, records: pd.DataFrame, measure: s
         measure: The measure.
         margin: The margin.
     """
+    if estimates.empty:
+        return "No contrasts were declared."
     said = {
         "differs": "differ",
         "differs negligibly": f"differ, but by less than the margin of {margin:g}",
@@ -101,22 +103,23 @@ def verdict_sentences(estimates: pd.DataFrame, records: pd.DataFrame, measure: s
             reason = "fewer than two pairs of runs" if row["pairs"] < 2 else "a run diverged"
             lines.append(f"- *{name}*, {row['contrast']}: nothing can be said ({reason}).")
             continue
-        words = (
-            said.get(row["verdict"]) or f"are not told apart yet; about {row['seeds_needed']:.0f} seeds would decide"
-        )
+        words = said.get(row["verdict"]) or f"are not told apart yet; {_seeds(row['seeds_needed'])} would decide"
         interval = f"{row['mean']:+.4f} [{row['low']:+.4f}, {row['high']:+.4f}]"
         lines.append(f"- *{name}*: the sides of {row['contrast']} {words} ({interval}, {row['pairs']} pairs).")
-    return "\n".join([f"In {measure.replace('_', ' ')}, for {conditions(records)}:", "", *lines])
+    where = "" if measure.startswith("train") else f" on {records['evaluate_split'].iloc[0]}"
+    return "\n".join([f"In {MEASURES[measure]}{where}, for {conditions(records)}:", "", *lines])
 
 
 def conditions(records: pd.DataFrame) -> str:
     """Return the settings under which runs were made, as a phrase; no finding is stated without it."""
     run = records.iloc[0]
+    defaults = Instance().settings
+    others = [f", {name} {run[name]}" for name in ("momentum", "groups") if str(run[name]) != str(defaults[name])]
     activation = "no activation" if run["activation"] == "none" else run["activation"]
     return (
         f"{run['model']} with {activation} after its convolutions, fitted on {run['dataset']} {run['fit_split']}, "
         f"{run['epochs']} epoch{'s' if run['epochs'] > 1 else ''}, batches of {run['batch_size']}, "
-        f"Adam at {run['learning_rate']:g}"
+        f"Adam at {run['learning_rate']:g}{''.join(others)}"
     )
 
 
@@ -147,8 +150,12 @@ def _p(row: pd.Series) -> str:
 
 
 def _verdict(row: pd.Series) -> str:
-    more = "" if pd.isna(row["seeds_needed"]) else f" (about {row['seeds_needed']:.0f} seeds would decide)"
+    more = "" if pd.isna(row["seeds_needed"]) else f" ({_seeds(row['seeds_needed'])} would decide)"
     return f"{row['verdict']}{more}"
+
+
+def _seeds(needed: float) -> str:
+    return "more than 10,000 seeds" if np.isinf(needed) else f"about {needed:.0f} seeds"
 
 
 def _count(runs: pd.Series) -> str:

@@ -7,12 +7,17 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import dataclasses
 
+import hypothesis
 import matplotlib as mpl
 import pytest
 from matplotlib import pyplot as plt
 
 from normlib import records
 from normlib.instance import Instance
+
+# A busy machine takes longer than Hypothesis allows by default; and the same examples everywhere.
+hypothesis.settings.register_profile("normlib", deadline=None, derandomize=True)
+hypothesis.settings.load_profile("normlib")
 
 # Notebooks with defects, which tests execute themselves; not for nbval to collect.
 collect_ignore_glob = ["notebooks/*"]

@@ -161,11 +161,41 @@ def test_functional_models_and_models_within_models_are_read(images):
     np.testing.assert_allclose(layer.moving_mean, [images[0].mean()], rtol=1e-4)
 
 
+def test_batch_norm_within_wrappers_and_blocks_of_ones_own_is_found():
+    class Block(tf.keras.layers.Layer):
+        def __init__(self):
+            super().__init__()
+            self.norm = tf.keras.layers.BatchNormalization()
+
+        def call(self, inputs, training=None):
+            return self.norm(inputs, training=training)
+
+    layers = [Block(), tf.keras.layers.TimeDistributed(tf.keras.layers.BatchNormalization())]
+    model = tf.keras.Sequential([tf.keras.Input((5, 3)), *layers])
+    assert len(readings.batch_norm_layers(model)) == 2
+    x = np.random.default_rng(0).normal(2, 1, size=(64, 5, 3)).astype(np.float32)
+    readings.recalibrate(model, x, batch_size=64, in_place=True)
+    first, _ = readings.batch_norm_layers(model)
+    np.testing.assert_allclose(first.moving_mean, x.mean(axis=(0, 1)), rtol=1e-4)
+
+
+def test_an_error_on_the_way_leaves_the_model_as_it_was(images, monkeypatch):
+    model = trained("bn/none", images)
+    before = weights(model)
+    calls = iter([{"loss": 0.5, "accuracy": 0.5}])
+    monkeypatch.setattr(readings, "_evaluate", lambda *_: next(calls))  # the second evaluation fails
+    with pytest.raises(StopIteration):
+        readings.moving_average_gap(model, *images)
+    for weight, kept in zip(weights(model), before, strict=True):
+        np.testing.assert_array_equal(weight, kept)
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
         (lambda model, x: readings.debias(model, 0), "steps is 0; allowed: a whole number from 1 up"),
         (lambda model, x: readings.recalibrate(model, x, batch_size=0), "batch_size is 0"),
+        (lambda model, x: readings.moving_average_gap(model, x, x), "model is '0 training steps, 200 images'"),
         (lambda model, x: readings.recalibrate(model, x[:0]), "x is 'empty'; allowed: at least one image"),
     ],
 )

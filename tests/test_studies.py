@@ -48,9 +48,10 @@ def test_contrasts_are_declared_in_the_study_and_those_that_it_lacks_orderings_f
     ]
 
 
-def test_records_belong_to_the_study_beside_them_else_to_the_source(tmp_path):
+def test_records_belong_to_the_study_beside_them_and_without_one_nothing_was_declared(tmp_path):
     (tmp_path / "records").mkdir()
-    assert studies.study_of_records(tmp_path / "records").name == "source"
+    assert studies.study_of_records("").name == "source"
+    assert studies.study_of_records(tmp_path / "records").declared == []
     (tmp_path / "study.yaml").write_text(SMALLEST)
     assert studies.study_of_records(tmp_path / "records").question == "Which?"
 
@@ -80,10 +81,11 @@ WRONG = [
     (SMALLEST + "defaults: {learning_rate: 1e-3}\n", "learning_rate is '1e-3'; allowed: a positive, finite number"),
     (SMALLEST + "defaults: {ordering: bn}\n", "defaults is .*; allowed: settings by name"),
     (SMALLEST + "defaults: 3\n", "defaults is 3; allowed: settings by name"),
-    (SMALLEST + "measure: loss\n", "measure is 'loss'; allowed: train_loss, train_accuracy"),
+    (SMALLEST + "measure: loss\n", "measure is 'loss'; allowed: train_accuracy, train_loss"),
     (SMALLEST + "margin: 0\n", "margin is 0; allowed: a positive, finite number"),
     (SMALLEST + "margin: .inf\n", "margin is inf; allowed: a positive, finite number"),
     (SMALLEST + "contrasts: [bn]\n", "contrasts is .*; allowed: differences by name"),
+    (SMALLEST + "contrasts: {1: bn/none - none/none}\n", "contrasts is .*; allowed: differences by name"),
     (SMALLEST + "contrasts: {kind: bn/none}\n", "contrast kind is 'bn/none'; allowed: a difference such as"),
     (SMALLEST + "contrasts: {kind: bn/none - gn/none}\n", "contrast kind is 'gn/none'; allowed: the study's bn/none"),
     ("question: 3\norderings: [bn]\n", "question is 3; allowed: text"),

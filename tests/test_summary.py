@@ -13,6 +13,9 @@ def study_folder(make_record, tmp_path):
     for ordering, loss in (("bn/none", 0.43), ("gn/bn", 0.47), ("none/none", 0.40)):
         for seed in range(3):
             save_record(make_record(ordering, seed, loss + 0.01 * seed), tmp_path / "study" / "records")
+    (tmp_path / "study" / "study.yaml").write_text(
+        "question: Which?\norderings: [bn, gn/bn, none]\ncontrasts: {against none: bn - none}\n"
+    )
     return tmp_path / "study"
 
 
@@ -49,7 +52,7 @@ def test_records_that_must_not_be_compared_are_refused_before_anything_is_writte
     save_record(make_record("bn/none", 0, batch_size=64), study_folder / "records")
     with pytest.raises(RequestError, match=r"records is 'batch_size of 32 and 64'; allowed: one batch_size"):
         write_summary(study_folder)
-    assert [path.name for path in study_folder.iterdir()] == ["records"]
+    assert sorted(path.name for path in study_folder.iterdir()) == ["records", "study.yaml"]
 
 
 def test_the_same_figure_is_the_same_file(make_frame, tmp_path):

@@ -39,7 +39,7 @@ def test_the_takeaway_ranks_by_mean_loss_beside_the_sources_ranking(make_frame):
     assert "lowest first** (2 runs an ordering): none/none 0.4000, gn/none 0.4200, bn/none 0.4500." in sentence
     assert "ranked bn/none, gn/none, gn/bn, bn/gn." in sentence
     assert sentence.endswith(
-        "All of it holds for source_cnn with no activation after its convolutions, fitted on mnist test, 1 epoch, "
+        "It holds for source_cnn with no activation after its convolutions, fitted on mnist test, 1 epoch, "
         "batches of 32, Adam at 0.001."
     )
 
@@ -67,7 +67,7 @@ def test_verdicts_are_said_in_sentences_with_their_conditions(make_frame):
     texts = ("bn/none - gn/none", "bn/none - bn/gn", "bn/none - none/none")
     said = tables.verdict_sentences(family(records, *texts), records, "train_loss", 0.02).splitlines()
     assert said[0].startswith(
-        "In train loss, for source_cnn with no activation after its convolutions, fitted on mnist"
+        "In running training loss, for source_cnn with no activation after its convolutions, fitted on mnist"
     )
     assert "bn/none - gn/none differ (-0.0988 [" in said[2]
     assert "bn/none - bn/gn are level: the difference lies within the margin of 0.02 (" in said[3]
@@ -90,5 +90,16 @@ def test_where_few_pairs_cannot_give_a_small_p_it_is_said_instead_of_printing_on
     assert tables.verdicts(estimates)["p (Holm)"].tolist() == ["3 pairs cannot give p below 0.25"]
 
 
-def test_no_declared_contrast_is_an_empty_table(make_frame):
-    assert tables.verdicts(family(make_frame({"bn": [0.4, 0.5]}))).empty
+def test_where_no_contrast_was_declared_it_is_said(make_frame):
+    records = make_frame({"bn": [0.4, 0.5]})
+    assert tables.verdicts(family(records)).empty
+    assert tables.verdict_sentences(family(records), records, "train_loss", 0.02) == "No contrasts were declared."
+
+
+def test_conditions_name_what_differs_from_the_defaults_and_where_it_was_evaluated(make_frame):
+    records = make_frame({"bn": [0.4, 0.5], "gn": [0.5, 0.5]}, momentum=0.9)
+    assert tables.conditions(records).endswith("Adam at 0.001, momentum 0.9")
+    declared = [contrasts.Contrast.parse("kind", "bn - gn", ["bn/none", "gn/none"])]
+    estimates = contrasts.estimate(records, declared, "eval_loss", 0.02)
+    said = tables.verdict_sentences(estimates, records, "eval_loss", 0.02)
+    assert said.startswith("In evaluation loss on train[:10000], for source_cnn")

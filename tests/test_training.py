@@ -118,6 +118,28 @@ def test_orderings_with_one_seed_start_from_the_same_kernels():
             np.testing.assert_array_equal(kernel, expected)
 
 
+def test_orderings_with_one_seed_see_the_same_batches():
+    from normlib.tensorflow_quietly import tf
+
+    seen = []
+    for ordering in ("none", "bn/gn", "gn+bn/none"):
+        tf.keras.backend.clear_session()
+        tf.keras.utils.set_random_seed(9)
+        model = models.build_model(Instance(ordering))
+        model.compile(optimizer="adam", loss="sparse_categorical_crossentropy", run_eagerly=True)
+        batches, step = [], model.train_step
+
+        def noting(batch, batches=batches, step=step):
+            batches.append(batch[1].numpy().ravel().tolist())
+            return step(batch)
+
+        model.train_step = noting
+        model.fit(*data.load_split("mnist", Instance(**SMALL).fit_examples), verbose=0)
+        seen.append(batches)
+    assert len(seen[0]) == 10
+    assert seen[0] == seen[1] == seen[2]
+
+
 def test_records_are_saved_as_soon_as_their_run_ends(tmp_path, monkeypatch):
     def interrupted(instance, seed, threads=None, train=training.train):
         if seed == 1:
