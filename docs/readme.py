@@ -42,7 +42,8 @@ def _verdicts() -> str:
     study = studies.read_study("source")
     estimates = contrasts.estimate(runs, study.declared, study.measure, study.margin)
     table = _markdown(tables.verdicts(estimates))
-    return f"{table}\n\n{tables.verdict_sentences(estimates, runs, study.measure, study.margin)}"
+    where = f"In running training loss, with a margin of {study.margin:g}, for {tables.conditions(runs)}."
+    return f"{table}\n\n{where}"
 
 
 def _original_stack() -> str:
