@@ -23,6 +23,7 @@ from normlib.files import write_atomically
 from normlib.instance import Instance
 
 KERNEL = "python3"
+_MOST_SEEDS = 50  # TensorFlow keeps about 20 MB of each run for as long as the kernel lives
 
 
 class ExecutionError(RuntimeError):
@@ -72,11 +73,13 @@ class Execution:
 
 
 def plan(instance: Instance, seeds: Iterable[int], threads: int) -> list[Execution]:
-    """Return executions that cover some seeds of an instance: one for each stretch of seeds that follow each other."""
+    """Return executions that cover some seeds of an instance: one for each fifty seeds that follow each other."""
     executions = []
     for _, stretch in itertools.groupby(enumerate(sorted(seeds)), key=lambda pair: pair[1] - pair[0]):
         covered = [seed for _, seed in stretch]
-        executions.append(Execution(instance, covered[0], len(covered), threads))
+        for start in range(0, len(covered), _MOST_SEEDS):
+            part = covered[start : start + _MOST_SEEDS]
+            executions.append(Execution(instance, part[0], len(part), threads))
     return executions
 
 

@@ -63,6 +63,7 @@ def test_seeds_that_follow_each_other_share_an_execution():
         Execution(instance, first_seed=7, seeds=1, threads=2),
     ]
     assert plan(instance, [], threads=1) == []
+    assert [(e.first_seed, e.seeds) for e in plan(instance, range(120), threads=1)] == [(0, 50), (50, 50), (100, 20)]
 
 
 def test_names_tell_ordering_and_seeds_and_differ_where_executions_do():
