@@ -19,7 +19,7 @@ from normlib.errors import RequestError
 @click.version_option(package_name="normlib")
 @click.pass_context
 def commands(context: click.Context) -> None:
-    r"""Which normalization layer, where, in which order, and is the difference real?
+    """Which normalization layer, where, in which order, and is the difference real?
 
     \b
     normlib study source               the source's four orderings and the baseline, ten seeds each
@@ -37,7 +37,9 @@ def commands(context: click.Context) -> None:
 @click.option("--out", metavar="DIR", help="Where results go. [default: outputs/NAME]")
 @click.option("--seeds", type=int, metavar="N", help="Runs of each ordering. [default: as the study says]")
 @click.option("--workers", type=int, metavar="N", help="Executions at once. [default: as many as there are cores for]")
-@click.option("--threads", type=int, default=1, show_default=True, help="Threads of a run; other bits with others.")
+@click.option(
+    "--threads", type=int, metavar="N", default=1, show_default=True, help="Threads of a run; other bits with others."
+)
 @click.option("--orderings", metavar="A,B", help="Other orderings than the study's, such as bn,gn/bn,bn+gn.")
 def study(
     name_or_file: str,
@@ -47,7 +49,7 @@ def study(
     threads: int,
     orderings: str | None,
 ) -> None:
-    r"""Run a study, one papermill execution for each ordering, then summarize it.
+    """Run a study, one papermill execution for each ordering, then summarize it.
 
     NAME_OR_FILE is a study that ships with normlib, such as 'source', or a YAML file. What is there already is not run
     again: repeat the command to go on after an interruption, or with more seeds to add some.
@@ -75,7 +77,7 @@ def study(
 @commands.command()
 @click.argument("folder", metavar="DIR")
 def summary(folder: str) -> None:
-    r"""Summarize the records of a study: notebook, HTML without code, figures.
+    """Summarize the records of a study: notebook, HTML without code, figures.
 
     \b
     normlib summary outputs/source
@@ -86,7 +88,7 @@ def summary(folder: str) -> None:
 @commands.command()
 @click.argument("folder", metavar="DIR")
 def notebooks(folder: str) -> None:
-    r"""Copy normlib's notebooks into a folder, to open and change them. What is there already stays as it is.
+    """Copy normlib's notebooks into a folder, to open and change them. What is there already stays as it is.
 
     \b
     normlib notebooks my_notebooks
