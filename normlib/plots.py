@@ -113,7 +113,33 @@ def plot_contrasts(
 def _draw_bars(axis: Axes, records: pd.DataFrame, measure: str) -> None:
     summary = summarize(records, measure)
     bars = summary.drop(index=BASELINE) if len(summary) > 1 and BASELINE in summary.index else summary
-    look = styles(list(summary.index))
+    _draw_means(axis, bars)
+    _draw_runs(axis, records, measure, bars.index)
+    if len(bars) < len(summary):
+        label = "mean without normalization (none/none)"
+        axis.axhline(summary.loc[BASELINE, "mean"], color="#444444", linestyle="--", linewidth=1.2, label=label)
+    sources = _source_figures(records, measure, bars.index)
+    if sources:
+        axis.scatter(
+            [place + 0.26 for place in sources],
+            list(sources.values()),
+            marker="D",
+            s=46,
+            facecolor="#FFD92F",
+            edgecolor="black",
+            zorder=4,
+            label="the source's single run",
+        )
+    axis.set_xlabel("after the first / the second convolution")
+    axis.set_title(MEASURES.get(measure, measure), loc="left", fontsize="medium")
+    axis.spines[["top", "right"]].set_visible(False)
+    if measure.endswith("accuracy"):
+        drawn = [records[measure], summary["low"], summary["high"], list(sources.values())]
+        _cut_axis(axis, np.concatenate(drawn))
+
+
+def _draw_means(axis: Axes, bars: pd.DataFrame) -> None:
+    look = styles(list(bars.index))
     places = np.arange(len(bars))
     axis.bar(
         places,
@@ -139,35 +165,7 @@ def _draw_bars(axis: Axes, records: pd.DataFrame, measure: str) -> None:
         linewidth=1.5,
         label="bar and whisker: mean and its 95 % interval",
     )
-    _draw_runs(axis, records, measure, bars.index)
-    if len(bars) < len(summary):
-        baseline = summary.loc[BASELINE, "mean"]
-        axis.axhline(
-            baseline,
-            color="#444444",
-            linestyle="--",
-            linewidth=1.2,
-            label="mean without normalization (none/none)",
-        )
-    sources = _source_figures(records, measure, bars.index)
-    if sources:
-        axis.scatter(
-            [place + 0.26 for place in sources],
-            list(sources.values()),
-            marker="D",
-            s=46,
-            facecolor="#FFD92F",
-            edgecolor="black",
-            zorder=4,
-            label="the source's single run",
-        )
     axis.set_xticks(places, bars.index)
-    axis.set_xlabel("after the first / the second convolution")
-    axis.set_title(MEASURES.get(measure, measure), loc="left", fontsize="medium")
-    axis.spines[["top", "right"]].set_visible(False)
-    if measure.endswith("accuracy"):
-        drawn = [records[measure], summary["low"], summary["high"], list(sources.values())]
-        _cut_axis(axis, np.concatenate(drawn))
 
 
 def _draw_runs(axis: Axes, records: pd.DataFrame, measure: str, orderings: Sequence[str]) -> None:
