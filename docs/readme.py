@@ -1,10 +1,12 @@
 """Make the README's tables and picture from the kept records: ``python docs/readme.py`` (``make readme``)."""
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 import matplotlib as mpl
 import pandas as pd
+from matplotlib.axes import Axes
 
 from normlib import contrasts, files, plots, records, studies, summary, tables
 from normlib.ordering import SOURCE_INSTANCES
@@ -23,6 +25,17 @@ def render(readme: str) -> str:
         readme,
         flags=re.DOTALL,
     )
+
+
+def describe(axes: Iterable[Axes]) -> str:
+    """Return the height of each bar as text, which goes into the picture's metadata, where a test reads it."""
+    lines = []
+    for axis in axes:
+        heights = [f"{bar.get_height():.4f}" for bar in axis.patches]
+        names = [label.get_text() for label in axis.get_xticklabels()]
+        pairs = ", ".join(f"{name} {height}" for name, height in zip(names, heights, strict=True))
+        lines.append(f"{axis.get_title(loc='left')}: {pairs}")
+    return "; ".join(lines)
 
 
 def _results() -> str:
@@ -74,8 +87,8 @@ def main() -> None:
     """Write the README and its picture."""
     mpl.use("agg")
     files.write_atomically(README, render(README.read_text(encoding="utf-8")))
-    figure, _ = plots.plot_bars(records.load_records(records.SOURCE_RECORDS))
-    for path in summary.save_figure(figure, BARS):
+    figure, axes = plots.plot_bars(records.load_records(records.SOURCE_RECORDS))
+    for path in summary.save_figure(figure, BARS, describe(axes)):
         print(path)
 
 

@@ -17,9 +17,6 @@ from normlib.records import load_records
 from normlib.statistics import check_comparable
 from normlib.studies import study_of_records
 
-# What is drawn of the same records is the same file.
-_METADATA = {"png": {"Software": None}, "svg": {"Date": None, "Creator": None}}
-
 
 def write_summary(folder: Path) -> list[Path]:
     """Summarize the records of a study.
@@ -66,13 +63,24 @@ def export_html(notebook: Path) -> Path:
     return path
 
 
-def save_figure(figure: Figure, stem: Path) -> list[Path]:
-    """Save a figure as ``stem.png`` and ``stem.svg``, and return the paths."""
+def save_figure(figure: Figure, stem: Path, description: str = "") -> list[Path]:
+    """Save a figure as ``stem.png`` and ``stem.svg``, and return the paths.
+
+    Args:
+        figure: The figure. The same figure, drawn by the same Matplotlib, gives the same files.
+        stem: Where they go, without the suffix.
+        description: What the figure shows, for the files' metadata.
+    """
     paths = []
-    for kind, metadata in _METADATA.items():
+    software = f"Matplotlib {matplotlib.__version__}"
+    metadata = {
+        "png": {"Software": software, "Description": description},
+        "svg": {"Creator": software, "Description": description, "Date": None},
+    }
+    for kind in metadata:
         content = io.BytesIO()
         with matplotlib.rc_context({"svg.hashsalt": "normlib"}):
-            figure.savefig(content, format=kind, dpi=150, metadata=metadata)
+            figure.savefig(content, format=kind, dpi=150, metadata=metadata[kind])
         paths.append(stem.with_name(f"{stem.name}.{kind}"))
         write_atomically(paths[-1], content.getvalue())
     return paths

@@ -5,6 +5,8 @@ import importlib.util
 import re
 from pathlib import Path
 
+import matplotlib as mpl
+import PIL.Image
 import pytest
 from matplotlib.testing.compare import compare_images
 
@@ -28,14 +30,24 @@ def test_its_tables_are_made_from_the_kept_records(readme):
     assert readme.render(text) == text
 
 
-def test_its_picture_is_drawn_from_the_kept_records(tmp_path):
-    """Within what another version of Matplotlib or of the fonts changes; a wrong bar is far outside it."""
+def test_its_picture_shows_the_kept_records(readme):
+    """By what the picture says of itself, since other versions of Matplotlib draw letters and lines elsewhere."""
     runs = records.load_records(records.SOURCE_RECORDS)
-    (drawn, _) = summary.save_figure(plots.plot_bars(runs)[0], tmp_path / "bars")
+    with PIL.Image.open(ROOT / "docs" / "bars.png") as picture:
+        said = picture.text["Description"]
+    assert said == readme.describe(plots.plot_bars(runs)[1])
+    runs.loc[runs["ordering"] == "gn/bn", "train_loss"] += 0.001
+    assert said != readme.describe(plots.plot_bars(runs)[1])
+
+
+def test_its_picture_is_what_is_drawn_now(tmp_path):
+    with PIL.Image.open(ROOT / "docs" / "bars.png") as picture:
+        software = picture.text["Software"]
+    if software != f"Matplotlib {mpl.__version__}":
+        pytest.skip(f"drawn by {software}, and here is {mpl.__version__}")
+    runs = records.load_records(records.SOURCE_RECORDS)
+    drawn, _ = summary.save_figure(plots.plot_bars(runs)[0], tmp_path / "bars")
     assert compare_images(str(ROOT / "docs" / "bars.png"), str(drawn), tol=5) is None
-    runs.loc[runs["ordering"] == "gn/bn", "train_loss"] += 0.05
-    (wrong, _) = summary.save_figure(plots.plot_bars(runs)[0], tmp_path / "wrong")
-    assert compare_images(str(ROOT / "docs" / "bars.png"), str(wrong), tol=5) is not None
 
 
 def test_every_file_that_it_names_is_there():
