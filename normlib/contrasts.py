@@ -16,7 +16,7 @@ import scipy.stats
 
 from normlib.errors import RequestError
 from normlib.ordering import Ordering
-from normlib.statistics import CONFIDENCE, check_comparable
+from normlib.statistics import check_comparable, half_width
 
 SIGNIFICANCE = 0.05
 _RESAMPLES = 99_999  # sign flips drawn where there are more than that; all of them are counted where there are fewer
@@ -180,7 +180,7 @@ def describe(differences: np.ndarray) -> dict[str, np.ndarray]:
     if pairs < 2 or not np.isfinite(differences).all():
         return {name: np.full(differences.shape[:-1], np.nan) for name in names}
     mean, sd = differences.mean(axis=-1), differences.std(axis=-1, ddof=1)
-    half_width = _half_width(sd, pairs)
+    reach = half_width(sd, pairs)
     p = scipy.stats.permutation_test(
         (differences,), np.mean, permutation_type="samples", n_resamples=_RESAMPLES, axis=-1, vectorized=True, rng=0
     ).pvalue
@@ -188,7 +188,7 @@ def describe(differences: np.ndarray) -> dict[str, np.ndarray]:
     p = np.where(np.abs(mean) <= 1e-12 * np.abs(differences).max(axis=-1), 1.0, p)
     first_lower = np.mean((differences < 0) + 0.5 * (differences == 0), axis=-1)
     smallest_p = np.full(mean.shape, 2.0 / 2**pairs)
-    values = (mean, sd, mean - half_width, mean + half_width, p, smallest_p, first_lower)
+    values = (mean, sd, mean - reach, mean + reach, p, smallest_p, first_lower)
     return dict(zip(names, values, strict=True))
 
 
@@ -217,17 +217,13 @@ def holm(p: np.ndarray) -> np.ndarray:
     return adjusted
 
 
-def _half_width(sd: np.ndarray, pairs: int | np.ndarray, outside: float = 1 - CONFIDENCE) -> np.ndarray:
-    return scipy.stats.t.ppf(1 - outside / 2, pairs - 1) * sd / np.sqrt(pairs)
-
-
 def _pairs_to_decide(mean: float, sd: float, pairs: int, margin: float, family: int) -> float:
     """Return the smallest number of pairs, above those that there are, that decides if all pairs are like these."""
     if math.isnan(mean):
         return math.nan
     more = np.arange(pairs + 1, _MOST_SEEDS + 1)
     # To differ, p has to withstand Holm's correction, at worst the whole family's.
-    different = (_half_width(sd, more, SIGNIFICANCE / family) < abs(mean)) & (2.0**-more * 2 * family < SIGNIFICANCE)
-    level = _half_width(sd, more) < margin - abs(mean)
+    different = (half_width(sd, more, SIGNIFICANCE / family) < abs(mean)) & (2.0**-more * 2 * family < SIGNIFICANCE)
+    level = half_width(sd, more) < margin - abs(mean)
     enough = more[different | level]
     return float(enough[0]) if len(enough) else math.inf

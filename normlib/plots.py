@@ -50,8 +50,7 @@ def plot_bars(
     """
     check_comparable(records)
     measures = [measures] if isinstance(measures, str) else measures
-    orderings = list(styles(records["ordering"]))
-    width = max(3.4, 0.95 * len(orderings)) * len(measures)
+    width = max(3.4, 0.95 * records["ordering"].nunique()) * len(measures)
     figure, axes = plt.subplots(1, len(measures), figsize=(width, 4.4), squeeze=False, layout="constrained")
     for axis, measure in zip(axes[0], measures, strict=True):
         _draw_bars(axis, records, measure)

@@ -98,7 +98,7 @@ class Record:
             **readings,
             **{name: value for name, value in self.instance.items() if name != "ordering"},
             "threads": self.environment["threads"],
-            "stack": _describe_stack(self.environment),
+            "stack": stack.describe(stack.deciding(self.environment["provider"], self.environment["versions"])),
             "processor": self.environment["processor"],
             "device": self.environment["device"],
             "commit": self.environment["commit"],
@@ -193,12 +193,6 @@ def load_records(path: Path | str) -> pandas.DataFrame:
 
 def _sha256(content: Mapping) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
-
-
-def _describe_stack(environment: Mapping) -> str:
-    versions, provider = environment["versions"], environment["provider"]
-    distribution = stack.DISTRIBUTIONS[provider]
-    return f"tensorflow {versions['tensorflow']}, {distribution} {versions[distribution]}"
 
 
 _NOT_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}

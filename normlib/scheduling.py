@@ -18,7 +18,6 @@ from normlib.files import check_writable, write_atomically
 from normlib.instance import Instance, whole_number
 from normlib.progress import Progress
 from normlib.records import Record, RecordError, load_records, run_key
-from normlib.stack import cores
 from normlib.studies import Study
 
 _POLL_SECONDS = 0.5  # how often finished runs are looked for
@@ -96,7 +95,7 @@ def local_executor(workers: int | None = None, threads: int = 1) -> Iterator[con
         RequestError: Not a whole number from 1 up.
     """
     threads = whole_number("threads", threads, minimum=1)
-    workers = max(1, cores() // threads) if workers is None else whole_number("workers", workers, minimum=1)
+    workers = max(1, stack.cores() // threads) if workers is None else whole_number("workers", workers, minimum=1)
     others = set(multiprocessing.active_children())
     # Spawned, since a process that was forked while TensorFlow, or a thread, was running may hang.
     context = multiprocessing.get_context("spawn")
@@ -123,7 +122,7 @@ def _check_folder(study: Study, out: Path, threads: int) -> None:
     if there is None or there.empty:
         return
     instance = study.instances[0]  # they differ in nothing but the ordering
-    planned = {**instance.settings, "threads": threads, "stack": stack.describe(instance.provider)}
+    planned = {**instance.settings, "threads": threads, "stack": stack.describe(stack.versions(instance.provider))}
     del planned["ordering"]
     for name, value in planned.items():
         for other in set(there[name].map(str)) - {str(value)}:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import os
+from collections.abc import Mapping
 from importlib import metadata
 
 from normlib.errors import RequestError
@@ -50,13 +51,23 @@ def versions(provider: str) -> dict[str, str | None]:
     Args:
         provider: As an Instance has it; resolved here.
     """
-    name = DISTRIBUTIONS[resolve_provider(provider)]
-    return {"tensorflow": version("tensorflow"), name: version(name)}
+    installed = {name: version(name) for name in ("tensorflow", *DISTRIBUTIONS.values())}
+    return deciding(resolve_provider(provider), installed)
 
 
-def describe(provider: str) -> str:
-    """Return the versions that decide a run's bits, as one line."""
-    return ", ".join(f"{name} {number}" for name, number in versions(provider).items())
+def deciding(provider: str, installed: Mapping[str, str | None]) -> dict[str, str | None]:
+    """Return, of some versions, those that decide a run's bits: TensorFlow's and the provider's.
+
+    Args:
+        provider: ``"addons"`` or ``"keras"``.
+        installed: Versions by distribution.
+    """
+    return {name: installed[name] for name in ("tensorflow", DISTRIBUTIONS[provider])}
+
+
+def describe(versions: Mapping[str, str | None]) -> str:
+    """Return versions as one line."""
+    return ", ".join(f"{name} {number}" for name, number in versions.items())
 
 
 def cores() -> int:

@@ -1,4 +1,4 @@
-"""What records say: means with intervals, and what happened along a run. SciPy does the statistics."""
+"""What records say: means with intervals, and which runs may be compared. SciPy does the statistics."""
 
 from __future__ import annotations
 
@@ -92,10 +92,21 @@ def check_comparable(records: pd.DataFrame) -> None:
         raise RequestError("records", run, "each run once in a comparison")
 
 
+def half_width(sd: np.ndarray, count: int | np.ndarray, outside: float = 1 - CONFIDENCE) -> np.ndarray:
+    """Return half the width of Student's t interval of a mean.
+
+    Args:
+        sd: Standard deviation (divisor n - 1) of the values.
+        count: Number n of values.
+        outside: Share of intervals that may miss the true mean.
+    """
+    return scipy.stats.t.ppf(1 - outside / 2, count - 1) * sd / np.sqrt(count)
+
+
 def _describe(values: np.ndarray) -> dict[str, float]:
     runs, mean = len(values), values.mean()
     if runs == 1:
         return {"runs": 1, "mean": mean, "sd": np.nan, "low": np.nan, "high": np.nan}
     sd = values.std(ddof=1)
-    half_width = scipy.stats.t.ppf((1 + CONFIDENCE) / 2, runs - 1) * sd / np.sqrt(runs)
-    return {"runs": runs, "mean": mean, "sd": sd, "low": mean - half_width, "high": mean + half_width}
+    margin = half_width(sd, runs)
+    return {"runs": runs, "mean": mean, "sd": sd, "low": mean - margin, "high": mean + margin}
