@@ -11,6 +11,8 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import pandas as pd
+
 from normlib import stack
 from normlib.errors import RequestError
 from normlib.execution import Execution, ExecutionError, check_parameters, execute, notebook_path, plan
@@ -73,7 +75,7 @@ def run_study(study: Study, out: Path | str, executor: concurrent.futures.Execut
 
     failures = []
     with Progress(len(runs), study.name, done=len(runs) - len(missing)) as progress:
-        futures = {executor.submit(_run, master, execution, out): execution for execution in executions}
+        futures = {executor.submit(_run, master, execution, out, study.sha256): execution for execution in executions}
         waiting = set(futures)
         while waiting:
             finished, waiting = concurrent.futures.wait(waiting, _POLL_SECONDS)
@@ -121,16 +123,19 @@ def _check_folder(study: Study, out: Path, threads: int) -> None:
     there = load_records(out) if out.is_dir() else None
     if there is None or there.empty:
         return
-    instance = study.instances[0]  # they differ in nothing but the ordering
-    planned = {**instance.settings, "threads": threads, "stack": stack.describe(stack.versions(instance.provider))}
-    del planned["ordering"]
-    for name, value in planned.items():
-        for other in set(there[name].map(str)) - {str(value)}:
-            allowed = f"a folder whose records can be compared with the study's; there {name} is {other}, here {value}"
+    planned = pd.DataFrame([instance.settings for instance in study.instances], dtype=object).drop(columns="ordering")
+    planned["threads"] = threads
+    planned["stack"] = stack.describe(stack.versions(study.instances[0].provider))
+    for name in planned:
+        here = list(dict.fromkeys(planned[name].map(str)))
+        for other in sorted(set(there[name].map(str)) - set(here)):
+            values = " and ".join(here)
+            allowed = f"a folder whose records can be compared with the study's; there {name} is {other}, here {values}"
             raise RequestError("out", str(out), allowed)
 
 
-def _run(master: Path, execution: Execution, out: Path) -> None:
+def _run(master: Path, execution: Execution, out: Path, study_sha256: str) -> None:
+    os.environ[stack.STUDY_VARIABLE] = study_sha256  # kernels inherit it, and put it into the records
     execute(master, execution.parameters(out / "records"), out / "notebooks" / f"{execution.name}.ipynb")
 
 

@@ -14,6 +14,8 @@ from importlib import metadata
 from normlib.errors import RequestError
 
 PROVIDERS = ("auto", "addons", "keras")
+# The environment variable by which kernels learn which study, by the SHA-256 of its file, they run for.
+STUDY_VARIABLE = "NORMLIB_STUDY_SHA256"
 DISTRIBUTIONS = {"addons": "tensorflow-addons", "keras": "keras"}
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import math
 from collections.abc import Iterable
 from pathlib import Path
 
 import yaml
 
+from normlib.conditions import check_varies, expand
 from normlib.contrasts import Contrast
 from normlib.errors import RequestError
 from normlib.instance import Instance, one_of, seed_range
@@ -26,12 +28,15 @@ class Study:
         question: The question, as a sentence.
         orderings: Orderings to compare; the baseline ``none/none`` belongs to them.
         citation: Where the question or the protocol comes from.
-        seeds: Number of runs of each ordering.
+        varies: Settings that vary besides the ordering, such as ``[{"learning_rate": [0.001, 0.003]}]``: groups of
+            settings with their values. Those of one group go together; groups, and orderings, are crossed.
+        seeds: Number of runs of each instance.
         first_seed: The first run's seed; the others follow it.
         defaults: Settings that all runs share, where they differ from Instance's.
         measure: What contrasts are about: a column of the records, such as ``train_loss``.
         margin: The largest difference in it, either way, that does not matter; declared before the data are seen.
         contrasts: Declared differences by name, such as ``{"order": "bn/gn - gn/bn"}``.
+        sha256: Of the file that declares it, for the records; empty where there is none.
 
     Raises:
         RequestError: A setting that does not exist, or has a value that is not allowed.
@@ -41,12 +46,14 @@ class Study:
     question: str
     orderings: tuple[str, ...]
     citation: str = ""
+    varies: tuple[dict[str, list], ...] = ()
     seeds: int = 10
     first_seed: int = 0
     defaults: dict[str, object] = dataclasses.field(default_factory=dict)
     measure: str = "train_loss"
     margin: float = 0.01
     contrasts: dict[str, str] = dataclasses.field(default_factory=dict)
+    sha256: str = dataclasses.field(default="", compare=False)
 
     def __post_init__(self) -> None:
         for key in ("question", "citation"):
@@ -58,12 +65,13 @@ class Study:
             raise RequestError("defaults", self.defaults, "settings by name; orderings stand in 'orderings'")
         if not isinstance(self.orderings, list | tuple) or not self.orderings:
             raise RequestError("orderings", self.orderings, "a list of orderings, such as [bn/none, none/none]")
-        orderings = tuple(instance.ordering for instance in self.instances)
-        object.__setattr__(self, "orderings", orderings)
-        for ordering in orderings:
-            if orderings.count(ordering) > 1:
-                raise RequestError("orderings", ordering, "each ordering once")
-
+        check_varies(self.varies, self.defaults)
+        object.__setattr__(self, "varies", tuple(self.varies))
+        instances = self.instances
+        for instance in instances:
+            if instances.count(instance) > 1:
+                raise RequestError("orderings", instance.ordering, "each ordering once, and each condition")
+        object.__setattr__(self, "orderings", tuple(dict.fromkeys(instance.ordering for instance in instances)))
         self._check_contrasts()
 
     def _check_contrasts(self) -> None:
@@ -86,8 +94,12 @@ class Study:
 
     @property
     def instances(self) -> list[Instance]:
-        """The instances, one for each ordering."""
-        return [Instance.of(ordering=ordering, **self.defaults) for ordering in self.orderings]
+        """The instances: each ordering under each condition."""
+        return [
+            Instance.of(ordering=ordering, **self.defaults, **condition)
+            for condition in expand(self.varies)
+            for ordering in self.orderings
+        ]
 
     @property
     def run_seeds(self) -> range:
@@ -109,9 +121,9 @@ class Study:
 
     def to_yaml(self) -> str:
         """Return the study as YAML, which ``read_study`` reads."""
-        body = dataclasses.asdict(self)
-        del body["name"]
-        return yaml.safe_dump({**body, "orderings": list(self.orderings)}, sort_keys=False, allow_unicode=True)
+        body = {**dataclasses.asdict(self), "orderings": list(self.orderings), "varies": list(self.varies)}
+        del body["name"], body["sha256"]
+        return yaml.safe_dump(body, sort_keys=False, allow_unicode=True)
 
 
 def read_study(name_or_file: str | Path) -> Study:
@@ -127,7 +139,8 @@ def read_study(name_or_file: str | Path) -> Study:
             allowed = f"{', '.join(shipped_studies())}, or the path of a YAML file"
             raise RequestError("study", str(name_or_file), allowed, names=shipped_studies())
     try:
-        body = yaml.load(path.read_text(encoding="utf-8"), _Loader)
+        content = path.read_bytes()
+        body = yaml.load(content.decode("utf-8"), _Loader)
     except OSError as error:
         raise RequestError("study", str(name_or_file), f"a file that can be read; {error.strerror}") from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:
@@ -138,13 +151,13 @@ def read_study(name_or_file: str | Path) -> Study:
         raise RequestError("study", str(name_or_file), f"a YAML file; this is none{line}{reason}") from None
     if not isinstance(body, dict):
         raise RequestError("study", str(name_or_file), "a YAML file with keys such as 'question' and 'orderings'")
-    keys = [field.name for field in dataclasses.fields(Study) if field.name != "name"]
+    keys = [field.name for field in dataclasses.fields(Study) if field.name not in ("name", "sha256")]
     for key in body:
         one_of(f"a key of {path.name}", key, keys)
     for key in ("question", "orderings"):
         if key not in body:
             raise RequestError(f"a key of {path.name}", key, "to be there, and it is missing")
-    return Study(name=path.stem, **body)
+    return Study(name=path.stem, sha256=hashlib.sha256(content).hexdigest(), **body)
 
 
 class _Loader(yaml.SafeLoader):

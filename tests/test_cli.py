@@ -47,7 +47,7 @@ def test_a_study_ends_with_the_paths_of_the_summary_and_its_figures(folder):
 
 
 WRONG = [
-    (["study", "sorce"], "study is 'sorce'; allowed: source, or the path of a YAML file (did you mean 'source'?)"),
+    (["study", "sorce"], "stacked, standard, or the path of a YAML file (did you mean 'source'?)"),
     (["study", "mine.yaml", "--orderings", "bn,xx"], "ordering is 'xx'; allowed: bn, gn, ln, in"),
     (["study", "mine.yaml", "--orderings", "bn/gn/bn"], "allowed: 2 slots in this model, and this has 3"),
     (["study", "mine.yaml", "--seeds", "0"], "seeds is 0; allowed: a whole number from 1 up"),

@@ -31,6 +31,7 @@ PAGE = [
     "tables",
     "contrasts",
     "statistics",
+    "conditions",
     "curves",
     "records",
     "files",

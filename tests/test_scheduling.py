@@ -63,7 +63,7 @@ def test_a_failed_run_is_named_with_its_reason_and_the_others_are_done(study, tm
     assert [(f.instance["ordering"], f.seed, f.reason) for f in failures] == [
         ("gn/bn", 0, "OSError: out of luck"),
         ("gn/bn", 1, "OSError: out of luck"),
-    ]
+    ], failures[0].log
     written = json.loads((out / "failures" / f"{failures[0].key}.json").read_text())
     assert written["reason"] == "OSError: out of luck"
     assert "raise OSError" in written["log"]

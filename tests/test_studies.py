@@ -1,3 +1,5 @@
+import hashlib
+
 import pytest
 
 from normlib import studies
@@ -34,6 +36,49 @@ def test_a_file_of_ones_own_works_the_same(tmp_path):
     assert list(study.run_seeds) == [7, 8, 9]
     assert [instance.ordering for instance in study.instances] == ["bn/none", "none/none"]
     assert all((i.epochs, i.learning_rate) == (2, 3e-4) for i in study.instances)
+
+
+def test_a_study_varies_settings_besides_the_ordering(tmp_path):
+    """Two orderings under two batch sizes, each with its own slice, crossed with two activations."""
+    varies = "varies: [{batch_size: [32, 64], fit_split: [test, 'test[50%:]']}, {activation: [none, relu]}]\n"
+    study = read_study(write(tmp_path, SMALLEST + varies))
+    assert study.orderings == ("bn/none", "none/none")
+    assert [(i.ordering, i.batch_size, i.fit_split, i.activation) for i in study.instances] == [
+        ("bn/none", 32, "test", "none"),
+        ("none/none", 32, "test", "none"),
+        ("bn/none", 32, "test", "relu"),
+        ("none/none", 32, "test", "relu"),
+        ("bn/none", 64, "test[50%:]", "none"),
+        ("none/none", 64, "test[50%:]", "none"),
+        ("bn/none", 64, "test[50%:]", "relu"),
+        ("none/none", 64, "test[50%:]", "relu"),
+    ]
+
+
+@pytest.mark.parametrize("name", studies.shipped_studies())
+def test_a_study_that_ships_has_pairs_enough_to_tell_its_contrasts_apart(name):
+    """The smallest p that its pairs can give, corrected for all contrasts under all conditions, is below 5 %."""
+    study = read_study(name)
+    family = len(study.declared) * len(study.instances) / len(study.orderings)
+    assert family * 2 / 2**study.seeds < 0.05
+
+
+def test_findings_rest_on_seeds_that_nobody_had_looked_at():
+    """From 100 on, and no two studies have a run in common."""
+    used = [(name, seed) for name in studies.shipped_studies() for seed in read_study(name).run_seeds]
+    assert min(seed for _, seed in used) >= 100
+    assert len({seed for _, seed in used}) == len(used)
+
+
+def test_lag_takes_equal_numbers_of_steps_everywhere():
+    steps = {len(range(i.fit_examples.start, i.fit_examples.stop)) / i.batch_size for i in read_study("lag").instances}
+    assert steps == {80}
+
+
+def test_a_study_knows_the_digest_of_the_file_that_declares_it(tmp_path):
+    study = read_study(write(tmp_path, SMALLEST))
+    assert study.sha256 == hashlib.sha256(SMALLEST.encode()).hexdigest()
+    assert study.but(seeds=3).sha256 == study.sha256
 
 
 def test_contrasts_are_declared_in_the_study_and_those_that_it_lacks_orderings_for_are_left_out():
@@ -88,6 +133,16 @@ WRONG = [
     (SMALLEST + "contrasts: {1: bn/none - none/none}\n", "contrasts is .*; allowed: differences by name"),
     (SMALLEST + "contrasts: {kind: bn/none}\n", "contrast kind is 'bn/none'; allowed: a difference such as"),
     (SMALLEST + "contrasts: {kind: bn/none - gn/none}\n", "contrast kind is 'gn/none'; allowed: the study's bn/none"),
+    (SMALLEST + "varies: {batch_size: [32]}\n", "varies is .*; allowed: a list such as"),
+    (SMALLEST + "varies: [{batch_size: 32}]\n", "varies is .*; allowed: a list such as"),
+    (SMALLEST + "varies: [{}]\n", "varies is .*; allowed: a list such as"),
+    (SMALLEST + "varies: [{batch_size: [32, 64], epochs: [1]}]\n", "varies is .*; allowed: as many values"),
+    (SMALLEST + "varies: [{ordering: [bn]}]\n", "varies is 'ordering'; allowed: settings named nowhere else"),
+    (SMALLEST + "varies: [{epochs: [1]}, {epochs: [2]}]\n", "varies is 'epochs'; allowed: settings named nowhere else"),
+    (SMALLEST + "defaults: {epochs: 2}\nvaries: [{epochs: [1]}]\n", "varies is 'epochs'; allowed: settings named"),
+    (SMALLEST + "varies: [{epoch: [1]}]\n", "setting is 'epoch'; allowed: .*did you mean 'epochs'"),
+    (SMALLEST + "varies: [{epochs: [0]}]\n", "epochs is 0; allowed"),
+    (SMALLEST + "varies: [{epochs: [2, 2]}]\n", "orderings is 'bn/none'; allowed: each ordering once"),
     ("question: 3\norderings: [bn]\n", "question is 3; allowed: text"),
     ("question: Which?\norderings: bn\n", "orderings is 'bn'; allowed: a list of orderings"),
     ("question: Which?\norderings: []\n", "orderings is .*; allowed: a list of orderings"),
@@ -105,7 +160,7 @@ def test_a_wrong_study_file_is_refused_in_one_line(tmp_path, text, message):
 
 
 def test_a_study_that_does_not_exist_is_refused_with_those_that_do():
-    with pytest.raises(RequestError, match=r"study is 'sorce'; allowed: source, .*did you mean 'source'"):
+    with pytest.raises(RequestError, match=r"study is 'sorce'; allowed: conditions, .*did you mean 'source'"):
         read_study("sorce")
 
 

@@ -1,0 +1,84 @@
+"""Conditions: settings that a study varies besides the ordering; runs of different conditions are kept apart."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from normlib.errors import RequestError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Varies = Sequence[Mapping[str, Sequence]]
+_FORM = "a list such as [{learning_rate: [0.001, 0.003]}, {activation: [none, relu]}]; settings in one {} go together"
+
+
+def check_varies(varies: object, defaults: Mapping[str, object]) -> None:
+    """Refuse what does not say how settings vary.
+
+    Args:
+        varies: Groups of settings, each a list of values. Settings of one group go together, the first value of one
+            with the first of the others; groups are crossed.
+        defaults: The settings that all runs share, which cannot vary.
+
+    Raises:
+        RequestError: Not such a list, a setting that stands twice or is shared, or lists of different lengths.
+    """
+    groups = varies if isinstance(varies, list | tuple) else [None]
+    for group in groups:
+        lists = list(group.values()) if isinstance(group, Mapping) else []
+        if not lists or not all(isinstance(values, list | tuple) and values for values in lists):
+            raise RequestError("varies", varies, _FORM)
+        if len({len(values) for values in lists}) > 1:
+            raise RequestError("varies", group, "as many values of each setting, since they go together")
+    named = [name for group in groups for name in group]
+    for name in named:
+        if name == "ordering" or name in defaults or named.count(name) > 1:
+            raise RequestError("varies", name, "settings named nowhere else in the study")
+
+
+def expand(varies: Varies) -> list[dict[str, object]]:
+    """Return the settings of each condition, all groups crossed, the last group running fastest; ``[{}]`` of none."""
+    groups = [
+        [dict(zip(group, values, strict=True)) for values in zip(*group.values(), strict=True)] for group in varies
+    ]
+    return [{name: value for part in parts for name, value in part.items()} for parts in itertools.product(*groups)]
+
+
+def label(settings: Mapping[str, object], varies: Varies) -> str:
+    """Return what a condition is called, by the first setting of each group: ``"batch_size 32, momentum 0.9"``.
+
+    Args:
+        settings: All settings of a run.
+        varies: What the study varies; of nothing the label is empty.
+    """
+    names = [next(iter(group)) for group in varies]
+    return ", ".join(f"{name} {_written(settings[name])}" for name in names)
+
+
+def split_records(records: pd.DataFrame, varies: Varies) -> dict[str, pd.DataFrame]:
+    """Keep runs of different conditions apart.
+
+    Args:
+        records: One row a run, as ``load_records`` gives.
+        varies: What the study varies.
+
+    Returns:
+        The runs of each condition that has some, by its label, in the order in which the study varies them; where
+        nothing varies, all of them, by the empty label.
+
+    Raises:
+        RequestError: Runs of a condition that the study does not have.
+    """
+    labels = records.apply(lambda run: label(run, varies), axis=1) if len(records) else records["ordering"]
+    declared = [label(condition, varies) for condition in expand(varies)]
+    for name in dict.fromkeys(labels):
+        if name not in declared:
+            raise RequestError("records", name, f"the study's conditions: {'; '.join(declared)}", names=declared)
+    return {name: records[labels == name] for name in declared if (labels == name).any()}
+
+
+def _written(value: object) -> str:
+    return f"{value:g}" if isinstance(value, int | float) and not isinstance(value, bool) else str(value)
