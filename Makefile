@@ -23,7 +23,9 @@ VENV := .venv/$(STACK)-$(PYTHON_VERSION)
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 
-.PHONY: help install study test lint lab calibrate keep notebooks readme lock clean
+STUDY := source
+
+.PHONY: help install study test lint lab calibrate keep notebooks findings verify lock clean
 .DEFAULT_GOAL := help
 
 help:  ## list the commands
@@ -39,8 +41,8 @@ $(INSTALLED): requirements/$(STACK).txt pyproject.toml
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	touch $@
 
-study: $(INSTALLED)  ## run the source study, ten seeds an ordering, into outputs/source
-	$(BIN)/normlib study source
+study: $(INSTALLED)  ## run the source study, ten seeds an ordering, into outputs/source; or STUDY=grid
+	$(BIN)/normlib study $(STUDY)
 
 test: $(INSTALLED)  ## run all tests, the notebooks among them
 	$(BIN)/python -m pytest
@@ -55,8 +57,8 @@ lab: $(INSTALLED)  ## open JupyterLab on the notebooks
 calibrate: $(INSTALLED)  ## count wrong verdicts in 10,000 simulated studies of each kind
 	$(BIN)/python -m normlib.calibration
 
-keep: $(INSTALLED)  ## keep the records of outputs/source in the package
-	$(BIN)/python docs/keep.py outputs/source
+keep: $(INSTALLED)  ## keep the records of outputs/source, or of STUDY=grid, in the package
+	$(BIN)/python docs/keep.py outputs/$(STUDY)
 
 notebooks: $(INSTALLED)  ## execute the committed notebooks in place
 	$(BIN)/jupyter nbconvert --to notebook --inplace --execute --ExecutePreprocessor.record_timing=False \
@@ -65,8 +67,11 @@ notebooks: $(INSTALLED)  ## execute the committed notebooks in place
 	  --ClearMetadataPreprocessor.preserve_nb_metadata_mask="{'kernelspec', ('language_info', 'name')}" \
 	  notebooks/*.ipynb
 
-readme: $(INSTALLED)  ## remake the README's tables and picture from the kept records
-	$(BIN)/python docs/readme.py
+findings: $(INSTALLED)  ## remake the README's findings, tables and pictures from the kept records
+	$(BIN)/python docs/findings.py
+
+verify: $(INSTALLED)  ## train some kept runs of the source study, or of STUDY=grid, again and compare
+	$(BIN)/normlib verify $(STUDY)
 
 lock: $(INSTALLED)  ## resolve both lock files anew
 	$(foreach stack,addons keras3,$(BIN)/uv pip compile pyproject.toml --quiet --universal --python-version 3.10 \

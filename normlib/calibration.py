@@ -8,9 +8,10 @@ import numpy as np
 import pandas as pd
 import tqdm
 
-from normlib.contrasts import Contrast, describe, holm, verdicts
+from normlib.contrasts import Contrast
 from normlib.records import SOURCE_RECORDS, load_records
 from normlib.studies import read_study
+from normlib.verdicts import decide, describe, holm
 
 TRUTHS = {"no difference": 0.0, "half the margin": 0.5, "the margin": 1.0, "twice the margin": 2.0}
 _FOCAL = "order, two layers"  # the contrast that carries the truth; in all others there is no difference
@@ -71,7 +72,8 @@ def _standard_noise(generator: np.random.Generator, noise: str, shape: tuple[int
 def _verdicts(differences: np.ndarray, margin: float) -> np.ndarray:
     """Return the verdicts ``[studies, contrasts]`` of differences ``[studies, pairs, contrasts]``."""
     described = describe(np.moveaxis(differences, 1, -1))
-    return verdicts(described["low"], described["high"], holm(described["p"]), margin)
+    p = np.maximum(holm(described["p"]), holm(described["t_p"]))
+    return decide(described["low"], described["high"], p, margin)
 
 
 def _count(said: np.ndarray, focal: int, multiple: float) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""The command line: ``normlib study``, ``normlib summary``, ``normlib notebooks``.
+"""The command line: ``normlib study``, ``status``, ``summary``, ``verify`` and ``notebooks``.
 
 Exit codes: 0, all is done; 1, some runs failed; 2, the request was wrong and nothing was written; 130, interrupted.
 """
@@ -22,10 +22,13 @@ def commands(context: click.Context) -> None:
     """Which normalization layer, where, in which order, and is the difference real?
 
     \b
+    normlib study --list               the studies that there are, each with its question
     normlib study source               the source's four orderings and the baseline, ten seeds each
     normlib study source --seeds 2     the same, smaller, for a first look
     normlib study my.yaml              a study of your own
+    normlib status outputs/source      which of its runs are done, failed or missing
     normlib summary outputs/source     its summary and figures, made again
+    normlib verify source              train some of the kept runs again: do they give the same?
     normlib notebooks my_notebooks     copy the notebooks out, to open them in JupyterLab
     """
     if context.invoked_subcommand is None:
@@ -33,36 +36,51 @@ def commands(context: click.Context) -> None:
 
 
 @commands.command()
-@click.argument("name_or_file")
+@click.argument("name_or_file", required=False)
 @click.option("--out", metavar="DIR", help="Where results go. [default: outputs/NAME]")
-@click.option("--seeds", type=int, metavar="N", help="Runs of each ordering. [default: as the study says]")
+@click.option("--seeds", type=int, metavar="N", help="Runs of each instance. [default: as the study says]")
 @click.option("--workers", type=int, metavar="N", help="Executions at once. [default: as many as there are cores for]")
 @click.option(
     "--threads", type=int, metavar="N", default=1, show_default=True, help="Threads of a run; other bits with others."
 )
 @click.option("--orderings", metavar="A,B", help="Other orderings than the study's, such as bn,gn/bn,bn+gn.")
+@click.option("--list", "list_studies", is_flag=True, help="List the studies that ship with normlib, and end.")
+@click.option("--dry-run", is_flag=True, help="List the executions that would be made, and end.")
 def study(
-    name_or_file: str,
+    name_or_file: str | None,
     out: str | None,
     seeds: int | None,
     workers: int | None,
     threads: int,
     orderings: str | None,
+    list_studies: bool,
+    dry_run: bool,
 ) -> None:
-    """Run a study, one papermill execution for each ordering, then summarize it.
+    """Run a study, one papermill execution for each ordering and condition, then summarize it.
 
     NAME_OR_FILE is a study that ships with normlib, such as 'source', or a YAML file. What is there already is not run
     again: repeat the command to go on after an interruption, or with more seeds to add some.
 
     \b
+    normlib study --list
     normlib study source
     normlib study source --orderings bn,gn --seeds 3 --out outputs/first_look
     """
+    if list_studies:
+        return _list_studies()
+    if name_or_file is None:
+        raise click.UsageError("Missing argument 'NAME_OR_FILE'; normlib study --list lists those that there are.")
     from normlib import scheduling, studies
 
     chosen = None if orderings is None else orderings.split(",")
     plan = studies.read_study(name_or_file).but(seeds=seeds, orderings=chosen)
     folder = Path("outputs") / plan.name if out is None else Path(out)
+    if dry_run:
+        runs, missing, executions = scheduling.plan_study(plan, folder, threads)
+        for execution in executions:
+            click.echo(f"{execution.name}: {execution.seeds} runs")
+        click.echo(f"{len(executions)} executions, {len(missing)} of {len(runs)} runs to do, into {folder}")
+        return None
     signal.signal(signal.SIGTERM, _interrupt)
     with scheduling.local_executor(workers, threads) as executor:
         failures = scheduling.run_study(plan, folder, executor, threads)
@@ -70,19 +88,64 @@ def study(
         click.echo(f"failed: {failure}", err=True)
     if any((folder / "records").glob("*.json")):
         _summarize(folder)
-    if failures:
-        sys.exit(1)
+    return sys.exit(1) if failures else None
 
 
 @commands.command()
 @click.argument("folder", metavar="DIR")
-def summary(folder: str) -> None:
-    """Summarize the records of a study: notebook, HTML without code, figures.
+def status(folder: str) -> None:
+    """Say which runs of a study are done, failed or missing.
+
+    \b
+    normlib status outputs/source
+    """
+    from normlib.status import read_status
+
+    runs = read_status(folder)
+    table = runs.groupby(["condition", "ordering"], sort=False)["state"].value_counts().unstack(fill_value=0)
+    states = [state for state in ("done", "failed", "missing") if state in table]
+    table = table.reset_index().drop(columns=[] if runs["condition"].any() else "condition")
+    click.echo(table[[*table.columns.difference(states, sort=False), *states]].to_string(index=False))
+    for _, run in runs[runs["state"] == "failed"].iterrows():
+        named = ", ".join(part for part in (run["condition"], run["ordering"], f"seed {run['seed']}") if part)
+        click.echo(f"failed: {named}: {run['reason']}")
+    counts = runs["state"].value_counts()
+    click.echo(", ".join(f"{counts.get(state, 0)} {state}" for state in ("done", "failed", "missing")))
+
+
+@commands.command()
+@click.argument("folder", metavar="DIR")
+@click.option("--csv", metavar="FILE", help="Also write the numbers: a row for each condition, ordering and measure.")
+@click.option("--html", metavar="FILE", help="Also write a page: findings, contrasts, results, provenance.")
+@click.option("--latex", metavar="FILE", help="Also write tables and a methods paragraph for a paper.")
+def summary(folder: str, **exports: str | None) -> None:
+    """Summarize the records of a study: notebook, HTML without code, figures; and export what was found.
 
     \b
     normlib summary outputs/source
+    normlib summary outputs/source --csv source.csv --latex source.tex
     """
-    _summarize(Path(folder))
+    _summarize(Path(folder), {kind: file for kind, file in exports.items() if file is not None})
+
+
+@commands.command()
+@click.argument("study", default="source")
+@click.option("--runs", type=int, metavar="N", default=3, show_default=True, help="How many, drawn at random.")
+def verify(study: str, runs: int) -> None:
+    """Train some kept runs of a study again, and say of each whether it gives what was kept.
+
+    On the same processor, stack and number of threads a run is equal to the bit; elsewhere it has to lie inside the
+    study's spread. Exit code 1 says that one does not.
+
+    \b
+    normlib verify source --runs 5
+    """
+    from normlib import verification
+
+    found = verification.verify(study, runs)
+    click.echo(found.to_string(index=False, float_format="{:.6f}".format))
+    if (found["verdict"] == verification.OUTSIDE).any():
+        sys.exit(1)
 
 
 @commands.command()
@@ -107,15 +170,29 @@ def notebooks(folder: str) -> None:
         click.echo(shutil.copy(path, target))
 
 
-def _summarize(folder: Path) -> None:
+def _list_studies() -> None:
+    from normlib import studies
+
+    for name in studies.shipped_studies():
+        plan = studies.read_study(name)
+        runs = len(plan.instances) * plan.seeds
+        click.echo(f"{name}: {runs} runs ({len(plan.instances)} instances, {plan.seeds} seeds each)")
+        click.echo(click.wrap_text(plan.question, initial_indent="  ", subsequent_indent="  "))
+
+
+def _summarize(folder: Path, exports: dict[str, str] | None = None) -> None:
     import matplotlib as mpl
 
-    from normlib import records, tables
-    from normlib.summary import write_summary
+    from normlib import export, records, studies, summary, tables
 
+    for kind, file in (exports or {}).items():
+        export.check_file(kind, file)
     mpl.use("agg")  # figures go to files, never to a window
-    paths = write_summary(folder)
-    click.echo(tables.results(records.load_records(folder)).drop(columns="source's label", errors="ignore").to_string())
+    paths = summary.write_summary(folder)
+    runs, plan = records.load_records(folder), studies.study_of_records(folder)
+    for kind, file in (exports or {}).items():
+        paths.append(export.write_export(kind, file, runs, plan))
+    click.echo(tables.results(runs, plan.varies).drop(columns="source's label", errors="ignore").to_string())
     for path in paths:
         click.echo(path)
 

@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from normlib.errors import RequestError
+from normlib.instance import Instance
+from normlib.statistics import check_comparable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -58,8 +60,8 @@ def label(settings: Mapping[str, object], varies: Varies) -> str:
     return ", ".join(f"{name} {_written(settings[name])}" for name in names)
 
 
-def split_records(records: pd.DataFrame, varies: Varies) -> dict[str, pd.DataFrame]:
-    """Keep runs of different conditions apart.
+def split_records(records: pd.DataFrame, varies: Varies = ()) -> dict[str, pd.DataFrame]:
+    """Keep runs of different conditions apart, and see that those of one can be compared.
 
     Args:
         records: One row a run, as ``load_records`` gives.
@@ -70,14 +72,43 @@ def split_records(records: pd.DataFrame, varies: Varies) -> dict[str, pd.DataFra
         nothing varies, all of them, by the empty label.
 
     Raises:
-        RequestError: Runs of a condition that the study does not have.
+        RequestError: No runs, runs of a condition that the study does not have, or runs of one condition that differ in
+            more than ordering and seed.
     """
     labels = records.apply(lambda run: label(run, varies), axis=1) if len(records) else records["ordering"]
     declared = [label(condition, varies) for condition in expand(varies)]
     for name in dict.fromkeys(labels):
         if name not in declared:
             raise RequestError("records", name, f"the study's conditions: {'; '.join(declared)}", names=declared)
-    return {name: records[labels == name] for name in declared if (labels == name).any()}
+    parts = {name: records[labels == name] for name in declared if (labels == name).any()}
+    for part in list(parts.values()) or [records]:
+        check_comparable(part)
+    return parts
+
+
+def in_words(records: pd.DataFrame, varies: Varies = ()) -> str:
+    """Return the settings that runs share, as a phrase; no finding is stated without it.
+
+    Args:
+        records: One row a run, as ``load_records`` gives.
+        varies: What the study varies; these settings stand beside each finding instead.
+    """
+    run = records.iloc[0]
+    activation = "no activation" if run["activation"] == "none" else run["activation"]
+    phrases = {
+        "activation": f"{activation} after its convolutions",
+        "fit_split": f"fitted on {run['dataset']} {run['fit_split']}",
+        "epochs": f"{run['epochs']} epoch{'s' if run['epochs'] > 1 else ''}",
+        "batch_size": f"batches of {run['batch_size']}",
+        "learning_rate": f"Adam at {run['learning_rate']:g}",
+    }
+    defaults = Instance().settings
+    for name in ("momentum", "groups"):
+        if str(run[name]) != str(defaults[name]):
+            phrases[name] = f"{name} {run[name]}"
+    varied = {name for group in varies for name in group}
+    shared = ", ".join(phrase for name, phrase in phrases.items() if name not in varied)
+    return f"{run['model']} {'with ' if 'activation' not in varied else ''}{shared}"
 
 
 def _written(value: object) -> str:

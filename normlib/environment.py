@@ -32,7 +32,7 @@ def describe_environment(provider: str, threads: int) -> dict[str, object]:
         "threads": threads,
         "onednn": os.environ.get("TF_ENABLE_ONEDNN_OPTS"),  # None: as TensorFlow decides for the processor
         "commit": _commit(),
-        "study_sha256": os.environ.get(stack.STUDY_VARIABLE),  # None: run by hand
+        "study_sha256": os.environ.get(stack.STUDY_VARIABLE) or None,  # None: for no study that is in a file
     }
 
 

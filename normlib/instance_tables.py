@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from normlib.conditions import in_words
 from normlib.instance import Instance
 from normlib.ordering import SOURCE_INSTANCES, SourceInstance
-from normlib.records import Record
-from normlib.tables import conditions, load_original_stack
+from normlib.records import Record, load_original_stack
 
 # Figures of a single process, whose bits differ between processors, are written with five decimals, kept ones with
 # four: tests/sanitize.cfg tells them apart by that.
@@ -87,7 +87,7 @@ def takeaway(records: Sequence[Record]) -> str:
         f"**{instance.ordering}**, {count}: running training loss {_mean_and_sd(frame['train_loss'])}, accuracy "
         f"{_mean_and_sd(frame['train_accuracy'])}{beside}; on {instance.evaluate_split}, loss "
         f"{_mean_and_sd(frame['eval_loss'])}, accuracy {_mean_and_sd(frame['eval_accuracy'])}. It holds for "
-        f"{conditions(frame)}."
+        f"{in_words(frame)}."
     )
 
 

@@ -10,8 +10,8 @@ import pandas as pd
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 
-from normlib.contrasts import Contrast, estimate, paired_differences
 from normlib.ordering import BASELINE, SOURCE_INSTANCES
+from normlib.records import load_original_stack
 from normlib.statistics import MEASURES, check_comparable, follows_source, order_orderings, summarize
 
 # Okabe and Ito's colours, which colour-blind readers can tell apart; hatches for those who print in grey.
@@ -38,6 +38,8 @@ def plot_bars(
 ) -> tuple[matplotlib.figure.Figure, np.ndarray]:
     """Draw a bar for each ordering: mean, every run, interval, the source's figure, the baseline across.
 
+    Beside the source's figure stands the spread of its own stack: twenty runs of its cells with TensorFlow 2.2.
+
     Args:
         records: One row a run, as ``load_records`` or ``compare`` gives.
         measures: Columns to draw, one panel each; or the name of one.
@@ -50,7 +52,7 @@ def plot_bars(
     """
     check_comparable(records)
     measures = [measures] if isinstance(measures, str) else measures
-    width = max(3.4, 0.95 * records["ordering"].nunique()) * len(measures)
+    width = max(3.8, 0.95 * records["ordering"].nunique()) * len(measures)
     figure, axes = plt.subplots(1, len(measures), figsize=(width, 4.4), squeeze=False, layout="constrained")
     for axis, measure in zip(axes[0], measures, strict=True):
         _draw_bars(axis, records, measure)
@@ -61,54 +63,6 @@ def plot_bars(
     return figure, axes[0]
 
 
-def plot_contrasts(
-    records: pd.DataFrame, contrasts: Sequence[Contrast], measure: str, margin: float
-) -> tuple[matplotlib.figure.Figure, Axes]:
-    """Draw each declared contrast: every pair a circle, the mean difference, its interval, and the margin as a band.
-
-    Args:
-        records: One row a run, as ``load_records`` gives.
-        contrasts: The declared contrasts.
-        measure: A column, such as ``train_loss``.
-        margin: The largest difference, either way, that does not matter.
-
-    Returns:
-        The figure and its axes; a row a contrast.
-    """
-    estimates = estimate(records, contrasts, measure, margin)
-    figure, axis = plt.subplots(figsize=(9, 1.3 + 0.62 * len(estimates)), layout="constrained")
-    axis.axvspan(-margin, margin, color="#E6E6E6", label=f"margin: differences that do not matter, ± {margin:g}")
-    axis.axvline(0, color="black", linewidth=0.8)
-    for place, (contrast, (_, row)) in enumerate(zip(contrasts, estimates.iterrows(), strict=True)):
-        pairs = paired_differences(records, contrast, measure)
-        axis.scatter(
-            pairs,
-            np.full(len(pairs), place - 0.2),
-            s=16,
-            facecolor="white",
-            edgecolor="#0072B2",
-            label="one pair of runs" if place == 0 else None,
-        )
-        if np.isfinite(row["mean"]):
-            axis.errorbar(
-                row["mean"],
-                place + 0.1,
-                xerr=row["high"] - row["mean"],
-                fmt="s",
-                color="black",
-                markersize=5,
-                capsize=4,
-                label="mean difference and its 95 % interval" if place == 0 else None,
-            )
-    rows = [f"{name}\n{row['contrast']}: {row['verdict']}" for name, row in estimates.iterrows()]
-    axis.set_yticks(range(len(rows)), rows, fontsize="small")
-    axis.set_ylim(len(rows) - 0.4, -0.6)
-    axis.set_xlabel(f"difference in {MEASURES.get(measure, measure)}")
-    axis.spines[["top", "right", "left"]].set_visible(False)
-    figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize="small")
-    return figure, axis
-
-
 def _draw_bars(axis: Axes, records: pd.DataFrame, measure: str) -> None:
     summary = summarize(records, measure)
     bars = summary.drop(index=BASELINE) if len(summary) > 1 and BASELINE in summary.index else summary
@@ -117,23 +71,12 @@ def _draw_bars(axis: Axes, records: pd.DataFrame, measure: str) -> None:
     if len(bars) < len(summary):
         label = "mean without normalization (none/none)"
         axis.axhline(summary.loc[BASELINE, "mean"], color="#444444", linestyle="--", linewidth=1.2, label=label)
-    sources = _source_figures(records, measure, bars.index)
-    if sources:
-        axis.scatter(
-            [place + 0.26 for place in sources],
-            list(sources.values()),
-            marker="D",
-            s=46,
-            facecolor="#FFD92F",
-            edgecolor="black",
-            zorder=4,
-            label="the source's single run",
-        )
+    beside = _draw_source(axis, records, measure, bars.index)
     axis.set_xlabel("after the first / the second convolution")
     axis.set_title(MEASURES.get(measure, measure), loc="left", fontsize="medium")
     axis.spines[["top", "right"]].set_visible(False)
     if measure.endswith("accuracy"):
-        drawn = [records[measure], summary["low"], summary["high"], list(sources.values())]
+        drawn = [records[measure], summary["low"], summary["high"], beside]
         _cut_axis(axis, np.concatenate(drawn))
 
 
@@ -183,16 +126,30 @@ def _draw_runs(axis: Axes, records: pd.DataFrame, measure: str, orderings: Seque
         )
 
 
-def _source_figures(records: pd.DataFrame, measure: str, orderings: Sequence[str]) -> dict[int, float]:
-    """Return what the source printed, by place, where the runs follow its protocol and it printed the measure."""
-    attribute = {"train_loss": "loss", "train_accuracy": "accuracy"}.get(measure)
-    if attribute is None or not follows_source(records):
-        return {}
-    return {
-        place: getattr(SOURCE_INSTANCES[ordering], attribute)
-        for place, ordering in enumerate(orderings)
-        if ordering in SOURCE_INSTANCES
-    }
+def _draw_source(axis: Axes, records: pd.DataFrame, measure: str, orderings: Sequence[str]) -> list[float]:
+    """Draw what the source printed, and the spread of its own stack; return the figures drawn.
+
+    Nothing is drawn where the runs do not follow its protocol, or for a measure that it did not print.
+    """
+    figure = {"train_loss": "loss", "train_accuracy": "accuracy"}.get(measure)
+    places = {place + 0.26: ordering for place, ordering in enumerate(orderings) if ordering in SOURCE_INSTANCES}
+    if figure is None or not places or not follows_source(records):
+        return []
+    spread = load_original_stack().groupby("ordering")[figure].agg(["min", "max"]).loc[list(places.values())]
+    label = "20 runs on the source's own stack: lowest to highest"
+    axis.vlines(list(places), spread["min"], spread["max"], color="#555555", linewidth=5, alpha=0.5, label=label)
+    printed = [getattr(SOURCE_INSTANCES[ordering], figure) for ordering in places.values()]
+    axis.scatter(
+        list(places),
+        printed,
+        marker="D",
+        s=46,
+        facecolor="#FFD92F",
+        edgecolor="black",
+        zorder=4,
+        label="the source's single run",
+    )
+    return [*printed, *spread["min"], *spread["max"]]
 
 
 def _cut_axis(axis: Axes, values: np.ndarray) -> None:

@@ -43,7 +43,8 @@ class Record:
             the evaluate split; the same in all where the model has no BatchNorm.
         parameters: Numbers of weights: ``total``, ``trainable``, ``non_trainable``.
         seconds: Wall-clock time to ``build``, ``fit`` and ``evaluate``.
-        environment: ``versions``, ``provider``, ``device``, ``processor``, ``threads``, ``onednn``, ``commit``.
+        environment: ``versions``, ``provider``, ``device``, ``processor``, ``threads``, ``onednn``, ``commit``, and
+            ``study_sha256``, of the file that declares the study it was run for.
         data: SHA-256 of each array used, by name.
     """
 
@@ -101,7 +102,9 @@ class Record:
             "stack": stack.describe(stack.deciding(self.environment["provider"], self.environment["versions"])),
             "processor": self.environment["processor"],
             "device": self.environment["device"],
+            "data": ", ".join(f"{name} {sha[:12]}" for name, sha in sorted(self.data.items())),
             "commit": self.environment["commit"],
+            "study_sha256": self.environment.get("study_sha256"),
             "fit_seconds": self.seconds["fit"],
             "key": self.key,
         }
@@ -189,6 +192,13 @@ def load_records(path: Path | str) -> pandas.DataFrame:
         RequestError: There is no such file or folder.
     """
     return to_frame(read_records(path))
+
+
+def load_original_stack() -> pandas.DataFrame:
+    """Load the source's own cells run on its stack of 2020: ``ordering``, ``seed`` (20), ``loss``, ``accuracy``."""
+    import pandas as pd
+
+    return pd.read_csv(KEPT / "original_stack.csv")
 
 
 def _sha256(content: Mapping) -> str:

@@ -56,16 +56,8 @@ def run_study(study: Study, out: Path | str, executor: concurrent.futures.Execut
         RequestError: Wrong threads, or an output folder that cannot be written, or that has records in it which cannot
             be compared with the study's.
     """
-    threads = whole_number("threads", threads, minimum=1)
-    _check_folder(study, Path(out), threads)
+    runs, missing, executions = plan_study(study, out, threads)
     out = Path(out).absolute()  # kernels have working directories of their own
-    runs = {run_key(i, seed, threads): (i, seed) for i in study.instances for seed in study.run_seeds}
-    missing = {key: run for key, run in runs.items() if not _is_done(out, key)}
-    executions = [
-        execution
-        for instance in study.instances
-        for execution in plan(instance, [seed for i, seed in missing.values() if i == instance], threads)
-    ]
     master = notebook_path("instance")
     if executions:
         check_parameters(master, executions[0].parameters(""))
@@ -83,6 +75,32 @@ def run_study(study: Study, out: Path | str, executor: concurrent.futures.Execut
             for future in finished:
                 failures += _failures(futures[future], future, out)
     return sorted(failures, key=lambda failure: list(runs).index(failure.key))
+
+
+def plan_study(study: Study, out: Path | str, threads: int = 1) -> tuple[dict, dict, list[Execution]]:
+    """Return what would be run; nothing is written.
+
+    Args:
+        study: The study.
+        out: Its output folder; runs whose records are there are not run again.
+        threads: Threads that an operation may use in a run.
+
+    Returns:
+        All runs, as ``{key: (instance, seed)}``; those that are missing; the executions that would make them.
+
+    Raises:
+        RequestError: As ``run_study``.
+    """
+    threads = whole_number("threads", threads, minimum=1)
+    _check_folder(study, Path(out), threads)
+    runs = {run_key(i, seed, threads): (i, seed) for i in study.instances for seed in study.run_seeds}
+    missing = {key: run for key, run in runs.items() if not _is_done(Path(out), key)}
+    executions = [
+        execution
+        for instance in study.instances
+        for execution in plan(instance, [seed for i, seed in missing.values() if i == instance], threads)
+    ]
+    return runs, missing, executions
 
 
 @contextlib.contextmanager

@@ -26,7 +26,7 @@ MEASURES = {
 }
 # What has to be equal in all runs that are averaged or compared.
 _CONDITIONS = [field.name for field in dataclasses.fields(Instance) if field.name != "ordering"]
-_CONDITIONS += ["threads", "stack"]
+_CONDITIONS += ["data", "threads", "stack"]
 
 
 def order_orderings(orderings: pd.Series | list[str]) -> list[str]:

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from pathlib import Path
 
 import matplotlib
 import nbconvert
 from matplotlib.figure import Figure
 
+from normlib.conditions import split_records
+from normlib.contrast_plots import plot_contrasts, plot_winners
 from normlib.errors import RequestError
 from normlib.execution import execute, notebook_path
 from normlib.files import check_writable, write_atomically
-from normlib.plots import plot_bars, plot_contrasts
-from normlib.records import load_records
-from normlib.statistics import check_comparable
-from normlib.studies import study_of_records
+from normlib.plots import plot_bars
+from normlib.records import Record, read_records, to_frame
+from normlib.studies import Study, study_of_records
+from normlib.summary_plots import plot_gap, plot_places, plot_training
+
+FIGURES = ("bars", "bars_evaluation", "winners", "places", "contrasts", "training", "gap")
 
 
 def write_summary(folder: Path) -> list[Path]:
@@ -31,27 +36,46 @@ def write_summary(folder: Path) -> list[Path]:
         RequestError: There are no records, or some that must not be compared.
         ExecutionError: The summary notebook failed.
     """
-    records = load_records(folder / "records") if (folder / "records").is_dir() else None
-    if records is None or records.empty:
+    runs = read_records(folder / "records") if (folder / "records").is_dir() else []
+    if not runs:
         raise RequestError("DIR", str(folder), "a study's output folder, with at least one record in records/")
-    check_comparable(records)
+    study = study_of_records(folder / "records")
+    split_records(to_frame(runs), study.varies)  # refuses what must not be compared
     check_writable(folder, "DIR")
     notebook = folder / "summary.ipynb"
     execute(notebook_path("summary"), {"records_dir": str((folder / "records").resolve())}, notebook)
     written = [notebook, export_html(notebook)]
-    for name, measures in {
-        "bars": ("train_accuracy", "train_loss"),
-        "bars_evaluation": ("eval_accuracy", "eval_loss"),
-    }.items():
-        figure, _ = plot_bars(records, measures)
+    figures = draw(runs, study)
+    for old in (folder / "figures").glob("*.*"):
+        if old.stem in FIGURES and old.stem not in figures:
+            old.unlink()  # of what the study then was
+    for name, figure in figures.items():
         written += save_figure(figure, folder / "figures" / name)
-    for old in (folder / "figures").glob("contrasts.*"):
-        old.unlink()  # perhaps of contrasts that the study no longer declares
-    study = study_of_records(folder / "records")
-    if declared := study.declared_for(records["ordering"]):
-        figure, _ = plot_contrasts(records, declared, study.measure, study.margin)
-        written += save_figure(figure, folder / "figures" / "contrasts")
     return written
+
+
+def draw(runs: Sequence[Record], study: Study) -> dict[str, Figure]:
+    """Draw the figures of a study, as the summary notebook shows them.
+
+    Args:
+        runs: Its records.
+        study: The study.
+
+    Returns:
+        Figures by name, of those in ``FIGURES`` that apply.
+    """
+    records, figures = to_frame(runs), {}
+    if study.varies:
+        figures["winners"] = plot_winners(records, study.measure, study.varies)[0]
+    else:
+        figures["bars"] = plot_bars(records)[0]
+        figures["bars_evaluation"] = plot_bars(records, ["eval_accuracy", "eval_loss"])[0]
+        figures["places"] = plot_places(records, study.measure)[0]
+    if declared := study.declared_for(records["ordering"]):
+        figures["contrasts"] = plot_contrasts(records, declared, study.measure, study.margin, study.varies)[0]
+    figures["training"] = plot_training(runs, study.varies)[0]
+    figures["gap"] = plot_gap(records, study.varies)[0]
+    return figures
 
 
 def export_html(notebook: Path) -> Path:

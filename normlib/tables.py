@@ -1,143 +1,187 @@
-"""Tables and sentences about the runs of several orderings: records in, DataFrame or Markdown out."""
+"""Tables of the runs of several orderings that people read: records in, DataFrame or styled table out."""
 
 from __future__ import annotations
 
 import dataclasses
+from typing import TYPE_CHECKING
 
-import numpy as np
 import pandas as pd
 
 from normlib import catalog
-from normlib.contrasts import SIGNIFICANCE
+from normlib.conditions import Varies, split_records
+from normlib.gaps import split_gap
 from normlib.instance import Instance
 from normlib.ordering import SOURCE_INSTANCES
-from normlib.records import KEPT
 from normlib.statistics import MEASURES, follows_source, summarize
+from normlib.verdicts import SIGNIFICANCE, seeds_in_words
+
+if TYPE_CHECKING:
+    from pandas.io.formats.style import Styler
+
+_RESULT_COLUMNS = {
+    "train_loss": "training loss",
+    "train_accuracy": "training accuracy",
+    "eval_loss": "evaluation loss",
+    "eval_accuracy": "evaluation accuracy",
+}
+# Tints of Okabe and Ito's colours; the words stand in the cells as well.
+_VERDICT_COLOURS = {"differs negligibly": "#DDEEF8", "differs": "#A6CEE8", "level": "#B2DFCF", "undecided": "#EEEEEE"}
 
 
-def results(records: pd.DataFrame) -> pd.DataFrame:
+def results(records: pd.DataFrame, varies: Varies = ()) -> pd.DataFrame:
     """Return the table of results: one row an ordering, the source's label and figures beside means over seeds.
 
     Args:
         records: One row a run, as ``load_records`` gives.
+        varies: What the study varies besides the ordering; each condition then has rows of its own.
 
     Returns:
         Indexed by ordering; all columns are text, the intervals are Student's t at 95 %. The source's columns are
-        there where the runs follow its protocol.
+        there where the runs follow its protocol, the column ``condition`` where something varies.
     """
-    beside_source = follows_source(records)
-    summaries = {measure: summarize(records, measure) for measure in _RESULT_COLUMNS}
-    rows = {}
-    for ordering, runs in summaries["train_loss"]["runs"].items():
-        source = SOURCE_INSTANCES.get(ordering)
-        columns = {
-            "source's label": f"{source.number}, “{source.label}”" if source else "",
-            "source: loss, accuracy": f"{source.loss:.4f}, {source.accuracy:.4f}" if source else "",
-        }
-        rows[ordering] = {
-            **(columns if beside_source else {}),
-            "runs": str(runs),
-            **{title: _interval(summaries[measure].loc[ordering]) for measure, title in _RESULT_COLUMNS.items()},
-            "median seconds to fit": f"{records.loc[records['ordering'] == ordering, 'fit_seconds'].median():.1f}",
-        }
-    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("ordering")
+    rows = []
+    for condition, part in split_records(records, varies).items():
+        summaries = {measure: summarize(part, measure) for measure in _RESULT_COLUMNS}
+        for ordering, runs in summaries["train_loss"]["runs"].items():
+            rows.append(
+                {
+                    "ordering": ordering,
+                    **({"condition": condition} if varies else {}),
+                    **(_source_columns(ordering) if follows_source(records) else {}),
+                    "runs": str(runs),
+                    **{title: _interval(summaries[name].loc[ordering]) for name, title in _RESULT_COLUMNS.items()},
+                    "median seconds to fit": f"{part.loc[part['ordering'] == ordering, 'fit_seconds'].median():.1f}",
+                }
+            )
+    return pd.DataFrame(rows).set_index("ordering")
 
 
-def takeaway(records: pd.DataFrame) -> str:
-    """Return the ranking by mean running training loss, beside the source's, as a sentence in Markdown."""
-    summary = summarize(records, "train_loss").sort_values("mean")
-    ranking = ", ".join(f"{ordering} {mean:.4f}" for ordering, mean in summary["mean"].items())
-    source = sorted(SOURCE_INSTANCES, key=lambda ordering: SOURCE_INSTANCES[ordering].loss)
-    beside = f" The source, with one run each, ranked {', '.join(source)}." if follows_source(records) else ""
-    return (
-        f"**Mean running training loss, lowest first** ({_count(summary['runs'])} an ordering): {ranking}.{beside} "
-        f"Which differences are more than luck, only contrasts of paired runs tell. It holds for {conditions(records)}."
-    )
+def summaries(records: pd.DataFrame, varies: Varies = ()) -> pd.DataFrame:
+    """Return the numbers behind the table of results, one row a condition, ordering and measure, for other programs.
+
+    Args:
+        records: One row a run, as ``load_records`` gives.
+        varies: What the study varies besides the ordering.
+
+    Returns:
+        Columns ``condition``, ``ordering``, ``measure`` and, as ``summarize`` gives them, ``runs``, ``mean``, ``sd``,
+        ``low``, ``high``.
+    """
+    parts = [
+        summarize(part, measure).reset_index().assign(condition=condition, measure=measure)
+        for condition, part in split_records(records, varies).items()
+        for measure in MEASURES
+    ]
+    return pd.concat(parts)[["condition", "ordering", "measure", "runs", "mean", "sd", "low", "high"]]
 
 
 def verdicts(estimates: pd.DataFrame) -> pd.DataFrame:
-    """Return the table of declared contrasts that people read.
+    """Return the table of declared contrasts.
 
     Args:
-        estimates: What ``normlib.contrasts.estimate`` gives.
+        estimates: What ``normlib.estimate`` gives.
 
     Returns:
-        Indexed by name, all text: the contrast, its pairs, the mean difference with its 95 % interval, Holm's p, the
-        share of pairs in which the first side is lower, the verdict.
+        Indexed by name, all text: the condition, where something varies; the contrast, its pairs, the mean difference
+        with its 95 % interval, Holm's p of both tests, the share of pairs in which the first side is lower, verdict.
     """
-    rows = (
+    varied = bool(estimates["condition"].any())
+    rows = [
         {
             "name": name,
+            **({"condition": row["condition"]} if varied else {}),
             "contrast": row["contrast"],
             "pairs": str(row["pairs"]),
             "difference": "" if pd.isna(row["mean"]) else f"{row['mean']:+.4f} [{row['low']:+.4f}, {row['high']:+.4f}]",
-            "p (Holm)": _p(row),
+            "sign-flip p (Holm)": _p(row),
+            "t p (Holm)": "" if pd.isna(row["holm_t_p"]) else _small(row["holm_t_p"]),
             "first lower in": "" if pd.isna(row["mean"]) else f"{row['first_lower']:.0%}",
             "verdict": _verdict(row),
         }
         for name, row in estimates.iterrows()
-    )
-    columns = ["name", "contrast", "pairs", "difference", "p (Holm)", "first lower in", "verdict"]
-    return pd.DataFrame(rows, columns=columns).set_index("name")
+    ]
+    columns = [
+        "name",
+        "contrast",
+        "pairs",
+        "difference",
+        "sign-flip p (Holm)",
+        "t p (Holm)",
+        "first lower in",
+        "verdict",
+    ]
+    return pd.DataFrame(rows, columns=None if rows else columns).set_index("name")
 
 
-def verdict_sentences(estimates: pd.DataFrame, records: pd.DataFrame, measure: str, margin: float) -> str:
-    """Return what declared contrasts found, as a list in Markdown, with the conditions that it holds under.
+def gap(records: pd.DataFrame, varies: Varies = ()) -> pd.DataFrame:
+    """Return the table of the moving-average gap: what each reading takes from the evaluation loss, and the rest.
 
     Args:
-        estimates: What ``normlib.contrasts.estimate`` gives.
-        records: The runs that it was given.
-        measure: The measure.
-        margin: The margin.
+        records: One row a run, as ``load_records`` gives.
+        varies: What the study varies besides the ordering.
+
+    Returns:
+        Indexed by ordering, those with BatchNorm; all text: means over runs with Student's t intervals at 95 %.
     """
-    if estimates.empty:
-        return "No contrasts were declared."
-    said = {
-        "differs": "differ",
-        "differs negligibly": f"differ, but by less than the margin of {margin:g}",
-        "level": f"are level: the difference lies within the margin of {margin:g}",
+    columns = {
+        "inference": "evaluation loss, as Keras evaluates it",
+        "debiasing": "of it, debiasing removes",
+        "recalibration": "recalibration removes beyond",
+        "rest": "the rest",
     }
-    lines = []
-    for name, row in estimates.iterrows():
-        if pd.isna(row["mean"]):
-            reason = "fewer than two pairs of runs" if row["pairs"] < 2 else "a run diverged"
-            lines.append(f"- *{name}*, {row['contrast']}: nothing can be said ({reason}).")
-            continue
-        words = said.get(row["verdict"]) or f"are not told apart yet; {_seeds(row['seeds_needed'])} would decide"
-        interval = f"{row['mean']:+.4f} [{row['low']:+.4f}, {row['high']:+.4f}]"
-        lines.append(f"- *{name}*: the sides of {row['contrast']} {words} ({interval}, {row['pairs']} pairs).")
-    where = "" if measure.startswith("train") else f" on {records['evaluate_split'].iloc[0]}"
-    return "\n".join([f"In {MEASURES[measure]}{where}, for {conditions(records)}:", "", *lines])
+    rows = [
+        {
+            "ordering": row["ordering"],
+            **({"condition": row["condition"]} if varies else {}),
+            "runs": str(row["runs"]),
+            **{
+                title: _interval({"mean": row[name], "low": row[f"{name}_low"], "high": row[f"{name}_high"]})
+                for name, title in columns.items()
+            },
+        }
+        for _, row in split_gap(records, varies).iterrows()
+    ]
+    return pd.DataFrame(rows, columns=None if rows else ["ordering", "runs", *columns.values()]).set_index("ordering")
 
 
-def conditions(records: pd.DataFrame) -> str:
-    """Return the settings under which runs were made, as a phrase; no finding is stated without it."""
-    run = records.iloc[0]
-    defaults = Instance().settings
-    others = [f", {name} {run[name]}" for name in ("momentum", "groups") if str(run[name]) != str(defaults[name])]
-    activation = "no activation" if run["activation"] == "none" else run["activation"]
-    return (
-        f"{run['model']} with {activation} after its convolutions, fitted on {run['dataset']} {run['fit_split']}, "
-        f"{run['epochs']} epoch{'s' if run['epochs'] > 1 else ''}, batches of {run['batch_size']}, "
-        f"Adam at {run['learning_rate']:g}{''.join(others)}"
+def style(table: pd.DataFrame, caption: str) -> Styler:
+    """Return a table as notebooks show it: a caption, rules between rows, verdicts tinted.
+
+    Args:
+        table: One of this module's.
+        caption: What it shows.
+    """
+    rules = [
+        {"selector": "caption", "props": "caption-side: top; text-align: left; font-weight: bold; padding: 4px 0"},
+        {"selector": "td, th", "props": "text-align: left; vertical-align: top; padding: 4px 10px"},
+        {"selector": "tbody tr", "props": "border-top: 1px solid #DDDDDD"},
+    ]
+    # An index may stand twice, and Styler wants it unique; a fixed identifier makes the same table the same text.
+    styler = table.reset_index().style.hide(axis="index").set_caption(caption).set_table_styles(rules)
+    return styler.set_uuid(caption.split()[0].strip(",.").lower()).map(
+        _tint, subset=table.columns.intersection(["verdict"])
     )
 
 
 def provenance(records: pd.DataFrame) -> pd.DataFrame:
-    """Return where runs come from: settings, stack, processor, device, threads, commit, seeds."""
+    """Return where runs come from: settings, data, stack, processor, device, threads, commit, study file, seeds."""
     names = [field.name for field in dataclasses.fields(Instance) if field.name != "ordering"]
-    names += ["stack", "processor", "device", "threads", "commit"]
+    names += ["data", "stack", "processor", "device", "threads", "commit", "study_sha256"]
     facts = {name: ", ".join(sorted(set(records[name].map(str)))) for name in names}
     default_groups = catalog.MODELS[records["model"].iloc[0]].groups
     facts["groups"] = facts["groups"].replace("None", f"the model's own: {default_groups}")
+    facts["study_sha256"] = facts["study_sha256"].replace("None", "run by hand")
     seeds = sorted(records["seed"].unique())
     facts["seeds"] = f"{len(seeds)}, from {seeds[0]} to {seeds[-1]}"
     return pd.DataFrame({"value": facts})
 
 
-def load_original_stack() -> pd.DataFrame:
-    """Load the source's own cells run on its stack of 2020: ``ordering``, ``seed`` (20), ``loss``, ``accuracy``."""
-    return pd.read_csv(KEPT / "original_stack.csv")
+def _source_columns(ordering: str) -> dict[str, str]:
+    source = SOURCE_INSTANCES.get(ordering)
+    return {
+        "source's label": f"{source.number}, “{source.label}”" if source else "",
+        "source: loss, accuracy": f"{source.loss:.4f}, {source.accuracy:.4f}" if source else "",
+    }
 
 
 def _p(row: pd.Series) -> str:
@@ -146,31 +190,23 @@ def _p(row: pd.Series) -> str:
         return ""
     if row["smallest_p"] >= SIGNIFICANCE:
         return f"{row['pairs']} pairs cannot give p below {row['smallest_p']:.3g}"
-    return f"{row['holm_p']:.4f}"
+    return _small(row["holm_p"])
+
+
+def _small(p: float) -> str:
+    return f"{p:.4f}" if p >= 0.0001 else "< 0.0001"
 
 
 def _verdict(row: pd.Series) -> str:
-    more = "" if pd.isna(row["seeds_needed"]) else f" ({_seeds(row['seeds_needed'])} would decide)"
+    more = "" if pd.isna(row["seeds_needed"]) else f" ({seeds_in_words(row['seeds_needed'])} would decide)"
     return f"{row['verdict']}{more}"
 
 
-def _seeds(needed: float) -> str:
-    return "more than 10,000 seeds" if np.isinf(needed) else f"about {needed:.0f} seeds"
-
-
-def _count(runs: pd.Series) -> str:
-    fewest, most = runs.min(), runs.max()
-    return f"{most} run{'s' if most > 1 else ''}" if fewest == most else f"{fewest} to {most} runs"
-
-
-_RESULT_COLUMNS = {
-    "train_loss": "training loss",
-    "train_accuracy": "training accuracy",
-    "eval_loss": "evaluation loss",
-    "eval_accuracy": "evaluation accuracy",
-}
-
-
-def _interval(summary: pd.Series) -> str:
+def _interval(summary: pd.Series | dict) -> str:
     interval = "" if pd.isna(summary["low"]) else f" [{summary['low']:.4f}, {summary['high']:.4f}]"
     return f"{summary['mean']:.4f}{interval}"
+
+
+def _tint(verdict: str) -> str:
+    colours = [colour for word, colour in _VERDICT_COLOURS.items() if verdict.startswith(word)]
+    return f"background-color: {colours[0]}" if colours else ""

@@ -30,20 +30,40 @@ def test_a_study_ends_with_the_paths_of_the_summary_and_its_figures(folder):
     done = run("study", "mine.yaml", "--seeds", 2, cwd=folder)
     assert done.returncode == 0, done.stderr
     assert "mine: 4 of 4 runs done" in done.stderr
-    assert done.stdout.splitlines()[-6:] == [
-        f"outputs/mine/{name}"
-        for name in (
-            "summary.ipynb",
-            "summary.html",
-            "figures/bars.png",
-            "figures/bars.svg",
-            "figures/bars_evaluation.png",
-            "figures/bars_evaluation.svg",
-        )
+    names = ("bars", "bars_evaluation", "places", "training", "gap")
+    figures = [f"figures/{name}.{kind}" for name in names for kind in ("png", "svg")]
+    assert done.stdout.splitlines()[-12:] == [
+        f"outputs/mine/{name}" for name in ("summary.ipynb", "summary.html", *figures)
     ]
     assert len(list((folder / "outputs" / "mine" / "records").glob("*.json"))) == 4
     again = run("summary", "outputs/mine", cwd=folder)
     assert (again.returncode, again.stdout) == (0, done.stdout)
+    exported = run("summary", "outputs/mine", "--csv", "a.csv", "--html", "a.html", "--latex", "a.tex", cwd=folder)
+    assert exported.stdout.splitlines()[-3:] == ["a.csv", "a.html", "a.tex"]
+    assert [(folder / name).read_text()[:9] for name in ("a.csv", "a.html", "a.tex")] == [
+        "condition", "<!DOCTYPE", "\\begin{ta",
+    ]  # fmt: skip
+    status = run("status", "outputs/mine", cwd=folder)
+    assert status.stdout.splitlines()[-1] == "4 done, 0 failed, 0 missing"
+
+
+def test_the_studies_are_listed_with_question_and_cost(folder):
+    done = run("study", "--list", cwd=folder)
+    assert done.returncode == 0
+    lines = done.stdout.splitlines()
+    assert "source: 50 runs (5 instances, 10 seeds each)" in lines
+    assert "conditions: 300 runs (30 instances, 10 seeds each)" in lines
+    assert "  Do the source's four orderings of BatchNorm and GroupNorm differ once each" in lines
+
+
+def test_a_dry_run_lists_the_executions_and_writes_nothing(folder):
+    before = sorted(folder.rglob("*"))
+    done = run("study", "mine.yaml", "--seeds", 3, "--dry-run", cwd=folder)
+    assert done.returncode == 0
+    names = [line.split(":")[0] for line in done.stdout.splitlines()]
+    assert [name.split("_")[0] for name in names[:2]] == ["gn-bn", "none-none"]
+    assert done.stdout.splitlines()[-1] == "2 executions, 6 of 6 runs to do, into outputs/mine"
+    assert sorted(folder.rglob("*")) == before
 
 
 WRONG = [
@@ -58,7 +78,13 @@ WRONG = [
     (["study", "mine.yaml", "--out", "mine.yaml"], "out is 'mine.yaml'; allowed: a folder that can be written"),
     (["study", "unknown_key.yaml"], "a key of unknown_key.yaml is 'sedes'; allowed: question"),
     (["study", "no_yaml.yaml"], "study is 'no_yaml.yaml'; allowed: a YAML file; this is none, line 1"),
-    (["study"], "Missing argument 'NAME_OR_FILE'"),
+    (["study"], "Missing argument 'NAME_OR_FILE'; normlib study --list lists those that there are"),
+    (["status", "nowhere"], "DIR is 'nowhere'; allowed: a study's output folder, with study.yaml in it"),
+    (["summary", "nowhere", "--csv", "."], "csv is '.'; allowed: a file, and this is a folder"),
+    (["summary", "nowhere", "--latex", "mine.yaml/a.tex"], "latex is 'mine.yaml'; allowed: a folder that can be"),
+    (["verify", "sorce"], "study is 'sorce'; allowed: "),
+    (["verify", "--runs", "0"], "runs is 0; allowed: a whole number from 1 up"),
+    (["study", "mine.yaml", "--dry-run", "--seeds", "0"], "seeds is 0; allowed: a whole number from 1 up"),
     (["studdy"], "No such command 'studdy'"),
     (["study", "mine.yaml", "--orderings", ""], "ordering is ''; allowed: bn, gn, ln, in"),
     (["study", "mine.yaml", "--orderings", "bn,bn/none"], "orderings is 'bn/none'; allowed: each ordering once"),
@@ -155,11 +181,11 @@ def test_alone_it_shows_its_help(folder):
     assert (alone.returncode, alone.stdout) == (0, asked.stdout)
 
 
-@pytest.mark.parametrize("command", [[], ["study"], ["summary"], ["notebooks"]])
+@pytest.mark.parametrize("command", [[], ["study"], ["status"], ["summary"], ["verify"], ["notebooks"]])
 def test_help_teaches_by_example(folder, command):
     done = run(*command, "--help", cwd=folder)
     assert done.returncode == 0
-    example = f"normlib {command[0]} " if command else "normlib study source "
+    example = f"normlib {command[0]} " if command else "normlib study "
     assert [line for line in done.stdout.splitlines() if line.strip().startswith(example)]
     assert "\b" not in done.stdout
     assert r"\b" not in done.stdout

@@ -47,9 +47,31 @@ def test_runs_of_different_conditions_are_kept_apart_in_the_studys_order(make_fr
 def test_where_nothing_varies_all_runs_are_one_part(make_frame):
     records = make_frame({"bn": [0.4, 0.5]})
     assert list(conditions.split_records(records, ())) == [""]
-    assert conditions.split_records(records.iloc[:0], ()) == {}
+    with pytest.raises(RequestError, match="records is 'empty'"):
+        conditions.split_records(records.iloc[:0], ())
 
 
 def test_runs_of_a_condition_that_the_study_lacks_are_refused(make_frame):
     with pytest.raises(RequestError, match=r"records is 'batch_size 16'; allowed: .* batch_size 32; batch_size 64"):
         conditions.split_records(make_frame({"bn": [0.4]}, batch_size=16), [{"batch_size": [32, 64]}])
+
+
+def test_runs_of_one_condition_that_differ_in_another_setting_are_refused(make_frame):
+    records = pd.concat([make_frame({name: [0.4]}, batch_size=32, epochs=n) for name, n in (("bn", 1), ("gn", 2))])
+    with pytest.raises(RequestError, match="records is 'epochs of 1 and 2'; allowed: one epochs in a comparison"):
+        conditions.split_records(records, [{"batch_size": [32, 64]}])
+
+
+def test_the_settings_that_runs_share_are_said_in_words(make_frame):
+    records = make_frame({"bn": [0.4, 0.5], "gn": [0.5, 0.5]}, momentum=0.9)
+    assert conditions.in_words(records) == (
+        "source_cnn with no activation after its convolutions, fitted on mnist test, 1 epoch, batches of 32, "
+        "Adam at 0.001, momentum 0.9"
+    )
+
+
+def test_what_varies_is_left_to_each_finding(make_frame):
+    said = conditions.in_words(make_frame({"bn": [0.4]}, batch_size=64), [{"batch_size": [32, 64]}])
+    assert "batches" not in said
+    assert "Adam at 0.001" in said
+    assert conditions.in_words(make_frame({"bn": [0.4]}), [{"activation": ["none"]}]).startswith("source_cnn fitted on")

@@ -1,6 +1,7 @@
 import pytest
 
-from normlib import instance_tables, tables
+from normlib import instance_tables
+from normlib.records import load_original_stack
 
 
 def test_figures_stand_beside_the_sources_with_their_meaning(make_record):
@@ -25,7 +26,7 @@ def test_figures_of_several_runs_are_mean_and_standard_deviation(make_record):
 
 
 def test_distance_from_the_source_is_in_its_twenty_runs_standard_deviations(make_record):
-    original = tables.load_original_stack().query("ordering == 'gn/bn'")["loss"]
+    original = load_original_stack().query("ordering == 'gn/bn'")["loss"]
     record = make_record("gn/bn", loss=original.mean() + 2 * original.std())
     assert instance_tables.distance_from_source([record]).loc["loss", "distance"] == pytest.approx(2)
 

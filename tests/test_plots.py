@@ -2,7 +2,6 @@ import numpy as np
 import pytest
 
 from normlib import plots
-from normlib.contrasts import Contrast
 from normlib.errors import RequestError
 from normlib.records import to_frame
 
@@ -52,7 +51,7 @@ def test_every_run_is_a_dot_on_its_bar(bars):
 def test_the_whisker_is_the_interval_of_the_mean(bars):
     """0.45, 0.47, 0.49: sd 0.02; t at 97.5 % with 2 degrees of freedom is 4.302653."""
     _, loss = bars
-    (whiskers,) = (c for c in loss.collections if type(c).__name__ == "LineCollection")
+    whiskers = next(c for c in loss.collections if type(c).__name__ == "LineCollection")
     low, high = whiskers.get_segments()[3][:, 1]
     half_width = 4.302653 * 0.02 / np.sqrt(3)
     assert (low, high) == pytest.approx((0.47 - half_width, 0.47 + half_width), rel=1e-6)
@@ -64,6 +63,18 @@ def test_the_sources_figure_is_a_marker_at_its_ordering(bars):
         (marks,) = (c for c in axis.collections if c.get_label() == "the source's single run")
         assert marks.get_offsets()[:, 1].tolist() == expected
         assert marks.get_offsets()[:, 0].round().tolist() == [0, 1, 2, 3]
+
+
+def test_behind_the_sources_figure_stands_the_spread_of_its_own_stack(bars):
+    """From the lowest to the highest of twenty runs, read from the kept file with awk."""
+    spreads = []
+    for axis in bars:
+        (lines,) = (c for c in axis.collections if c.get_label().startswith("20 runs on the source's own stack"))
+        spreads.append([segment[:, 1].tolist() for segment in lines.get_segments()])
+    accuracy, loss = spreads
+    assert len(accuracy) == len(loss) == 4
+    assert loss[0] == pytest.approx([0.4036, 0.4683], abs=5e-5)
+    assert all(low < high for low, high in accuracy + loss)
 
 
 def test_the_baseline_is_a_line_across(bars):
@@ -114,17 +125,3 @@ def test_colours_are_distinct_and_stay_with_their_ordering():
     four = plots.styles(["bn/none", "gn/none", "gn/bn", "bn/gn", "none/none"])
     assert len(set(four.values())) == 5
     assert plots.styles(["gn/bn", "in/ln"])["gn/bn"] == four["gn/bn"]
-
-
-def test_contrasts_show_every_pair_the_mean_its_interval_and_the_margin(make_frame):
-    """0.10, 0.20, 0.30 against 0.05, 0.10, 0.15: differences 0.05, 0.10, 0.15; t with two degrees is 4.302653."""
-    frame = make_frame({"bn": [0.10, 0.20, 0.30], "gn": [0.05, 0.10, 0.15]})
-    contrast = Contrast.parse("kind", "bn/none - gn/none", ["bn/none", "gn/none"])
-    _, axis = plots.plot_contrasts(frame, [contrast], "train_loss", margin=0.02)
-    pairs = next(c for c in axis.collections if c.get_label() == "one pair of runs")
-    assert pairs.get_offsets()[:, 0].tolist() == pytest.approx([0.05, 0.10, 0.15])
-    (segments,) = (c.get_segments() for c in axis.collections if type(c).__name__ == "LineCollection")
-    half_width = 4.302653 * 0.05 / np.sqrt(3)
-    assert segments[0][:, 0].tolist() == pytest.approx([0.1 - half_width, 0.1 + half_width], rel=1e-6)
-    assert axis.patches[0].get_extents().transformed(axis.transData.inverted()).x1 == pytest.approx(0.02)
-    assert [text.get_text() for text in axis.get_yticklabels()] == ["kind\nbn/none - gn/none: undecided"]

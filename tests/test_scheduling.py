@@ -1,5 +1,6 @@
 """Real studies of small slices: real papermill executions in real kernels."""
 
+import hashlib
 import json
 
 import nbformat
@@ -9,7 +10,8 @@ from conftest import SMALL
 from normlib import execution, scheduling
 from normlib.errors import RequestError
 from normlib.records import load_records, run_key, save_record
-from normlib.scheduling import local_executor, run_study
+from normlib.scheduling import local_executor, plan_study, run_study
+from normlib.status import read_status
 from normlib.studies import Study, read_study
 
 
@@ -49,6 +51,25 @@ def test_a_study_runs_once_and_then_only_what_is_missing(study, tmp_path):
 
         run_study(study.but(seeds=3), tmp_path, executor)
         assert load_records(tmp_path)["seed"].tolist() == [0, 1, 2, 0, 1, 2]
+
+
+def test_a_study_that_varies_settings_runs_each_condition_and_its_records_name_its_file(tmp_path):
+    file = tmp_path / "mine.yaml"
+    file.write_text(
+        "question: Which?\norderings: [none]\ndefaults: {fit_split: 'test[:320]', evaluate_split: 'train[:200]'}\n"
+        "varies: [{batch_size: [32, 64]}]\nseeds: 1\n"
+    )
+    study = read_study(file)
+    runs, missing, executions = plan_study(study, tmp_path / "out")
+    assert (len(runs), len(missing), len(executions)) == (2, 2, 2)
+    assert not (tmp_path / "out").exists()
+    with local_executor(2) as executor:
+        assert run_study(study, tmp_path / "out", executor) == []
+    found = load_records(tmp_path / "out")
+    assert sorted(found["batch_size"]) == [32, 64]
+    assert set(found["study_sha256"]) == {hashlib.sha256(file.read_bytes()).hexdigest()}
+    assert plan_study(study, tmp_path / "out")[1:] == ({}, [])
+    assert set(read_status(tmp_path / "out")["state"]) == {"done"}
 
 
 def test_a_failed_run_is_named_with_its_reason_and_the_others_are_done(study, tmp_path, monkeypatch):

@@ -28,18 +28,44 @@ def test_a_study_is_summarized_as_notebook_page_and_figures(study_folder):
         "figures/bars.svg",
         "figures/bars_evaluation.png",
         "figures/bars_evaluation.svg",
+        "figures/places.png",
+        "figures/places.svg",
         "figures/contrasts.png",
         "figures/contrasts.svg",
+        "figures/training.png",
+        "figures/training.svg",
+        "figures/gap.png",
+        "figures/gap.svg",
     ]
     text = "".join(str(cell) for cell in nbformat.read(written[0], as_version=4).cells)
-    assert "9 runs of 3 orderings" in text
-    assert "none/none 0.4100, bn/none 0.4400, gn/bn 0.4800" in text
+    assert "9 runs, orderings: 3, conditions: 1" in text
+    assert "By means, the baseline none/none is best, 0.4100: 0.0300" in text
     page = written[1].read_text()
     assert "load_records" not in page  # no code
-    assert page.count("<img alt=") == 3
+    assert page.count("<img alt=") == 6
     assert written[2].read_bytes().startswith(b"\x89PNG")
     assert "<svg" in written[3].read_text()
     assert os.fspath(study_folder) not in page + written[0].read_text()
+
+
+def test_a_study_that_varies_settings_has_a_map_in_place_of_bars(study_folder, make_record):
+    for path in (study_folder / "records").iterdir():
+        path.unlink()
+    for ordering, size, loss in (("bn", 32, 0.3), ("bn", 64, 0.5), ("none", 32, 0.4), ("none", 64, 0.4)):
+        for seed in range(2):
+            save_record(make_record(ordering, seed, loss + 0.01 * seed, batch_size=size), study_folder / "records")
+    (study_folder / "study.yaml").write_text(
+        "question: Which?\norderings: [bn, none]\nvaries: [{batch_size: [32, 64]}]\nseeds: 2\n"
+    )
+    (study_folder / "figures").mkdir()
+    (study_folder / "figures" / "bars.png").write_text("of an older summary")
+    (study_folder / "figures" / "mine.png").write_text("not ours")
+    written = write_summary(study_folder)
+    assert sorted(path.name for path in (study_folder / "figures").iterdir()) == [
+        "gap.png", "gap.svg", "mine.png", "training.png", "training.svg", "winners.png", "winners.svg",
+    ]  # fmt: skip
+    text = "".join(str(cell) for cell in nbformat.read(written[0], as_version=4).cells)
+    assert "best mean under 1 of 2 conditions: batch_size 64." in text
 
 
 def test_a_folder_without_records_is_refused(tmp_path):

@@ -1,7 +1,7 @@
-import numpy as np
+import pandas as pd
 import pytest
 
-from normlib import contrasts, instance_tables, tables
+from normlib import contrasts, instance_tables, tables, verdicts
 
 
 def test_the_sources_figures_stand_only_beside_runs_of_its_protocol(make_record, make_frame):
@@ -10,16 +10,6 @@ def test_the_sources_figures_stand_only_beside_runs_of_its_protocol(make_record,
     assert "source's" not in instance_tables.takeaway([record])
     frame = make_frame({"bn": [0.4], "gn": [0.5]}, activation="relu")
     assert not [column for column in tables.results(frame) if "source" in column]
-    assert "The source" not in tables.takeaway(frame)
-
-
-def test_the_twenty_runs_on_the_sources_own_stack_are_those_that_were_measured():
-    """Mean loss over 20 seeds, as measured on TensorFlow 2.2.0 and addons 0.10.0."""
-    original = tables.load_original_stack().groupby("ordering")["loss"]
-    assert original.count().eq(20).all()
-    assert original.mean().round(4).to_dict() == {
-        "bn/gn": 0.4603, "bn/none": 0.4323, "gn/bn": 0.4650, "gn/none": 0.4331, "none/none": 0.3990,
-    }  # fmt: skip
 
 
 def test_results_give_label_source_and_means_for_each_ordering(make_frame):
@@ -33,73 +23,62 @@ def test_results_give_label_source_and_means_for_each_ordering(make_frame):
     assert table.loc["none/none", ["runs", "source: loss, accuracy"]].tolist() == ["2", ""]
 
 
-def test_the_takeaway_ranks_by_mean_loss_beside_the_sources_ranking(make_frame):
-    frame = make_frame({"bn": [0.44, 0.46], "gn": [0.41, 0.43], "none": [0.39, 0.41]})
-    sentence = tables.takeaway(frame)
-    assert "lowest first** (2 runs an ordering): none/none 0.4000, gn/none 0.4200, bn/none 0.4500." in sentence
-    assert "ranked bn/none, gn/none, gn/bn, bn/gn." in sentence
-    assert sentence.endswith(
-        "It holds for source_cnn with no activation after its convolutions, fitted on mnist test, 1 epoch, "
-        "batches of 32, Adam at 0.001."
-    )
-
-
 def test_provenance_names_settings_stack_and_seeds(make_frame):
     facts = tables.provenance(make_frame({"bn": [0.4, 0.5], "none": [0.4, 0.5]}))["value"]
     assert facts["groups"] == "the model's own: 5"
     assert facts["stack"] == "tensorflow 2.15.1, tensorflow-addons 0.23.0"
     assert facts["seeds"] == "2, from 0 to 1"
+    assert facts["study_sha256"] == "run by hand"
+    assert "x_test 6d87418db22c" in facts["data"]
 
 
 def family(records, *texts):
     orderings = records["ordering"].unique()
     declared = [contrasts.Contrast.parse(text, text, orderings) for text in texts]
-    return contrasts.estimate(records, declared, "train_loss", margin=0.02)
-
-
-def test_verdicts_are_said_in_sentences_with_their_conditions(make_frame):
-    """A clear winner, two that are level, two that need more seeds."""
-    generator = np.random.default_rng(0)
-    noise = generator.normal(0, 0.001, size=(3, 8))
-    records = make_frame(
-        {"bn": 0.4 + noise[0], "gn": 0.5 + noise[1], "bn/gn": 0.4 + noise[2], "none": generator.normal(0.4, 0.1, 8)}
-    )
-    texts = ("bn/none - gn/none", "bn/none - bn/gn", "bn/none - none/none")
-    said = tables.verdict_sentences(family(records, *texts), records, "train_loss", 0.02).splitlines()
-    assert said[0].startswith(
-        "In running training loss, for source_cnn with no activation after its convolutions, fitted on mnist"
-    )
-    assert "bn/none - gn/none differ (-0.0988 [" in said[2]
-    assert "bn/none - bn/gn are level: the difference lies within the margin of 0.02 (" in said[3]
-    assert "bn/none - none/none are not told apart yet; about " in said[4]
-    assert said[4].count("8 pairs") == 1
-
-
-@pytest.mark.parametrize(
-    ("losses", "reason"), [([0.4], "fewer than two pairs of runs"), ([0.4, np.nan, 0.5], "a run diverged")]
-)
-def test_it_is_said_when_nothing_can_be_said(make_frame, losses, reason):
-    records = make_frame({"bn": losses, "gn": [0.5] * len(losses)})
-    estimates = family(records, "bn/none - gn/none")
-    assert f"nothing can be said ({reason})" in tables.verdict_sentences(estimates, records, "train_loss", 0.02)
-    assert tables.verdicts(estimates).iloc[0].tolist()[2:] == ["", "", "", "undecided"]
+    return verdicts.estimate(records, declared, "train_loss", margin=0.02)
 
 
 def test_where_few_pairs_cannot_give_a_small_p_it_is_said_instead_of_printing_one(make_frame):
     estimates = family(make_frame({"bn": [0.1, 0.2, 0.3], "gn": [0.5, 0.6, 0.71]}), "bn/none - gn/none")
-    assert tables.verdicts(estimates)["p (Holm)"].tolist() == ["3 pairs cannot give p below 0.25"]
+    assert tables.verdicts(estimates)["sign-flip p (Holm)"].tolist() == ["3 pairs cannot give p below 0.25"]
 
 
-def test_where_no_contrast_was_declared_it_is_said(make_frame):
-    records = make_frame({"bn": [0.4, 0.5]})
-    assert tables.verdicts(family(records)).empty
-    assert tables.verdict_sentences(family(records), records, "train_loss", 0.02) == "No contrasts were declared."
+def test_without_contrasts_the_table_is_empty(make_frame):
+    assert tables.verdicts(family(make_frame({"bn": [0.4, 0.5]}))).empty
 
 
-def test_conditions_name_what_differs_from_the_defaults_and_where_it_was_evaluated(make_frame):
-    records = make_frame({"bn": [0.4, 0.5], "gn": [0.5, 0.5]}, momentum=0.9)
-    assert tables.conditions(records).endswith("Adam at 0.001, momentum 0.9")
-    declared = [contrasts.Contrast.parse("kind", "bn - gn", ["bn/none", "gn/none"])]
-    estimates = contrasts.estimate(records, declared, "eval_loss", 0.02)
-    said = tables.verdict_sentences(estimates, records, "eval_loss", 0.02)
-    assert said.startswith("In evaluation loss on train[:10000], for source_cnn")
+def test_an_undecided_contrast_says_how_many_seeds_would_decide(make_frame):
+    table = tables.verdicts(family(make_frame({"bn": [0.1, 0.3], "gn": [0.0, 0.0]}), "bn/none - gn/none"))
+    assert table["verdict"].tolist() == ["undecided (about 6 seeds would decide)"]
+    assert table["first lower in"].tolist() == ["0%"]
+
+
+def test_where_settings_vary_rows_name_their_condition(make_frame):
+    varies = [{"batch_size": [32, 64]}]
+    records = pd.concat([make_frame({"bn": [0.4, 0.5]}, batch_size=size) for size in (32, 64)])
+    for table in (tables.results(records, varies), tables.gap(records, varies)):
+        assert table.index.tolist() == ["bn/none", "bn/none"]
+        assert table["condition"].tolist() == ["batch_size 32", "batch_size 64"]
+    assert tables.summaries(records, varies)["condition"].nunique() == 2
+
+
+def test_summaries_are_the_numbers_behind_the_table(make_frame):
+    table = tables.summaries(make_frame({"bn": [0.45, 0.47]})).set_index("measure")
+    assert table.loc["train_loss", ["runs", "mean"]].tolist() == [2, pytest.approx(0.46)]
+
+
+def test_the_gap_is_a_table_of_those_with_batch_norm(make_frame):
+    losses = {"inference": 0.5, "debiased": 0.3, "recalibrated": 0.25}
+    evaluation = {reading: {"loss": loss, "accuracy": 0.9} for reading, loss in losses.items()}
+    table = tables.gap(make_frame({"bn": [0.4, 0.4], "gn": [0.4, 0.4]}, evaluation=lambda *_: evaluation))
+    assert table.index.tolist() == ["bn/none"]
+    assert [value.split()[0] for value in table.iloc[0]] == ["2", "0.5000", "0.2000", "0.0500", "0.2500"]
+    assert tables.gap(make_frame({"gn": [0.4]})).empty
+
+
+def test_a_styled_table_has_its_caption_and_tints_verdicts_and_is_the_same_each_time(make_frame):
+    table = tables.verdicts(family(make_frame({"bn": [0.1, 0.3], "gn": [0.0, 0.0]}), "bn/none - gn/none"))
+    page = tables.style(table, "Declared contrasts").to_html()
+    assert "Declared contrasts</caption>" in page
+    assert "background-color: #EEEEEE" in page
+    assert page == tables.style(table, "Declared contrasts").to_html()

@@ -140,6 +140,42 @@ def test_orderings_with_one_seed_see_the_same_batches():
     assert seen[0] == seen[1] == seen[2]
 
 
+def dropped(ordering):
+    """Train three steps, and return which units dropout let pass in each; -1 where a unit was zero before."""
+    from normlib.tensorflow_quietly import tf
+
+    tf.keras.backend.clear_session()
+    tf.keras.utils.set_random_seed(9)
+    model = models.build_model(Instance(ordering))
+    (layer,) = (layer for layer in model.layers if isinstance(layer, tf.keras.layers.Dropout))
+    original, masks = layer.call, []
+
+    def note(before, after):
+        masks.append(np.where(before.numpy() != 0, after.numpy() != 0, -1))
+
+    @tf.autograph.experimental.do_not_convert
+    def call(inputs, training=None):
+        outputs = original(inputs, training=training)
+        if training:
+            tf.py_function(note, [tf.stop_gradient(inputs), tf.stop_gradient(outputs)], [])
+        return outputs
+
+    layer.call = call
+    model.fit(*data.load_split("mnist", Instance(fit_split="test[:96]").fit_examples), verbose=0)
+    return masks
+
+
+def test_orderings_with_one_seed_drop_the_same_units():
+    """Compared where a unit is not zero anyway, in both; independent masks would differ in a third of them."""
+    expected = dropped("none")
+    for ordering in ("bn/gn", "gn+bn/none"):
+        for mask, other in zip(expected, dropped(ordering), strict=True):
+            compared = (mask >= 0) & (other >= 0)
+            assert compared.sum() > 500
+            assert 0.7 < mask[compared].mean() < 0.9
+            np.testing.assert_array_equal(mask[compared], other[compared])
+
+
 def test_records_are_saved_as_soon_as_their_run_ends(tmp_path, monkeypatch):
     def interrupted(instance, seed, threads=None, train=training.train):
         if seed == 1:

@@ -1,0 +1,147 @@
+"""Make the README's tables, sentences and pictures from the kept records: ``make findings``."""
+
+import hashlib
+import re
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from normlib import contrast_plots, files, plots, records, sentences, studies, summary, summary_plots, tables, verdicts
+from normlib.ordering import SOURCE_INSTANCES
+from normlib.statistics import MEASURES
+
+ROOT = Path(__file__).parent.parent
+README = ROOT / "README.md"
+# In the order in which they are told, with what each picture shows.
+STUDIES = {
+    "source": "every declared contrast with its pairs, interval and margin",
+    "standard": "every declared contrast with its pairs, interval and margin",
+    "grid": "every declared contrast with its pairs, interval and margin",
+    "stacked": "every declared contrast with its pairs, interval and margin",
+    "conditions": "a map of the conditions, with the best ordering in each and how far it is ahead",
+    "lag": "evaluation loss in each reading, under each condition",
+}
+
+
+def render(readme: str) -> str:
+    """Return the README with each part between ``<!-- made: NAME -->`` and ``<!-- end -->`` made anew."""
+    parts = {"results": _results, "findings": _findings, "original stack": _original_stack}
+    return re.sub(
+        r"(<!-- made: (.+?) -->\n).*?(<!-- end -->)",
+        lambda match: f"{match[1]}{parts[match[2]]()}\n{match[3]}",
+        readme,
+        flags=re.DOTALL,
+    )
+
+
+def draw() -> dict[str, Figure]:
+    """Draw the README's pictures, by their names in ``docs/``."""
+    figures = {"bars": plots.plot_bars(load("source")[0])[0]}
+    for name in STUDIES:
+        runs, study = load(name)
+        if name == "lag":
+            figures[name] = summary_plots.plot_gap(runs, study.varies)[0]
+        elif name == "conditions":
+            figures[name] = contrast_plots.plot_winners(runs, study.measure, study.varies)[0]
+        else:
+            figures[name] = contrast_plots.plot_contrasts(runs, study.declared, study.measure, study.margin)[0]
+    return figures
+
+
+def describe(figure: Figure) -> str:
+    """Return what a picture shows, as text and a digest of the numbers drawn, which goes into its metadata.
+
+    A test reads it there, since other versions of Matplotlib draw letters and lines elsewhere.
+    """
+    lines, drawn = [], []
+    for axis in figure.axes:
+        names = [label.get_text().replace("\n", ", ") for label in [*axis.get_xticklabels(), *axis.get_yticklabels()]]
+        lines.append("; ".join([axis.get_title(loc="left"), axis.get_xlabel(), *names]))
+        drawn += [line.get_xydata() for line in axis.lines]
+        drawn += [collection.get_offsets() for collection in axis.collections]
+        drawn += [patch.get_bbox().get_points() for patch in axis.patches]
+        lines += [text.get_text().replace("\n", ", ") for text in axis.texts]
+    numbers = " ".join(f"{number:.4f}" for points in drawn for number in np.asarray(points, float).ravel())
+    return f"{'; '.join(filter(None, lines))}; numbers drawn: {hashlib.sha256(numbers.encode()).hexdigest()[:16]}"
+
+
+def load(name: str) -> tuple[pd.DataFrame, studies.Study]:
+    """Return the kept records of a study, and the study."""
+    return records.load_records(records.KEPT / f"{name}.jsonl"), studies.read_study(name)
+
+
+def _results() -> str:
+    runs = records.load_records(records.SOURCE_RECORDS)
+    facts = tables.provenance(runs)["value"]
+    table = _markdown(tables.results(runs).rename_axis("ordering"))
+    return (
+        f"{table}\n\n"
+        "Mean over runs and its 95 % interval (Student's t), which covers initialization, shuffle and dropout, not new "
+        f"data. Seeds: {facts['seeds']}; {facts['stack']}; {facts['processor']}, threads a run: {facts['threads']}.\n\n"
+        f"{sentences.ranking_sentence(runs)}"
+    )
+
+
+def _findings() -> str:
+    return "\n\n".join(_finding(name, shows) for name, shows in STUDIES.items())
+
+
+def _finding(name: str, shows: str) -> str:
+    runs, study = load(name)
+    estimates = verdicts.estimate(runs, study.declared, study.measure, study.margin, study.varies)
+    facts = tables.provenance(runs)["value"]
+    return "\n\n".join(
+        [
+            f"### `{name}`: {study.question}",
+            sentences.headline(runs, study),
+            f"![{name}: {shows}](docs/{name}.png)",
+            f"<details><summary>{len(runs)} runs: all contrasts, and the table of results</summary>",
+            sentences.findings(runs, study),
+            _markdown(tables.verdicts(estimates)),
+            _markdown(tables.results(runs, study.varies).drop(columns="source's label", errors="ignore")),
+            f"Measure: {MEASURES[study.measure]}; margin: {study.margin:g}. Seeds: {facts['seeds']}; {facts['stack']}; "
+            f"{facts['processor']}, threads a run: {facts['threads']}. The study was declared in the file of SHA-256 "
+            f"`{facts['study_sha256'][:16]}…` before its runs; [records](normlib/kept/{name}.jsonl).",
+            "</details>",
+        ]
+    )
+
+
+def _original_stack() -> str:
+    runs = tables.load_original_stack()
+    rows = {}
+    for ordering, group in runs.groupby("ordering"):
+        source = SOURCE_INSTANCES.get(ordering)
+        loss, accuracy = group["loss"], group["accuracy"]
+        rows[ordering] = {
+            "source: loss, accuracy": f"{source.loss:.4f}, {source.accuracy:.4f}" if source else "",
+            "loss, mean ± sd": f"{loss.mean():.4f} ± {loss.std():.4f}",
+            "accuracy, mean ± sd": f"{accuracy.mean():.4f} ± {accuracy.std():.4f}",
+            "source's loss in sd from the mean": f"{(source.loss - loss.mean()) / loss.std():+.2f}" if source else "",
+        }
+    shown = [*SOURCE_INSTANCES, "none/none"]
+    return _markdown(pd.DataFrame.from_dict(rows, orient="index").loc[shown].rename_axis("ordering"))
+
+
+def _markdown(table: pd.DataFrame) -> str:
+    rows = [[table.index.name, *table.columns], ["---"] * (len(table.columns) + 1)]
+    rows += [
+        [f"`{name}`" if "/" in name else name, *row] for name, row in zip(table.index, table.to_numpy(), strict=True)
+    ]
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def main() -> None:
+    """Write the README and its picture."""
+    mpl.use("agg")
+    files.write_atomically(README, render(README.read_text(encoding="utf-8")))
+    for name, figure in draw().items():
+        for path in summary.save_figure(figure, ROOT / "docs" / name, describe(figure)):
+            print(path)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,134 @@
+"""Plots of declared contrasts, and of who wins where: records in, figure and axes out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import matplotlib.figure
+import numpy as np
+import pandas as pd
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.patches import Rectangle
+
+from normlib.conditions import Varies, expand, label, split_records
+from normlib.contrasts import Contrast, paired_differences
+from normlib.plots import styles
+from normlib.rankings import winners
+from normlib.statistics import MEASURES
+from normlib.verdicts import estimate
+
+
+def plot_contrasts(
+    records: pd.DataFrame, contrasts: Sequence[Contrast], measure: str, margin: float, varies: Varies = ()
+) -> tuple[matplotlib.figure.Figure, Axes]:
+    """Draw each declared contrast: every pair a circle, the mean difference, its interval, and the margin as a band.
+
+    Args:
+        records: One row a run, as ``load_records`` gives.
+        contrasts: The declared contrasts.
+        measure: A column, such as ``train_loss``.
+        margin: The largest difference, either way, that does not matter.
+        varies: What the study varies besides the ordering; each contrast has a row for each condition.
+
+    Returns:
+        The figure and its axes; a row a contrast and condition, contrasts together.
+    """
+    estimates = estimate(records, contrasts, measure, margin, varies)
+    parts = split_records(records, varies)
+    rows = [
+        (contrast, estimates[(estimates.index == contrast.name) & (estimates["condition"] == condition)].iloc[0])
+        for contrast in contrasts
+        for condition in parts
+    ]
+    figure, axis = plt.subplots(figsize=(9, 1.3 + 0.62 * len(rows)), layout="constrained")
+    axis.axvspan(-margin, margin, color="#E6E6E6", label=f"margin: differences that do not matter, ± {margin:g}")
+    axis.axvline(0, color="black", linewidth=0.8)
+    for place, (contrast, row) in enumerate(rows):
+        _draw_contrast(axis, place, paired_differences(parts[row["condition"]], contrast, measure), row)
+    names = [f"{contrast.name}\n{row['condition'] or row['contrast']}: {row['verdict']}" for contrast, row in rows]
+    axis.set_yticks(range(len(rows)), names, fontsize="small")
+    axis.set_ylim(len(rows) - 0.4, -0.6)
+    axis.set_xlabel(f"difference in {MEASURES.get(measure, measure)}")
+    axis.spines[["top", "right", "left"]].set_visible(False)
+    figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize="small")
+    return figure, axis
+
+
+def plot_winners(records: pd.DataFrame, measure: str, varies: Varies) -> tuple[matplotlib.figure.Figure, Axes]:
+    """Draw a map of the conditions: which ordering has the best mean in each, and how far it is ahead.
+
+    Args:
+        records: One row a run, as ``load_records`` gives.
+        measure: A column, such as ``train_loss``.
+        varies: What the study varies besides the ordering. The last group runs across, all others down.
+
+    Returns:
+        The figure and its axes; a cell a condition, with the winner's colour and name, its lead with its 95 % interval,
+        and the share of seeds in which it comes first. A lead whose interval holds zero is hatched.
+    """
+    found = winners(records, measure, varies)
+    across = expand(varies[-1:])
+    down = expand(varies[:-1])
+    look = styles(list(records["ordering"].unique()))
+    figure, axis = plt.subplots(figsize=(2 + 2.6 * len(across), 1.2 + 1.05 * len(down)), layout="constrained")
+    for y, outer in enumerate(down):
+        for x, inner in enumerate(across):
+            condition = label({**outer, **inner}, varies)
+            if condition in found.index:
+                _draw_cell(axis, x, y, found.loc[condition], look)
+    axis.set_xticks(range(len(across)), [label(condition, varies[-1:]) for condition in across])
+    axis.set_yticks(range(len(down)), [label(condition, varies[:-1]) for condition in down])
+    axis.set(xlim=(-0.5, len(across) - 0.5), ylim=(len(down) - 0.5, -0.5))
+    axis.tick_params(length=0)
+    axis.spines[:].set_visible(False)
+    axis.set_title(
+        f"Best mean {MEASURES.get(measure, measure)}; hatched: the lead is not clear of zero", fontsize="medium"
+    )
+    return figure, axis
+
+
+def _draw_contrast(axis: Axes, place: int, pairs: pd.Series, row: pd.Series) -> None:
+    axis.scatter(
+        pairs,
+        np.full(len(pairs), place - 0.2),
+        s=16,
+        facecolor="white",
+        edgecolor="#0072B2",
+        label="one pair of runs" if place == 0 else None,
+    )
+    if np.isfinite(row["mean"]):
+        axis.errorbar(
+            row["mean"],
+            place + 0.1,
+            xerr=row["high"] - row["mean"],
+            fmt="s",
+            color="black",
+            markersize=5,
+            capsize=4,
+            label="mean difference and its 95 % interval" if place == 0 else None,
+        )
+
+
+def _draw_cell(axis: Axes, x: int, y: int, winner: pd.Series, look: dict[str, tuple[str, str]]) -> None:
+    clear = winner["low"] > 0
+    axis.add_patch(
+        Rectangle(
+            (x - 0.48, y - 0.47),
+            0.96,
+            0.94,
+            facecolor=look[winner["winner"]][0],
+            alpha=0.45,
+            hatch=None if clear else "//",
+            edgecolor="white",
+        )
+    )
+    interval = "" if math.isnan(winner["low"]) else f" [{winner['low']:.3f}, {winner['high']:.3f}]"
+    lines = [
+        f"{winner['lead']:.3f}{interval}",
+        f"ahead of {winner['rival']}",
+        f"first with {winner['first_in'] * winner['pairs']:.0f} of {winner['pairs']:.0f} seeds",
+    ]
+    axis.text(x, y - 0.24, winner["winner"], ha="center", va="center", weight="bold")
+    axis.text(x, y + 0.16, "\n".join(lines), ha="center", va="center", fontsize="small")

@@ -1,0 +1,108 @@
+"""Export: what a study found as CSV for programs, HTML for pages and LaTeX for papers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import nbconvert.filters
+import pandas as pd
+
+from normlib import sentences, tables
+from normlib.conditions import expand, label
+from normlib.errors import RequestError
+from normlib.files import check_writable, write_atomically
+from normlib.statistics import MEASURES
+from normlib.studies import Study
+from normlib.verdicts import SIGNIFICANCE, estimate
+
+
+def check_file(setting: str, file: str | Path) -> None:
+    """Refuse a file that could not be written.
+
+    Raises:
+        RequestError: It is a folder, or its folder cannot be written.
+    """
+    if Path(file).is_dir():
+        raise RequestError(setting, str(file), "a file, and this is a folder")
+    check_writable(Path(file).parent, setting)
+
+
+def write_export(kind: str, file: str | Path, records: pd.DataFrame, study: Study) -> Path:
+    """Write what a study found to a file, and return its path.
+
+    Args:
+        kind: ``csv``, ``html`` or ``latex``.
+        file: Where it goes.
+        records: One row a run, as ``load_records`` gives.
+        study: The study that they belong to.
+    """
+    make: dict[str, Callable[[pd.DataFrame, Study], str]] = {"csv": to_csv, "html": to_html, "latex": to_latex}
+    write_atomically(Path(file), make[kind](records, study))
+    return Path(file)
+
+
+def to_csv(records: pd.DataFrame, study: Study) -> str:
+    """Return the numbers: a row for each condition, ordering and measure, see ``normlib.tables.summaries``."""
+    return tables.summaries(records, study.varies).to_csv(index=False)
+
+
+def to_html(records: pd.DataFrame, study: Study) -> str:
+    """Return a page: the question, what was found in sentences, contrasts, results, provenance."""
+    said = nbconvert.filters.markdown2html(f"*{study.question}*\n\n{sentences.findings(records, study)}")
+    shown = [
+        tables.style(tables.verdicts(_estimates(records, study)), f"Declared contrasts in {study.measure}"),
+        tables.style(tables.results(records, study.varies), "Results"),
+        tables.style(tables.provenance(records).rename_axis("fact"), "Provenance"),
+    ]
+    # Each table has an identifier of its own, or the first one's colours would be the others'.
+    parts = [table.set_uuid(f"table{i}").to_html() for i, table in enumerate(shown)]
+    head = f'<meta charset="utf-8"><title>{study.name}</title><style>body {{font-family: sans-serif}}</style>'
+    return f"<!DOCTYPE html>\n<html><head>{head}</head><body>{said}{''.join(parts)}</body></html>\n"
+
+
+def to_latex(records: pd.DataFrame, study: Study) -> str:
+    """Return the tables of contrasts and results (package ``booktabs``) and a paragraph on methods."""
+    shown = {"Declared contrasts.": tables.verdicts(_estimates(records, study))}
+    shown["Means over runs and their 95 % intervals."] = tables.results(records, study.varies)
+    parts = []
+    for caption, table in shown.items():
+        styler = (
+            table.reset_index().style.hide(axis="index").format(escape="latex").format_index(escape="latex", axis=1)
+        )
+        latex = styler.to_latex(hrules=True, caption=_escape(caption), position="ht")
+        parts.append(latex.replace("< ", "$<$ "))
+    return "\n".join([*parts, "\\paragraph{Methods.}", _escape(methods(records, study)), ""])
+
+
+def methods(records: pd.DataFrame, study: Study) -> str:
+    """Return a paragraph, in plain text, that names every setting and every test."""
+    facts = tables.provenance(records)["value"]
+    varied = {name for group in study.varies for name in group}
+    settings = [name for name in facts.index if name not in ("data", "commit", "study_sha256", "seeds", "device")]
+    shared = "; ".join(f"{name.replace('_', ' ')}: {facts[name]}" for name in settings if name not in varied)
+    conditions = "; ".join(label(condition, study.varies) for condition in expand(study.varies))
+    under = f" under each of these conditions: {conditions}" if study.varies else ""
+    declared = "; ".join(f"{contrast.name}: {contrast}" for contrast in study.declared_for(records["ordering"]))
+    return (
+        f"The orderings {', '.join(study.orderings)} of normalization layers were trained{under}. "
+        f"Settings: {shared}. The optimizer was Adam; the data were {facts['data']} (SHA-256). "
+        f"Seeds: {facts['seeds']}; the same seed gives all orderings the same initial kernels and batches, "
+        "so runs are paired by seed. The measure is "
+        f"{MEASURES[study.measure]}. Contrasts, declared in a file of SHA-256 {facts['study_sha256']}: "
+        f"{declared or 'none'}. "
+        "Each was estimated by the mean of paired differences with Student's t interval at 95 %, and tested by the "
+        "sign-flip permutation test and the paired t test, both with Holm's correction over all "
+        f"contrasts and conditions; a contrast differs where both p are below {SIGNIFICANCE:g}, and is level where it "
+        f"does not differ and its interval lies within the margin of {study.margin:g}. Intervals cover initialization, "
+        "shuffle and dropout, not other data."
+    )
+
+
+def _estimates(records: pd.DataFrame, study: Study) -> pd.DataFrame:
+    declared = study.declared_for(records["ordering"])
+    return estimate(records, declared, study.measure, study.margin, study.varies)
+
+
+def _escape(text: str) -> str:
+    return nbconvert.filters.escape_latex(text)

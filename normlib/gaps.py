@@ -1,0 +1,93 @@
+"""The moving-average gap of trained models: what each reading takes away, and whether a conclusion depends on it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+import numpy as np
+import pandas as pd
+
+from normlib.conditions import Varies, split_records
+from normlib.contrasts import Contrast
+from normlib.statistics import order_orderings, summarize
+from normlib.verdicts import estimate
+
+READING_COLUMNS = {"inference": "eval", "debiased": "debiased", "recalibrated": "recalibrated"}
+
+
+def split_gap(records: pd.DataFrame, varies: Varies = ()) -> pd.DataFrame:
+    """Split the evaluation loss, as Keras evaluates it, into what the moving averages add and the rest.
+
+    ``inference = removed by debiasing + removed beyond by recalibration + rest``, run by run. A part is negative where
+    the step makes the loss higher.
+
+    Args:
+        records: One row a run, as ``load_records`` gives.
+        varies: What the study varies besides the ordering.
+
+    Returns:
+        One row a condition and ordering that has BatchNorm: ``condition``, ``ordering``, ``runs``, and for each of
+        ``inference``, ``debiasing``, ``recalibration`` and ``rest`` the mean over runs, and its Student's t interval at
+        95 % as ``debiasing_low``, ``debiasing_high`` and so on.
+    """
+    rows = []
+    for condition, part in split_records(records, varies).items():
+        parts = part.assign(
+            inference=part["eval_loss"],
+            debiasing=part["eval_loss"] - part["debiased_loss"],
+            recalibration=part["debiased_loss"] - part["recalibrated_loss"],
+            rest=part["recalibrated_loss"],
+        )
+        summaries = {name: summarize(parts, name) for name in ("inference", "debiasing", "recalibration", "rest")}
+        with_batch_norm = [name for name in order_orderings(part["ordering"]) if "bn" in re.split(r"[/+]", name)]
+        for ordering in with_batch_norm:
+            row = {"condition": condition, "ordering": ordering, "runs": summaries["rest"].loc[ordering, "runs"]}
+            for name, summary in summaries.items():
+                row |= {name: summary.loc[ordering, "mean"]}
+                row |= {f"{name}_{end}": summary.loc[ordering, end] for end in ("low", "high")}
+            rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def estimate_readings(
+    records: pd.DataFrame, contrasts: Iterable[Contrast], measure: str, margin: float, varies: Varies = ()
+) -> dict[str, pd.DataFrame]:
+    """Estimate declared contrasts on the evaluation images in each reading.
+
+    Args:
+        records: One row a run, as ``load_records`` gives.
+        contrasts: The declared contrasts.
+        measure: The study's measure; its end, loss or accuracy, decides what is compared.
+        margin: The largest difference, either way, that does not matter.
+        varies: What the study varies besides the ordering.
+
+    Returns:
+        What ``normlib.estimate`` gives, by reading.
+    """
+    contrasts = list(contrasts)
+    kind = measure.split("_")[1]
+    return {
+        reading: estimate(records, contrasts, f"{column}_{kind}", margin, varies)
+        for reading, column in READING_COLUMNS.items()
+    }
+
+
+def depends_on_reading(by_reading: dict[str, pd.DataFrame], margin: float) -> np.ndarray:
+    """Return for each estimate whether what is concluded depends on the reading.
+
+    It does where verdict or direction are not the same in all readings, and the difference itself moves by more than
+    the margin: Holm's correction can change one verdict because of another contrast's p.
+
+    Args:
+        by_reading: What ``estimate_readings`` gives.
+        margin: The largest difference that does not matter.
+
+    Returns:
+        Booleans ``[estimates]``.
+    """
+    verdicts = np.stack([frame["verdict"].astype(str) for frame in by_reading.values()])
+    means = np.stack([frame["mean"].astype(float) for frame in by_reading.values()])
+    directions = np.where(np.char.startswith(verdicts.astype(str), "differs"), np.sign(means), 0)
+    turned = (verdicts != verdicts[0]).any(axis=0) | (directions != directions[0]).any(axis=0)
+    return turned & (np.ptp(means, axis=0) > margin)

@@ -1,0 +1,100 @@
+"""Rankings: which ordering comes first, and how often a single seed would have said so."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from normlib.conditions import Varies, split_records
+from normlib.ordering import BASELINE
+from normlib.statistics import half_width
+
+
+def count_rankings(records: pd.DataFrame, measure: str, orderings: list[str] | None = None) -> pd.DataFrame:
+    """Count how often a single seed would have given each ranking: the lottery of one run each.
+
+    Args:
+        records: One row a run, as ``load_records`` gives, of one condition.
+        measure: A column, such as ``train_loss``; the lowest loss, or the highest accuracy, comes first.
+        orderings: Those to rank; None: all.
+
+    Returns:
+        Indexed by the ranking, best first, such as ``"bn/none < gn/none"``: ``seeds``, the number of seeds that gave
+        it, and ``share``, of those seeds with which all orderings were run and none diverged. The ranking that most
+        seeds gave comes first.
+    """
+    values = _complete(records, measure, orderings)
+    sign = " > " if measure.endswith("accuracy") else " < "
+    order = np.argsort(_lower_is_better(values, measure).to_numpy(), axis=1, kind="stable")
+    found = pd.Series([sign.join(values.columns[row]) for row in order], dtype=object)
+    seeds = found.value_counts().rename_axis("ranking").rename("seeds").to_frame()
+    return seeds.assign(share=seeds["seeds"] / max(1, len(values)))
+
+
+def places(records: pd.DataFrame, measure: str) -> pd.DataFrame:
+    """Return, for each ordering, the share of seeds in which it took each place.
+
+    Args:
+        records: One row a run, as ``load_records`` gives, of one condition.
+        measure: A column, such as ``train_loss``; the lowest loss, or the highest accuracy, takes the first place.
+
+    Returns:
+        Indexed by ordering, the one with the best mean first; a column a place, from 1. Those who tie share the better
+        place.
+    """
+    values = _lower_is_better(_complete(records, measure), measure)
+    taken = values.rank(axis=1, method="min")
+    shares = pd.DataFrame({place: (taken == place).mean() for place in range(1, len(values.columns) + 1)})
+    return shares.loc[values.mean().sort_values(kind="stable").index].rename_axis("ordering")
+
+
+def winners(records: pd.DataFrame, measure: str, varies: Varies = ()) -> pd.DataFrame:
+    """Return which ordering has the best mean under each condition, and how far it is ahead.
+
+    The rival is the baseline ``none/none``; where that wins, or is not there, the best of the others.
+
+    Args:
+        records: One row a run, as ``load_records`` gives.
+        measure: A column, such as ``train_loss``.
+        varies: What the study varies besides the ordering.
+
+    Returns:
+        Indexed by condition: ``winner``; ``mean``; ``rival``; ``lead``, the mean paired difference in the winner's
+        favour, with its interval ``low`` and ``high`` (Student's t at 95 %; chosen after looking, so not corrected);
+        ``pairs``; ``first_in``, the share of seeds in which the winner comes first. Orderings with a diverged run do
+        not win; where there are fewer than two orderings to compare, the row is missing.
+    """
+    rows = {}
+    for condition, part in split_records(records, varies).items():
+        finite = part.groupby("ordering")[measure].transform(lambda runs: np.isfinite(runs).all())
+        values = _complete(part[finite], measure)
+        if values.empty or len(values.columns) < 2:
+            continue
+        better = _lower_is_better(values, measure)
+        ranked = list(better.mean().sort_values(kind="stable").index)
+        rival = BASELINE if BASELINE in ranked[1:] else ranked[1]
+        leads = better[rival] - better[ranked[0]]
+        reach = half_width(leads.std(), len(leads)) if len(leads) > 1 else np.nan
+        rows[condition] = {
+            "winner": ranked[0],
+            "mean": values[ranked[0]].mean(),
+            "rival": rival,
+            "lead": leads.mean(),
+            "low": leads.mean() - reach,
+            "high": leads.mean() + reach,
+            "pairs": len(leads),
+            "first_in": (better.idxmin(axis=1) == ranked[0]).mean(),
+        }
+    columns = ["winner", "mean", "rival", "lead", "low", "high", "pairs", "first_in"]
+    return pd.DataFrame.from_dict(rows, orient="index", columns=columns).rename_axis("condition")
+
+
+def _complete(records: pd.DataFrame, measure: str, orderings: list[str] | None = None) -> pd.DataFrame:
+    """Return the measure, seeds down and orderings across, for the seeds that all orderings were run with."""
+    chosen = records if orderings is None else records[records["ordering"].isin(orderings)]
+    values = chosen.pivot_table(index="seed", columns="ordering", values=measure, aggfunc="first")
+    return values[np.isfinite(values).all(axis=1)]
+
+
+def _lower_is_better(values: pd.DataFrame, measure: str) -> pd.DataFrame:
+    return -values if measure.endswith("accuracy") else values

@@ -1,0 +1,102 @@
+"""Verification: train kept runs again, and say of each whether it gives what was kept."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable
+
+import numpy as np
+import pandas as pd
+import scipy.stats
+
+from normlib.errors import RequestError
+from normlib.instance import Instance, whole_number
+from normlib.progress import Progress
+from normlib.records import KEPT, Record, read_records, to_frame
+from normlib.training import train
+
+EQUAL = "equal to the bit"
+INSIDE = "inside the study's spread"
+OUTSIDE = "outside the study's spread"
+_CONFIDENCE = 0.999  # so that one run in a thousand is called outside by chance, for each figure
+_FIGURES = ("train_loss", "train_accuracy", "eval_loss", "eval_accuracy")
+
+
+def kept_studies() -> list[str]:
+    """Return the names of the studies whose records ship with normlib."""
+    return sorted(path.stem for path in KEPT.glob("*.jsonl"))
+
+
+def verify(study: str = "source", runs: int = 3) -> pd.DataFrame:
+    """Train some kept runs of a study again, drawn at random, in this process.
+
+    Args:
+        study: Name of a study whose records ship with normlib.
+        runs: Number of runs to train, at most as many as there are.
+
+    Returns:
+        One row a run: ``ordering``; ``seed``; ``settings``, those that differ from the defaults; ``kept_loss`` and
+        ``loss``, of training; ``same_place``, whether stack, processor, threads and oneDNN's setting are those of the
+        kept run; and ``verdict``: *equal to the bit*, where all figures are; else *inside the study's spread*, where
+        each lies in the interval that holds 99.9 % of further runs of the same instance (Student's t), or *outside* it.
+
+    Raises:
+        RequestError: A study without kept records, or a wrong number of runs.
+    """
+    if study not in kept_studies():
+        raise RequestError("study", study, f"{', '.join(kept_studies())}, whose records are kept", names=kept_studies())
+    kept = read_records(KEPT / f"{study}.jsonl")
+    whole_number("runs", runs, minimum=1)
+    if runs > len(kept):
+        raise RequestError("runs", runs, f"at most the {len(kept)} that are kept of {study}")
+    rows = []
+    with Progress(runs, "verifying") as progress:
+        for record in random.sample(kept, runs):
+            # "auto" takes the provider of this stack, which need not be that of the kept run.
+            instance = Instance.of(**{**record.instance, "provider": "auto"})
+            again = train(instance, record.seed, record.environment["threads"])
+            rows.append(_compare(record, again, kept))
+            progress.advance(f"{record.instance['ordering']}, seed {record.seed}: {rows[-1]['verdict']}")
+    return pd.DataFrame(rows)
+
+
+def judge(record: Record, again: Record, kept: Iterable[Record]) -> str:
+    """Return what a run that was trained again says of the kept one: one of the three verdicts of ``verify``.
+
+    Args:
+        record: The kept run.
+        again: The same instance and seed, trained here.
+        kept: All kept runs of the study.
+    """
+    if all(getattr(record, part) == getattr(again, part) for part in ("training", "curve", "evaluation")):
+        return EQUAL
+    alike = to_frame(other for other in kept if other.instance == record.instance)
+    row = again.row()
+    inside = [_is_inside(alike[name].to_numpy(float), row[name]) for name in _FIGURES]
+    return INSIDE if all(inside) else OUTSIDE
+
+
+def _is_inside(values: np.ndarray, value: float) -> bool:
+    """Tell whether a further value lies in the prediction interval of some values."""
+    count = len(values)
+    if count < 2:
+        return False
+    reach = scipy.stats.t.ppf((1 + _CONFIDENCE) / 2, count - 1) * values.std(ddof=1) * np.sqrt(1 + 1 / count)
+    return bool(abs(value - values.mean()) <= reach)
+
+
+def _compare(record: Record, again: Record, kept: list[Record]) -> dict[str, object]:
+    instance = Instance.of(**{**record.instance, "provider": "auto"})
+    settings = {name: value for name, value in instance.changes.items() if name != "ordering"}
+    deciding = ("stack", "processor", "threads")
+    then, now = record.row(), again.row()
+    same = all(then[name] == now[name] for name in deciding)
+    return {
+        "ordering": record.instance["ordering"],
+        "seed": record.seed,
+        "settings": ", ".join(f"{name} {value}" for name, value in settings.items()),
+        "kept_loss": then["train_loss"],
+        "loss": now["train_loss"],
+        "same_place": same and record.environment["onednn"] == again.environment["onednn"],
+        "verdict": judge(record, again, kept),
+    }

@@ -1,0 +1,155 @@
+"""What is said of made-up records whose answer is known."""
+
+import math
+
+import numpy as np
+import pandas as pd
+
+from normlib import sentences
+from normlib.studies import Study
+
+CONTRASTS = {"kind": "bn/none - gn/none", "against none": "bn/none - none/none"}
+
+
+def study(orderings=("bn/none", "gn/none", "none/none"), seeds=8, **changes):
+    return Study("made", "Which?", orderings, **{"seeds": seeds, "margin": 0.01, "contrasts": CONTRASTS, **changes})
+
+
+def scattered(*means, seeds=8, sd=0.001):
+    noise = np.random.default_rng(0).normal(0, sd, size=(len(means), seeds))
+    noise -= noise.mean(axis=1, keepdims=True)
+    return [(mean + row).tolist() for mean, row in zip(means, noise, strict=True)]
+
+
+def losses(*means, **changes):
+    return dict(zip(("bn", "gn", "none"), scattered(*means, **changes), strict=True))
+
+
+def test_a_clear_winner_is_told_apart_with_its_lead_and_its_conditions(make_frame):
+    said = sentences.findings(make_frame(losses(0.30, 0.40, 0.50)), study()).splitlines()
+    assert said[0] == (
+        "In running training loss, for source_cnn with no activation after its convolutions, fitted on mnist test, "
+        "1 epoch, batches of 32, Adam at 0.001:"
+    )
+    assert said[2].startswith("- *kind*, bn/none against gn/none: **differs**, the first is lower (-0.1000 [")
+    assert said[2].endswith("8 pairs).")
+    assert said[3].startswith("- *against none*, bn/none against none/none: **differs**, the first is lower (-0.2000 [")
+    assert said[4].startswith("- By means, bn/none is best, 0.3000: 0.2000 [")
+    assert said[4].endswith("ahead of the baseline none/none, and first with 8 of 8 seeds.")
+
+
+def test_all_level_is_said_to_be_level_and_never_to_be_the_same(make_frame):
+    said = sentences.findings(make_frame(losses(0.40, 0.40, 0.40, sd=0.002)), study())
+    assert said.count("**level**, the difference lies within the margin of 0.01 (") == 2
+    assert "differs" not in said
+    assert "which is not clear of zero" in said
+
+
+def test_a_small_difference_is_said_to_be_negligible(make_frame):
+    said = sentences.contrast_sentences(make_frame(losses(0.400, 0.405, 0.400, sd=0.0005)), study())
+    assert "**differs negligibly**, within the margin of 0.01, the first is lower" in said[0]
+
+
+def test_too_few_seeds_leave_undecided_and_say_how_many_would_decide(make_frame):
+    said = sentences.contrast_sentences(make_frame(losses(0.40, 0.42, 0.50, seeds=3, sd=0.01)), study(seeds=3))
+    assert "**undecided** (" in said[0]
+    assert "3 pairs, about " in said[0]
+    assert said[0].endswith(" seeds would decide).")
+
+
+def test_with_one_seed_nothing_can_be_said(make_frame):
+    said = sentences.findings(make_frame({"bn": [0.4], "gn": [0.5], "none": [0.3]}), study(seeds=1))
+    assert said.count("nothing can be said (fewer than two pairs of runs)") == 2
+    assert "By means, the baseline none/none is best, 0.3000: 0.1000 ahead of bn/none" in said
+
+
+def test_failed_runs_are_named(make_frame):
+    values = losses(0.30, 0.40, 0.50)
+    values["gn"] = values["gn"][:6]
+    said = sentences.findings(make_frame(values), study())
+    assert "Missing, 2 of 24 runs: gn/none, seed 6; gn/none, seed 7. Contrasts leave out their pairs." in said
+    assert "6 pairs" in said
+
+
+def test_a_diverged_run_is_named_and_nothing_said_of_its_contrasts(make_frame):
+    values = losses(0.30, 0.40, 0.50)
+    values["gn"][3] = math.nan
+    said = sentences.findings(make_frame(values), study())
+    assert "*kind*, bn/none against gn/none: nothing can be said (a run diverged)." in said
+    assert "*against none*, bn/none against none/none: **differs**" in said
+    assert "Diverged, 1 run: gn/none, seed 3." in said
+
+
+def test_without_the_baseline_or_contrasts_it_is_said(make_frame):
+    said = sentences.findings(make_frame({"bn": [0.4, 0.5]}), study(("bn/none",), 2, contrasts={}))
+    assert "No contrast that these orderings allow was declared" in said
+    assert "The baseline, none/none, was not run." in said
+
+
+def test_the_sources_ranking_is_held_against_the_means_and_each_seed(make_frame):
+    """Source: bn/none < gn/none < gn/bn < bn/gn. Here gn/bn and bn/gn change places in one seed of three."""
+    values = {"bn": [0.1] * 3, "gn": [0.2] * 3, "gn/bn": [0.3, 0.3, 0.4], "bn/gn": [0.35] * 3, "none": [0.0] * 3}
+    (said,) = sentences.source_sentences(make_frame(values))
+    assert "bn/none < gn/none < gn/bn < bn/gn, is that of the means here; 2 of 3 seeds give it, and 2 different" in said
+    values["gn/bn"] = [0.3, 0.4, 0.4]
+    (said,) = sentences.source_sentences(make_frame(values))
+    assert "is not that of the means here, bn/none < gn/none < bn/gn < gn/bn; 1 of 3 seeds give it" in said
+    assert sentences.source_sentences(make_frame(values, activation="relu")) == []
+
+
+def test_conditions_with_the_same_conclusion_are_told_together_and_flips_show(make_frame):
+    varies = [{"batch_size": [32, 64, 128]}]
+    frame = pd.concat(
+        make_frame(losses(*means), batch_size=size)
+        for size, means in ((32, (0.3, 0.4, 0.5)), (64, (0.5, 0.4, 0.3)), (128, (0.3, 0.4, 0.5)))
+    )
+    said = sentences.findings(frame, study(varies=varies)).splitlines()
+    assert "batches" not in said[0]
+    assert said[3].index("the first is lower (batch_size 32: -0.2") < said[3].index("; batch_size 128: -0.2")
+    assert said[3].index("batch_size 128: ") < said[3].index("the first is higher (batch_size 64: +0.2")
+    assert said[4] == "- The baseline, none/none, has the best mean under 1 of 3 conditions: batch_size 64."
+    assert said[5].startswith("- Under batch_size 32, bn/none is best, ")
+
+
+def test_a_conclusion_that_depends_on_the_reading_is_said_to(make_frame):
+    noise = np.random.default_rng(1).normal(0, 0.001, 8)
+
+    def evaluated(ordering, seed):
+        lag = 0.2 if ordering == "bn" else 0.0
+        loss = {"inference": 0.3 + lag, "debiased": 0.3, "recalibrated": 0.3}
+        scatter = noise[seed] if ordering == "bn" else 0.0
+        return {reading: {"loss": value + scatter, "accuracy": 0.9} for reading, value in loss.items()}
+
+    frame = make_frame(losses(0.30, 0.40, 0.50), evaluation=evaluated)
+    said = sentences.reading_sentences(frame, study(measure="eval_loss"))
+    assert len(said) == 2
+    assert said[0].startswith("On evaluation loss, *kind* depends on the reading: inference differs (+0.")
+    assert "recalibrated level (" in said[0]
+    calm = sentences.reading_sentences(make_frame(losses(0.30, 0.40, 0.50)), study())
+    assert calm == [
+        "No conclusion on evaluation loss depends on the reading of BatchNorm (the training figure has no readings)."
+    ]
+
+
+def test_the_headline_is_one_sentence_by_verdict(make_frame):
+    frame = make_frame(losses(0.30, 0.30, 0.50))
+    said = sentences.headline(frame, study())
+    assert "**differs:** against none (-0.2000 [" in said
+    assert "**level:** kind (" in said
+    assert said.endswith("And the baseline has nowhere the best mean.")
+    assert "\n" not in said
+
+
+def test_the_ranking_by_means_stands_beside_the_sources(make_frame):
+    frame = make_frame({"bn": [0.44, 0.46], "gn": [0.41, 0.43], "none": [0.39, 0.41]})
+    sentence = sentences.ranking_sentence(frame)
+    assert "lowest first** (2 runs an ordering): none/none 0.4000, gn/none 0.4200, bn/none 0.4500." in sentence
+    assert "ranked bn/none, gn/none, gn/bn, bn/gn." in sentence
+    assert sentence.endswith("batches of 32, Adam at 0.001.")
+
+
+def test_a_hopeless_contrast_has_no_number_of_seeds(make_frame):
+    frame = make_frame({"bn": [0.0, 2.0], "gn": [1.0, 1.0], "none": [1.0, 1.1]})
+    said = sentences.findings(frame, study(seeds=2, margin=0.001))
+    assert "nan" not in said.lower()
+    assert "more than 10,000 seeds would decide" in said
