@@ -55,7 +55,7 @@ lab: $(INSTALLED)  ## open JupyterLab on the notebooks
 	$(BIN)/jupyter lab --notebook-dir notebooks
 
 calibrate: $(INSTALLED)  ## count wrong verdicts in 10,000 simulated studies of each kind
-	$(BIN)/python -m normlib.calibration
+	$(BIN)/python -m normlib.calibration docs/calibration.csv
 
 keep: $(INSTALLED)  ## keep the records of outputs/source, or of STUDY=grid, in the package
 	$(BIN)/python docs/keep.py outputs/$(STUDY)

@@ -15,6 +15,7 @@ from normlib.statistics import MEASURES
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
+CALIBRATION = ROOT / "docs" / "calibration.csv"  # written by make calibrate
 # In the order in which they are told, with what each picture shows.
 STUDIES = {
     "source": "every declared contrast with its pairs, interval and margin",
@@ -28,7 +29,12 @@ STUDIES = {
 
 def render(readme: str) -> str:
     """Return the README with each part between ``<!-- made: NAME -->`` and ``<!-- end -->`` made anew."""
-    parts = {"results": _results, "findings": _findings, "original stack": _original_stack}
+    parts = {
+        "results": _results,
+        "findings": _findings,
+        "calibration": _calibration,
+        "original stack": _original_stack,
+    }
     return re.sub(
         r"(<!-- made: (.+?) -->\n).*?(<!-- end -->)",
         lambda match: f"{match[1]}{parts[match[2]]()}\n{match[3]}",
@@ -108,6 +114,18 @@ def _finding(name: str, shows: str) -> str:
             "</details>",
         ]
     )
+
+
+def _calibration() -> str:
+    table = pd.read_csv(CALIBRATION)
+    shares = ["false differs", "false level", "differs", "differs negligibly", "level", "undecided"]
+    rows = {
+        f"{row['noise']}, {row['truth']}": {
+            share: "" if np.isnan(row[share]) else f"{row[share]:.1%}" for share in shares
+        }
+        for _, row in table.iterrows()
+    }
+    return _markdown(pd.DataFrame.from_dict(rows, orient="index").rename_axis("noise, true difference"))
 
 
 def _original_stack() -> str:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import tqdm
 
 from normlib.contrasts import Contrast
+from normlib.files import write_atomically
 from normlib.records import SOURCE_RECORDS, load_records
 from normlib.studies import read_study
 from normlib.verdicts import decide, describe, holm
@@ -86,10 +89,13 @@ def _count(said: np.ndarray, focal: int, multiple: float) -> dict[str, float]:
     }
 
 
-def main() -> None:
-    """Print the table for 10,000 studies of each kind."""
-    print(calibrate().to_string(float_format="{:.4f}".format))
+def main(path: str = "") -> None:
+    """Print the table for 10,000 studies of each kind, and write it as CSV where a path is given."""
+    table = calibrate()
+    print(table.to_string(float_format="{:.4f}".format))
+    if path:
+        write_atomically(Path(path), table.to_csv(float_format="%.4f"))
 
 
 if __name__ == "__main__":
-    main()
+    main(*sys.argv[1:])

@@ -1,6 +1,5 @@
 """What the README shows is what the kept records say."""
 
-import hashlib
 import importlib.util
 import re
 from pathlib import Path
@@ -10,44 +9,51 @@ import PIL.Image
 import pytest
 from matplotlib.testing.compare import compare_images
 
-from normlib import plots, records, summary
+from normlib import plots, records, studies, summary
+from normlib.status import planned_runs
 
 ROOT = Path(__file__).parent.parent
 
 
 @pytest.fixture(scope="module")
-def readme():
+def findings():
     """The script that makes the README's parts."""
-    spec = importlib.util.spec_from_file_location("readme", ROOT / "docs" / "readme.py")
+    spec = importlib.util.spec_from_file_location("findings", ROOT / "docs" / "findings.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
 
 
-def test_its_tables_are_made_from_the_kept_records(readme):
+def test_its_tables_and_sentences_are_made_from_the_kept_records(findings):
     text = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert text.count("<!-- made: ") == 3
-    assert readme.render(text) == text
+    assert re.findall("<!-- made: (.+) -->", text) == ["results", "findings", "calibration", "original stack"]
+    assert findings.render(text) == text
 
 
-def test_its_picture_shows_the_kept_records(readme):
-    """By what the picture says of itself, since other versions of Matplotlib draw letters and lines elsewhere."""
+def test_its_pictures_show_the_kept_records(findings):
+    """By what a picture says of itself, since other versions of Matplotlib draw letters and lines elsewhere."""
+    drawn = findings.draw()
+    assert set(drawn) == {"bars", *studies.shipped_studies()}
+    for name, figure in drawn.items():
+        with PIL.Image.open(ROOT / "docs" / f"{name}.png") as picture:
+            assert picture.text["Description"] == findings.describe(figure), name
+
+
+def test_a_picture_of_other_records_says_something_else(findings):
     runs = records.load_records(records.SOURCE_RECORDS)
-    with PIL.Image.open(ROOT / "docs" / "bars.png") as picture:
-        said = picture.text["Description"]
-    assert said == readme.describe(plots.plot_bars(runs)[1])
+    said = findings.describe(plots.plot_bars(runs)[0])
     runs.loc[runs["ordering"] == "gn/bn", "train_loss"] += 0.001
-    assert said != readme.describe(plots.plot_bars(runs)[1])
+    assert said != findings.describe(plots.plot_bars(runs)[0])
 
 
-def test_its_picture_is_what_is_drawn_now(tmp_path):
-    with PIL.Image.open(ROOT / "docs" / "bars.png") as picture:
+@pytest.mark.parametrize("name", ["bars", "conditions", "lag"])
+def test_its_pictures_are_what_is_drawn_now(findings, name, tmp_path):
+    with PIL.Image.open(ROOT / "docs" / f"{name}.png") as picture:
         software = picture.text["Software"]
     if software != f"Matplotlib {mpl.__version__}":
         pytest.skip(f"drawn by {software}, and here is {mpl.__version__}")
-    runs = records.load_records(records.SOURCE_RECORDS)
-    drawn, _ = summary.save_figure(plots.plot_bars(runs)[0], tmp_path / "bars")
-    assert compare_images(str(ROOT / "docs" / "bars.png"), str(drawn), tol=5) is None
+    drawn, _ = summary.save_figure(findings.draw()[name], tmp_path / name)
+    assert compare_images(str(ROOT / "docs" / f"{name}.png"), str(drawn), tol=5) is None
 
 
 def test_every_file_that_it_names_is_there():
@@ -64,8 +70,13 @@ def test_every_make_target_that_it_names_exists():
     assert set(named) <= set(targets)
 
 
-def test_the_kept_records_are_whole():
+@pytest.mark.parametrize("name", studies.shipped_studies())
+def test_kept_records_are_all_runs_of_their_study_as_the_file_that_ships_declares_it(name):
     """Each line has its checksum; reading would leave out, with a warning, a line that was edited."""
-    lines = records.SOURCE_RECORDS.read_text().splitlines()
-    assert len(records.read_records(records.SOURCE_RECORDS)) == len(lines) == 50
-    assert len({hashlib.sha256(line.encode()).hexdigest() for line in lines}) == 50
+    study = studies.read_study(name)
+    kept = records.KEPT / f"{name}.jsonl"
+    runs = records.load_records(kept)
+    assert len(runs) == len(kept.read_text().splitlines()) == len(study.instances) * study.seeds
+    assert planned_runs(runs, study)["done"].all()
+    assert set(runs["study_sha256"]) == {study.sha256}
+    assert runs["commit"].str.fullmatch("[0-9a-f]{40}").all()
