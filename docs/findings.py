@@ -9,7 +9,19 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from normlib import contrast_plots, files, plots, records, sentences, studies, summary, summary_plots, tables, verdicts
+from normlib import (
+    contrast_plots,
+    files,
+    plots,
+    ranking_sentences,
+    records,
+    sentences,
+    studies,
+    summary,
+    summary_plots,
+    tables,
+    verdicts,
+)
 from normlib.ordering import SOURCE_INSTANCES
 from normlib.statistics import MEASURES
 
@@ -87,7 +99,7 @@ def _results() -> str:
         f"{table}\n\n"
         "Mean over runs and its 95 % interval (Student's t), which covers initialization, shuffle and dropout, not new "
         f"data. Seeds: {facts['seeds']}; {facts['stack']}; {facts['processor']}, threads a run: {facts['threads']}.\n\n"
-        f"{sentences.ranking_sentence(runs)}"
+        f"{ranking_sentences.ranking_sentence(runs)}"
     )
 
 
@@ -129,7 +141,7 @@ def _calibration() -> str:
 
 
 def _original_stack() -> str:
-    runs = tables.load_original_stack()
+    runs = records.load_original_stack()
     rows = {}
     for ordering, group in runs.groupby("ordering"):
         source = SOURCE_INSTANCES.get(ordering)

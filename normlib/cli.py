@@ -71,6 +71,7 @@ def study(
     if name_or_file is None:
         raise click.UsageError("Missing argument 'NAME_OR_FILE'; normlib study --list lists those that there are.")
     from normlib import scheduling, studies
+    from normlib.conditions import label
 
     chosen = None if orderings is None else orderings.split(",")
     plan = studies.read_study(name_or_file).but(seeds=seeds, orderings=chosen)
@@ -78,7 +79,8 @@ def study(
     if dry_run:
         runs, missing, executions = scheduling.plan_study(plan, folder, threads)
         for execution in executions:
-            click.echo(f"{execution.name}: {execution.seeds} runs")
+            condition = label(execution.instance.settings, plan.varies)
+            click.echo(f"{execution.name}: {execution.seeds} runs{', ' if condition else ''}{condition}")
         click.echo(f"{len(executions)} executions, {len(missing)} of {len(runs)} runs to do, into {folder}")
         return None
     signal.signal(signal.SIGTERM, _interrupt)
@@ -143,7 +145,10 @@ def verify(study: str, runs: int) -> None:
     from normlib import verification
 
     found = verification.verify(study, runs)
+    lost = found["same_place"] & (found["verdict"] != verification.EQUAL)
     click.echo(found.to_string(index=False, float_format="{:.6f}".format))
+    if lost.any():
+        click.echo("processor, stack and threads are those of the kept runs, and yet not all bits are", err=True)
     if (found["verdict"] == verification.OUTSIDE).any():
         sys.exit(1)
 

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+
+import pandas as pd
 
 from normlib.errors import RequestError
 from normlib.instance import Instance
 from normlib.statistics import check_comparable
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 Varies = Sequence[Mapping[str, Sequence]]
 _FORM = "a list such as [{learning_rate: [0.001, 0.003]}, {activation: [none, relu]}]; settings in one {} go together"
@@ -35,6 +33,10 @@ def check_varies(varies: object, defaults: Mapping[str, object]) -> None:
             raise RequestError("varies", varies, _FORM)
         if len({len(values) for values in lists}) > 1:
             raise RequestError("varies", group, "as many values of each setting, since they go together")
+    names = labels(groups)
+    for name in names:
+        if names.count(name) > 1:
+            raise RequestError("varies", name, "conditions that the first setting of each {} tells apart")
     named = [name for group in groups for name in group]
     for name in named:
         if name == "ordering" or name in defaults or named.count(name) > 1:
@@ -60,6 +62,11 @@ def label(settings: Mapping[str, object], varies: Varies) -> str:
     return ", ".join(f"{name} {_written(settings[name])}" for name in names)
 
 
+def labels(varies: Varies) -> list[str]:
+    """Return what all conditions are called, in the order in which the study varies them; ``[""]`` of none."""
+    return [label(condition, varies) for condition in expand(varies)]
+
+
 def split_records(records: pd.DataFrame, varies: Varies = ()) -> dict[str, pd.DataFrame]:
     """Keep runs of different conditions apart, and see that those of one can be compared.
 
@@ -75,12 +82,12 @@ def split_records(records: pd.DataFrame, varies: Varies = ()) -> dict[str, pd.Da
         RequestError: No runs, runs of a condition that the study does not have, or runs of one condition that differ in
             more than ordering and seed.
     """
-    labels = records.apply(lambda run: label(run, varies), axis=1) if len(records) else records["ordering"]
-    declared = [label(condition, varies) for condition in expand(varies)]
-    for name in dict.fromkeys(labels):
+    found = pd.Series([label(run, varies) for _, run in records.iterrows()], index=records.index, dtype=object)
+    declared = labels(varies)
+    for name in dict.fromkeys(found):
         if name not in declared:
             raise RequestError("records", name, f"the study's conditions: {'; '.join(declared)}", names=declared)
-    parts = {name: records[labels == name] for name in declared if (labels == name).any()}
+    parts = {name: records[found == name] for name in declared if (found == name).any()}
     for part in list(parts.values()) or [records]:
         check_comparable(part)
     return parts
@@ -107,9 +114,19 @@ def in_words(records: pd.DataFrame, varies: Varies = ()) -> str:
         if str(run[name]) != str(defaults[name]):
             phrases[name] = f"{name} {run[name]}"
     varied = {name for group in varies for name in group}
+    if "fit_split" in varied and "dataset" not in varied:
+        phrases["dataset"] = f"fitted on {run['dataset']}"
     shared = ", ".join(phrase for name, phrase in phrases.items() if name not in varied)
-    return f"{run['model']} {'with ' if 'activation' not in varied else ''}{shared}"
+    together = [
+        f"{label(part, [group])} with {_others(part)}" for group in varies if len(group) > 1 for part in expand([group])
+    ]
+    phrase = f"{run['model']} {'with ' if 'activation' not in varied else ''}{shared}"
+    return f"{phrase} ({'; '.join(together)})" if together else phrase
+
+
+def _others(settings: Mapping[str, object]) -> str:
+    return ", ".join(f"{name} {_written(value)}" for name, value in list(settings.items())[1:])
 
 
 def _written(value: object) -> str:
-    return f"{value:g}" if isinstance(value, int | float) and not isinstance(value, bool) else str(value)
+    return f"{value:.12g}" if isinstance(value, int | float) and not isinstance(value, bool) else str(value)

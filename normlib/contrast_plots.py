@@ -14,6 +14,7 @@ from matplotlib.patches import Rectangle
 
 from normlib.conditions import Varies, expand, label, split_records
 from normlib.contrasts import Contrast, paired_differences
+from normlib.ordering import BASELINE
 from normlib.plots import styles
 from normlib.rankings import winners
 from normlib.statistics import MEASURES
@@ -37,16 +38,17 @@ def plot_contrasts(
     """
     estimates = estimate(records, contrasts, measure, margin, varies)
     parts = split_records(records, varies)
-    rows = [
-        (contrast, estimates[(estimates.index == contrast.name) & (estimates["condition"] == condition)].iloc[0])
-        for contrast in contrasts
-        for condition in parts
-    ]
+    rows = [(contrast, row) for contrast in contrasts for _, row in estimates.loc[[contrast.name]].iterrows()]
     figure, axis = plt.subplots(figsize=(9, 1.3 + 0.62 * len(rows)), layout="constrained")
     axis.axvspan(-margin, margin, color="#E6E6E6", label=f"margin: differences that do not matter, ± {margin:g}")
     axis.axvline(0, color="black", linewidth=0.8)
     for place, (contrast, row) in enumerate(rows):
-        _draw_contrast(axis, place, paired_differences(parts[row["condition"]], contrast, measure), row)
+        part = parts.get(row["condition"], records.iloc[:0])
+        _draw_contrast(axis, place, paired_differences(part, contrast, measure) if len(part) else pd.Series(), row)
+    axis.scatter([], [], s=16, facecolor="white", edgecolor="#0072B2", label="one pair of runs")
+    axis.errorbar(
+        [], [], xerr=[], fmt="s", color="black", markersize=5, capsize=4, label="mean difference, 95 % interval"
+    )
     names = [f"{contrast.name}\n{row['condition'] or row['contrast']}: {row['verdict']}" for contrast, row in rows]
     axis.set_yticks(range(len(rows)), names, fontsize="small")
     axis.set_ylim(len(rows) - 0.4, -0.6)
@@ -65,8 +67,9 @@ def plot_winners(records: pd.DataFrame, measure: str, varies: Varies) -> tuple[m
         varies: What the study varies besides the ordering. The last group runs across, all others down.
 
     Returns:
-        The figure and its axes; a cell a condition, with the winner's colour and name, its lead with its 95 % interval,
-        and the share of seeds in which it comes first. A lead whose interval holds zero is hatched.
+        The figure and its axes; a cell a condition, with the winner's colour and name, its lead over the next best
+        with its 95 % interval, that over the baseline, and the number of seeds with which it comes first. Hatched: the
+        interval holds zero, or there is none.
     """
     found = winners(records, measure, varies)
     across = expand(varies[-1:])
@@ -84,7 +87,9 @@ def plot_winners(records: pd.DataFrame, measure: str, varies: Varies) -> tuple[m
     axis.tick_params(length=0)
     axis.spines[:].set_visible(False)
     axis.set_title(
-        f"Best mean {MEASURES.get(measure, measure)}; hatched: the lead is not clear of zero", fontsize="medium"
+        f"Best mean {MEASURES.get(measure, measure)}, and its lead over the next best with 95 % interval\n"
+        "(of orderings chosen after looking, not corrected); hatched: not clear of zero",
+        fontsize="small",
     )
     return figure, axis
 
@@ -96,7 +101,6 @@ def _draw_contrast(axis: Axes, place: int, pairs: pd.Series, row: pd.Series) -> 
         s=16,
         facecolor="white",
         edgecolor="#0072B2",
-        label="one pair of runs" if place == 0 else None,
     )
     if np.isfinite(row["mean"]):
         axis.errorbar(
@@ -107,7 +111,6 @@ def _draw_contrast(axis: Axes, place: int, pairs: pd.Series, row: pd.Series) -> 
             color="black",
             markersize=5,
             capsize=4,
-            label="mean difference and its 95 % interval" if place == 0 else None,
         )
 
 
@@ -125,10 +128,9 @@ def _draw_cell(axis: Axes, x: int, y: int, winner: pd.Series, look: dict[str, tu
         )
     )
     interval = "" if math.isnan(winner["low"]) else f" [{winner['low']:.3f}, {winner['high']:.3f}]"
-    lines = [
-        f"{winner['lead']:.3f}{interval}",
-        f"ahead of {winner['rival']}",
-        f"first with {winner['first_in'] * winner['pairs']:.0f} of {winner['pairs']:.0f} seeds",
-    ]
+    lines = [f"{winner['lead']:.3f}{interval} ahead of", winner["rival"]]
+    if BASELINE not in (winner["winner"], winner["rival"]) and not math.isnan(winner["baseline_lead"]):
+        lines[1] += f", {winner['baseline_lead']:.3f} of {BASELINE}"
+    lines.append(f"first with {winner['first']:.0f} of {winner['seeds']:.0f} seeds")
     axis.text(x, y - 0.24, winner["winner"], ha="center", va="center", weight="bold")
     axis.text(x, y + 0.16, "\n".join(lines), ha="center", va="center", fontsize="small")

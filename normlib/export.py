@@ -9,10 +9,10 @@ import nbconvert.filters
 import pandas as pd
 
 from normlib import sentences, tables
-from normlib.conditions import expand, label
+from normlib.conditions import expand
 from normlib.errors import RequestError
 from normlib.files import check_writable, write_atomically
-from normlib.statistics import MEASURES
+from normlib.statistics import MEASURES, order_orderings
 from normlib.studies import Study
 from normlib.verdicts import SIGNIFICANCE, estimate
 
@@ -81,14 +81,17 @@ def methods(records: pd.DataFrame, study: Study) -> str:
     varied = {name for group in study.varies for name in group}
     settings = [name for name in facts.index if name not in ("data", "commit", "study_sha256", "seeds", "device")]
     shared = "; ".join(f"{name.replace('_', ' ')}: {facts[name]}" for name in settings if name not in varied)
-    conditions = "; ".join(label(condition, study.varies) for condition in expand(study.varies))
+    conditions = "; ".join(
+        ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in condition.items())
+        for condition in expand(study.varies)
+    )
     under = f" under each of these conditions: {conditions}" if study.varies else ""
-    declared = "; ".join(f"{contrast.name}: {contrast}" for contrast in study.declared_for(records["ordering"]))
+    declared = "; ".join(f"{contrast.name}: {contrast}" for contrast in study.declared)
     return (
-        f"The orderings {', '.join(study.orderings)} of normalization layers were trained{under}. "
+        f"The orderings {', '.join(order_orderings(records['ordering']))} of normalization layers were trained{under}. "
         f"Settings: {shared}. The optimizer was Adam; the data were {facts['data']} (SHA-256). "
-        f"Seeds: {facts['seeds']}; the same seed gives all orderings the same initial kernels and batches, "
-        "so runs are paired by seed. The measure is "
+        f"Seeds: {facts['seeds']}; the same seed gives all orderings the same initial kernels, batches and dropout "
+        "masks, so runs are paired by seed. The measure is "
         f"{MEASURES[study.measure]}. Contrasts, declared in a file of SHA-256 {facts['study_sha256']}: "
         f"{declared or 'none'}. "
         "Each was estimated by the mean of paired differences with Student's t interval at 95 %, and tested by the "
@@ -100,8 +103,7 @@ def methods(records: pd.DataFrame, study: Study) -> str:
 
 
 def _estimates(records: pd.DataFrame, study: Study) -> pd.DataFrame:
-    declared = study.declared_for(records["ordering"])
-    return estimate(records, declared, study.measure, study.margin, study.varies)
+    return estimate(records, study.declared, study.measure, study.margin, study.varies)
 
 
 def _escape(text: str) -> str:

@@ -76,8 +76,9 @@ def estimate_readings(
 def depends_on_reading(by_reading: dict[str, pd.DataFrame], margin: float) -> np.ndarray:
     """Return for each estimate whether what is concluded depends on the reading.
 
-    It does where verdict or direction are not the same in all readings, and the difference itself moves by more than
-    the margin: Holm's correction can change one verdict because of another contrast's p.
+    It does where two readings decide differently, in verdict or direction, or where one decides, another does not, and
+    the difference moves by more than the margin between them: Holm's correction alone can tip a verdict because of
+    another contrast's p. It does also where some readings diverged and others did not.
 
     Args:
         by_reading: What ``estimate_readings`` gives.
@@ -86,8 +87,15 @@ def depends_on_reading(by_reading: dict[str, pd.DataFrame], margin: float) -> np
     Returns:
         Booleans ``[estimates]``.
     """
-    verdicts = np.stack([frame["verdict"].astype(str) for frame in by_reading.values()])
-    means = np.stack([frame["mean"].astype(float) for frame in by_reading.values()])
-    directions = np.where(np.char.startswith(verdicts.astype(str), "differs"), np.sign(means), 0)
-    turned = (verdicts != verdicts[0]).any(axis=0) | (directions != directions[0]).any(axis=0)
-    return turned & (np.ptp(means, axis=0) > margin)
+    verdicts = np.stack([frame["verdict"].to_numpy(str) for frame in by_reading.values()])
+    means = np.stack([frame["mean"].to_numpy(float) for frame in by_reading.values()])
+    directions = np.where(np.char.startswith(verdicts, "differs"), np.where(means < 0, " lower", " higher"), "")
+    conclusions = np.char.add(verdicts, directions)
+    depends = []
+    for said, mean in zip(conclusions.T, means.T, strict=True):
+        decided = set(said) - {"undecided"}
+        if np.isnan(mean).any():
+            depends.append(not np.isnan(mean).all())
+        else:
+            depends.append(len(decided) > 1 or (len(set(said)) > 1 and np.ptp(mean) > margin))
+    return np.array(depends, dtype=bool)

@@ -22,7 +22,11 @@ _SOURCE_STYLES = {
     "bn/gn": ("#CC79A7", "xx"),
 }
 _BASELINE_STYLE = ("#999999", "")
-_OTHER_STYLES = [("#56B4E9", "--"), ("#D55E00", "\\\\"), ("#F0E442", "oo"), ("#BBBBBB", "++")]
+_OTHER_STYLES = [
+    (colour, hatch)
+    for hatches in (("--", "\\\\", "oo", "++"), ("||", "**", "//", "xx"))
+    for colour, hatch in zip(("#56B4E9", "#D55E00", "#F0E442", "#BBBBBB"), hatches, strict=True)
+]
 
 
 def styles(orderings: Sequence[str]) -> dict[str, tuple[str, str]]:

@@ -40,18 +40,19 @@ def places(records: pd.DataFrame, measure: str) -> pd.DataFrame:
 
     Returns:
         Indexed by ordering, the one with the best mean first; a column a place, from 1. Those who tie share the better
-        place.
+        place. All zero where no seed has all runs.
     """
     values = _lower_is_better(_complete(records, measure), measure)
     taken = values.rank(axis=1, method="min")
-    shares = pd.DataFrame({place: (taken == place).mean() for place in range(1, len(values.columns) + 1)})
+    shares = pd.DataFrame({place: (taken == place).mean() for place in range(1, len(values.columns) + 1)}).fillna(0)
     return shares.loc[values.mean().sort_values(kind="stable").index].rename_axis("ordering")
 
 
 def winners(records: pd.DataFrame, measure: str, varies: Varies = ()) -> pd.DataFrame:
     """Return which ordering has the best mean under each condition, and how far it is ahead.
 
-    The rival is the baseline ``none/none``; where that wins, or is not there, the best of the others.
+    Means are those of the bars, over all runs of an ordering; orderings with a diverged run do not win. Leads are
+    paired by seed; their intervals (Student's t at 95 %) are of orderings chosen after looking, and not corrected.
 
     Args:
         records: One row a run, as ``load_records`` gives.
@@ -59,40 +60,48 @@ def winners(records: pd.DataFrame, measure: str, varies: Varies = ()) -> pd.Data
         varies: What the study varies besides the ordering.
 
     Returns:
-        Indexed by condition: ``winner``; ``mean``; ``rival``; ``lead``, the mean paired difference in the winner's
-        favour, with its interval ``low`` and ``high`` (Student's t at 95 %; chosen after looking, so not corrected);
-        ``pairs``; ``first_in``, the share of seeds in which the winner comes first. Orderings with a diverged run do
-        not win; where there are fewer than two orderings to compare, the row is missing.
+        Indexed by condition, for those with two orderings or more: ``winner``; ``mean``; ``rival``, which has the next
+        best mean; ``lead``, the mean paired difference in the winner's favour, with ``low``, ``high`` and ``pairs``;
+        ``baseline_lead``, that over ``none/none``; ``first``, the number of seeds with which the winner comes first, a
+        tie counted for all that share it, of ``seeds`` with which all those orderings were run. NaN where there are no
+        pairs.
     """
     rows = {}
     for condition, part in split_records(records, varies).items():
-        finite = part.groupby("ordering")[measure].transform(lambda runs: np.isfinite(runs).all())
-        values = _complete(part[finite], measure)
-        if values.empty or len(values.columns) < 2:
+        finite = part.groupby("ordering")[measure].transform(lambda runs: np.isfinite(runs.astype(float)).all())
+        better = _lower_is_better(_unstack(part[finite], measure), measure)
+        if len(better.columns) < 2:
             continue
-        better = _lower_is_better(values, measure)
-        ranked = list(better.mean().sort_values(kind="stable").index)
-        rival = BASELINE if BASELINE in ranked[1:] else ranked[1]
-        leads = better[rival] - better[ranked[0]]
+        means = better.mean().sort_values(kind="stable")
+        winner, rival = means.index[:2]
+        leads = (better[rival] - better[winner]).dropna()
         reach = half_width(leads.std(), len(leads)) if len(leads) > 1 else np.nan
+        complete = better.dropna()
         rows[condition] = {
-            "winner": ranked[0],
-            "mean": values[ranked[0]].mean(),
+            "winner": winner,
+            "mean": abs(means[winner]),
             "rival": rival,
             "lead": leads.mean(),
             "low": leads.mean() - reach,
             "high": leads.mean() + reach,
             "pairs": len(leads),
-            "first_in": (better.idxmin(axis=1) == ranked[0]).mean(),
+            "baseline_lead": (better[BASELINE] - better[winner]).mean() if BASELINE in better else np.nan,
+            "first": (complete[winner] == complete.min(axis=1)).sum(),
+            "seeds": len(complete),
         }
-    columns = ["winner", "mean", "rival", "lead", "low", "high", "pairs", "first_in"]
+    columns = ["winner", "mean", "rival", "lead", "low", "high", "pairs", "baseline_lead", "first", "seeds"]
     return pd.DataFrame.from_dict(rows, orient="index", columns=columns).rename_axis("condition")
 
 
+def _unstack(records: pd.DataFrame, measure: str) -> pd.DataFrame:
+    """Return the measure, seeds down and orderings across; NaN where a run is missing."""
+    return records.set_index(["seed", "ordering"])[measure].astype(float).unstack("ordering")  # noqa: PD010
+
+
 def _complete(records: pd.DataFrame, measure: str, orderings: list[str] | None = None) -> pd.DataFrame:
-    """Return the measure, seeds down and orderings across, for the seeds that all orderings were run with."""
+    """Return the measure, seeds down and orderings across, for the seeds with which all were run and none diverged."""
     chosen = records if orderings is None else records[records["ordering"].isin(orderings)]
-    values = chosen.pivot_table(index="seed", columns="ordering", values=measure, aggfunc="first")
+    values = _unstack(chosen, measure)  # pivot_table would leave out an ordering that diverged throughout
     return values[np.isfinite(values).all(axis=1)]
 
 

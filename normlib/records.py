@@ -174,7 +174,10 @@ def to_frame(records: Iterable[Record]) -> pandas.DataFrame:
         figures = ["train_loss", "train_accuracy", "eval_loss", "eval_accuracy"]
         settings = [field.name for field in dataclasses.fields(Instance) if field.name != "ordering"]
         return pd.DataFrame(columns=["ordering", "seed", *figures, *settings, "key"])
-    return pd.DataFrame(rows).sort_values(["ordering", "seed", "key"], ignore_index=True)
+    frame = pd.DataFrame(rows)
+    # Left to itself pandas writes 5.0 and NaN for 5 and None.
+    frame["groups"] = pd.Series([row["groups"] for row in rows], dtype=object)
+    return frame.sort_values(["ordering", "seed", "key"], ignore_index=True)
 
 
 def load_records(path: Path | str) -> pandas.DataFrame:

@@ -143,7 +143,7 @@ def _check_folder(study: Study, out: Path, threads: int) -> None:
         return
     planned = pd.DataFrame([instance.settings for instance in study.instances], dtype=object).drop(columns="ordering")
     planned["threads"] = threads
-    planned["stack"] = stack.describe(stack.versions(study.instances[0].provider))
+    planned["stack"] = [stack.describe(stack.versions(instance.provider)) for instance in study.instances]
     for name in planned:
         here = list(dict.fromkeys(planned[name].map(str)))
         for other in sorted(set(there[name].map(str)) - set(here)):

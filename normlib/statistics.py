@@ -107,6 +107,7 @@ def _describe(values: np.ndarray) -> dict[str, float]:
     runs, mean = len(values), values.mean()
     if runs == 1:
         return {"runs": 1, "mean": mean, "sd": np.nan, "low": np.nan, "high": np.nan}
-    sd = values.std(ddof=1)
+    with np.errstate(invalid="ignore"):  # an infinite loss has no spread
+        sd = values.std(ddof=1)
     margin = half_width(sd, runs)
     return {"runs": runs, "mean": mean, "sd": sd, "low": mean - margin, "high": mean + margin}

@@ -14,9 +14,6 @@ from normlib.instance import Instance
 from normlib.records import load_records
 from normlib.studies import Study, study_of_records
 
-# "auto" means another library on another stack; all else has to be equal.
-_SETTINGS = [name for name in Instance().settings if name != "provider"]
-
 
 def planned_runs(records: pd.DataFrame, study: Study) -> pd.DataFrame:
     """Set the runs that a study plans beside those that there are.
@@ -29,10 +26,13 @@ def planned_runs(records: pd.DataFrame, study: Study) -> pd.DataFrame:
         One row a planned run, in the study's order: ``condition``, empty where nothing varies, ``ordering``, ``seed``,
         ``done``.
     """
-    there = set(records[[*_SETTINGS, "seed"]].astype(str).itertuples(index=False, name=None))
+    # "auto" means another library on another stack; where providers are compared, they are named.
+    varied = {name for group in study.varies for name in group}
+    settings = [name for name in Instance().settings if name != "provider" or name in varied]
+    there = set(records[[*settings, "seed"]].astype(str).itertuples(index=False, name=None))
     rows = []
     for instance, seed in itertools.product(study.instances, study.run_seeds):
-        run = tuple(str(value) for value in [*(getattr(instance, name) for name in _SETTINGS), seed])
+        run = tuple(str(value) for value in [*(getattr(instance, name) for name in settings), seed])
         condition = label(instance.settings, study.varies)
         rows.append({"condition": condition, "ordering": instance.ordering, "seed": seed, "done": run in there})
     return pd.DataFrame(rows)

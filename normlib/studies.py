@@ -178,7 +178,8 @@ def study_of_records(records_dir: str | Path) -> Study:
         records_dir: The folder; empty: the source study's records, which ship with the package.
 
     Returns:
-        The study; where there is no such file, one without contrasts, since nothing was declared.
+        The study, called as its folder; where there is no such file, one without contrasts and without ``sha256``,
+        since nothing was declared.
 
     Raises:
         RequestError: The file is no study.
@@ -188,8 +189,8 @@ def study_of_records(records_dir: str | Path) -> Study:
     folder = Path(records_dir)
     for path in (folder / "study.yaml", folder.parent / "study.yaml"):
         if path.is_file():
-            return read_study(path)
-    return Study(folder.name, "", ("none",))
+            return dataclasses.replace(read_study(path), name=path.parent.name)
+    return Study(folder.name, "No study was declared beside these records.", ("none",))
 
 
 def shipped_studies() -> list[str]:

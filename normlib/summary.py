@@ -71,8 +71,8 @@ def draw(runs: Sequence[Record], study: Study) -> dict[str, Figure]:
         figures["bars"] = plot_bars(records)[0]
         figures["bars_evaluation"] = plot_bars(records, ["eval_accuracy", "eval_loss"])[0]
         figures["places"] = plot_places(records, study.measure)[0]
-    if declared := study.declared_for(records["ordering"]):
-        figures["contrasts"] = plot_contrasts(records, declared, study.measure, study.margin, study.varies)[0]
+    if study.declared:
+        figures["contrasts"] = plot_contrasts(records, study.declared, study.measure, study.margin, study.varies)[0]
     figures["training"] = plot_training(runs, study.varies)[0]
     figures["gap"] = plot_gap(records, study.varies)[0]
     return figures

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 import matplotlib.figure
@@ -40,7 +41,7 @@ def plot_places(records: pd.DataFrame, measure: str) -> tuple[matplotlib.figure.
     axis.imshow(shares, cmap="Blues", vmin=0, vmax=1.4, aspect="auto")
     for y, row in enumerate(shares.to_numpy()):
         for x, share in enumerate(row):
-            if share:
+            if share > 0:
                 axis.text(x, y, f"{share:.0%}", ha="center", va="center", fontsize="small")
     axis.set_xticks(range(size), shares.columns)
     axis.set_yticks(range(size), shares.index)
@@ -71,10 +72,13 @@ def plot_training(
     size = (7.5, 4.2) if len(parts) == 1 else (3.6 * columns, 2.9 * rows)
     figure, axes = plt.subplots(rows, columns, figsize=size, squeeze=False, sharey=True, layout="constrained")
     look = styles([run.instance["ordering"] for run in runs])
+    lines = dict(zip(look, itertools.cycle(_LINES), strict=False))
+    handles: dict = {}
     for axis, (condition, part) in zip(axes.flat, parts.items(), strict=False):
-        for i, ordering in enumerate(order_orderings(part["ordering"])):
+        for ordering in order_orderings(part["ordering"]):
             curves = [_curve(by_key[key]) for key in part.loc[part["ordering"] == ordering, "key"]]
-            _draw_curve(axis, curves, measure, ordering, look[ordering][0], _LINES[i % len(_LINES)])
+            _draw_curve(axis, curves, measure, ordering, look[ordering][0], lines[ordering])
+        handles |= dict(zip(*reversed(axis.get_legend_handles_labels()), strict=True))
         axis.set_title(condition, fontsize="small", loc="left")
         axis.set_xlabel("training images seen")
         axis.spines[["top", "right"]].set_visible(False)
@@ -82,8 +86,7 @@ def plot_training(
         axis.set_ylabel(f"training {measure}")
     for axis in axes.flat[len(parts) :]:
         axis.set_visible(False)
-    handles, names = axes.flat[0].get_legend_handles_labels()
-    figure.legend(handles, names, loc="outside lower center", ncols=5, frameon=False, fontsize="small")
+    figure.legend(handles.values(), handles, loc="outside lower center", ncols=5, frameon=False, fontsize="small")
     return figure, axes.flatten()[: len(parts)]
 
 

@@ -83,7 +83,7 @@ def verdicts(estimates: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         Indexed by name, all text: the condition, where something varies; the contrast, its pairs, the mean difference
-        with its 95 % interval, Holm's p of both tests, the share of pairs in which the first side is lower, verdict.
+        with its 95 % interval, Holm's p of both tests, the share of pairs in which the first side is better, verdict.
     """
     varied = bool(estimates["condition"].any())
     rows = [
@@ -93,9 +93,9 @@ def verdicts(estimates: pd.DataFrame) -> pd.DataFrame:
             "contrast": row["contrast"],
             "pairs": str(row["pairs"]),
             "difference": "" if pd.isna(row["mean"]) else f"{row['mean']:+.4f} [{row['low']:+.4f}, {row['high']:+.4f}]",
-            "sign-flip p (Holm)": _p(row),
+            "sign-flip p (Holm)": _p(row, len(estimates)),
             "t p (Holm)": "" if pd.isna(row["holm_t_p"]) else _small(row["holm_t_p"]),
-            "first lower in": "" if pd.isna(row["mean"]) else f"{row['first_lower']:.0%}",
+            "first better in": "" if pd.isna(row["mean"]) else f"{row['first_better']:.0%}",
             "verdict": _verdict(row),
         }
         for name, row in estimates.iterrows()
@@ -184,12 +184,14 @@ def _source_columns(ordering: str) -> dict[str, str]:
     }
 
 
-def _p(row: pd.Series) -> str:
+def _p(row: pd.Series, family: int) -> str:
     """Write Holm's p, or that so few pairs cannot give a small one."""
     if pd.isna(row["p"]):
         return ""
-    if row["smallest_p"] >= SIGNIFICANCE:
-        return f"{row['pairs']} pairs cannot give p below {row['smallest_p']:.3g}"
+    smallest = min(1, family * row["smallest_p"])
+    if smallest >= SIGNIFICANCE and row["holm_p"] >= SIGNIFICANCE:
+        of_them = f" for the first of {family}" if family > 1 else ""
+        return f"{row['pairs']} pairs cannot give p below {smallest:.3g}{of_them}"
     return _small(row["holm_p"])
 
 

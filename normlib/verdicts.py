@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import scipy.stats
 
-from normlib.conditions import Varies, split_records
+from normlib.conditions import Varies, labels, split_records
 from normlib.contrasts import Contrast, paired_differences
 from normlib.statistics import half_width
 
@@ -42,26 +42,32 @@ def estimate(
     Returns:
         Indexed by the contrast's name: ``condition``, empty where nothing varies; ``contrast``; ``pairs``; ``mean``,
         ``sd``, ``low``, ``high``, of the difference; ``p`` and ``holm_p``, of the sign-flip test; ``t_p`` and
-        ``holm_t_p``, of the t test; ``smallest_p``, below which so few pairs cannot go; ``first_lower``, the share of
-        pairs in which the first side is lower, ties counted half; ``verdict``:
+        ``holm_t_p``, of the t test; ``smallest_p``, below which so few pairs cannot go; ``first_better``, the share of
+        pairs in which the first side is better (lower in loss, higher in accuracy), ties counted half; ``verdict``:
 
         - *differs*: both of Holm's p are below 0.05;
         - *differs negligibly*: so, but the interval lies inside the margin;
         - *level*: not so, and the interval lies inside the margin;
         - *undecided*: otherwise; ``seeds_needed`` says how many pairs would decide, as far as these pairs tell.
 
-        With one pair, none or a diverged run, all but ``pairs`` is NaN and the verdict is *undecided*.
+        A contrast or condition without runs stays in the family, with no pairs. With one pair, none or a diverged run,
+        all but ``pairs`` is NaN and the verdict is *undecided*.
     """
     contrasts = list(contrasts)
+    parts = split_records(records, varies)
     rows = []
-    for condition, part in split_records(records, varies).items():
+    for condition in labels(varies):
         for contrast in contrasts:
-            differences = paired_differences(part, contrast, measure).to_numpy(float)
+            differences = np.empty(0)
+            if condition in parts:
+                differences = paired_differences(parts[condition], contrast, measure).to_numpy(float)
             described = {name: float(value) for name, value in describe(differences).items()}
             named = {"name": contrast.name, "condition": condition, "contrast": str(contrast)}
             rows.append({**named, "pairs": len(differences), **described})
     columns = ["name", "condition", "contrast", "pairs", *describe(np.empty(0))]
     frame = pd.DataFrame(rows, columns=columns).set_index("name")
+    lower = frame.pop("first_lower")
+    frame["first_better"] = 1 - lower if measure.endswith("accuracy") else lower
     for test in ("p", "t_p"):
         frame[f"holm_{test}"] = holm(frame[test].to_numpy(float))
     frame["verdict"] = decide(frame["low"], frame["high"], frame[["holm_p", "holm_t_p"]].max(axis=1), margin)
@@ -74,7 +80,9 @@ def estimate(
     return frame
 
 
-def seeds_needed(records: pd.DataFrame, contrast: Contrast, margin: float, measure: str = "train_loss") -> float:
+def seeds_needed(
+    records: pd.DataFrame, contrast: Contrast, margin: float, measure: str = "train_loss", family: int = 1
+) -> float:
     """Return how many seeds would decide a contrast, if further pairs are like those that there are.
 
     Decided is a contrast that differs or is level, see ``estimate``. It is a plan, not a promise: about one study in
@@ -85,13 +93,17 @@ def seeds_needed(records: pd.DataFrame, contrast: Contrast, margin: float, measu
         contrast: The contrast.
         margin: The largest difference, either way, that does not matter.
         measure: A column, such as ``train_loss``.
+        family: Number of contrasts, times conditions, that are declared together and corrected for.
 
     Returns:
         A whole number of pairs, the present ones if they decide; infinity where more than 10,000 are needed; NaN where
         there are fewer than two, or a diverged run.
     """
     row = estimate(records, [contrast], measure, margin).iloc[0]
-    return row["seeds_needed"] if row["verdict"] == "undecided" else float(row["pairs"])
+    p = max(min(1, family * row["p"]), min(1, family * row["t_p"])) if row["pairs"] > 1 else np.nan
+    if decide(row["low"], row["high"], p, margin) != "undecided":
+        return float(row["pairs"])
+    return _pairs_to_decide(row["mean"], row["sd"], row["pairs"], margin, family)
 
 
 def seeds_in_words(needed: float) -> str:

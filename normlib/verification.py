@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Iterable
 
@@ -19,6 +20,7 @@ EQUAL = "equal to the bit"
 INSIDE = "inside the study's spread"
 OUTSIDE = "outside the study's spread"
 _CONFIDENCE = 0.999  # so that one run in a thousand is called outside by chance, for each figure
+_RESULTS = ("training", "curve", "evaluation")
 _FIGURES = ("train_loss", "train_accuracy", "eval_loss", "eval_accuracy")
 
 
@@ -68,7 +70,8 @@ def judge(record: Record, again: Record, kept: Iterable[Record]) -> str:
         again: The same instance and seed, trained here.
         kept: All kept runs of the study.
     """
-    if all(getattr(record, part) == getattr(again, part) for part in ("training", "curve", "evaluation")):
+    # As text, in which a figure that is no number equals itself.
+    if all(json.dumps(getattr(record, part)) == json.dumps(getattr(again, part)) for part in _RESULTS):
         return EQUAL
     alike = to_frame(other for other in kept if other.instance == record.instance)
     row = again.row()

@@ -75,3 +75,14 @@ def test_what_varies_is_left_to_each_finding(make_frame):
     assert "batches" not in said
     assert "Adam at 0.001" in said
     assert conditions.in_words(make_frame({"bn": [0.4]}), [{"activation": ["none"]}]).startswith("source_cnn fitted on")
+
+
+def test_settings_that_go_together_are_said_in_words(make_frame):
+    varies = [{"batch_size": [32, 64], "fit_split": ["test[:320]", "test[:640]"]}]
+    said = conditions.in_words(make_frame({"bn": [0.4]}, batch_size=64, fit_split="test[:640]"), varies)
+    assert "fitted on mnist (batch_size 32 with fit_split test[:320]; batch_size 64 with fit_split test[:640])" in said
+
+
+def test_a_setting_that_may_be_none_keeps_its_values(make_frame):
+    frame = pd.concat(make_frame({"bn": [0.4]}, groups=groups) for groups in (None, 2))
+    assert list(conditions.split_records(frame, [{"groups": [None, 2]}])) == ["groups None", "groups 2"]

@@ -63,8 +63,8 @@ def test_methods_name_the_conditions(make_frame, study):
     varied = Study("made", "Which?", ("bn/none",), varies=[{"batch_size": [32, 64]}], seeds=2)
     frame = pd.concat([make_frame({"bn": [0.4, 0.5]}, batch_size=size) for size in (32, 64)])
     said = export.methods(frame, varied)
-    assert "under each of these conditions: batch_size 32; batch_size 64." in said
-    assert "batch size: " not in said
+    assert "under each of these conditions: batch size 32; batch size 64." in said
+    assert "batch size: " not in said  # as a setting that all share
 
 
 def test_a_file_is_written_whole_and_a_folder_refused(records, study, tmp_path):

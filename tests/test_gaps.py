@@ -1,3 +1,5 @@
+import math
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -71,6 +73,9 @@ def test_a_conclusion_depends_on_the_reading_where_its_verdict_or_direction_does
         ([("differs", 1.0), ("differs", 0.5)], False),
         ([("level", 0.011), ("level", -0.011)], False),
         ([("differs", 0.03), ("undecided", 0.025)], False),  # moved by less than the margin
+        ([("differs", 0.03), ("differs negligibly", 0.025)], True),  # but decided otherwise
+        ([("undecided", math.nan), ("level", 0.0)], True),
+        ([("undecided", math.nan), ("undecided", math.nan)], False),
     ],
 )
 def test_a_difference_that_moves_by_less_than_the_margin_leaves_the_conclusion(conclusions, depends):

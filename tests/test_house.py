@@ -18,6 +18,7 @@ PAGE = [
     "summary",
     "execution",
     "sentences",
+    "ranking_sentences",
     "status",
     "studies",
     "training",

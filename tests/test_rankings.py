@@ -36,20 +36,34 @@ def test_places_are_shares_of_seeds_the_best_mean_first(make_frame):
     assert shares.to_numpy().tolist() == [[0.75, 0.25, 0], [0.25, 0.5, 0.25], [0, 0.25, 0.75]]
 
 
-def test_the_winner_is_compared_with_the_baseline_pair_by_pair(make_frame):
-    """By hand: 0.10, 0.05, 0.01, 0.10 lower than the baseline; t with three degrees is 3.182446."""
+def test_the_winner_is_compared_with_the_next_best_pair_by_pair(make_frame):
+    """By hand: gn is 0.02, -0.01, 0.02, 0.02 above bn, mean 0.0125; t with three degrees is 3.182446."""
     (row,) = rankings.winners(make_frame(LOSSES), "train_loss").to_dict("records")
-    assert (row["winner"], row["rival"], row["pairs"], row["first_in"]) == ("bn/none", "none/none", 4, 0.75)
-    assert row["lead"] == pytest.approx(0.065)
-    reach = 3.182446 * pd.Series([0.10, 0.05, 0.01, 0.10]).std() / 2
-    assert (row["low"], row["high"]) == pytest.approx((0.065 - reach, 0.065 + reach), rel=1e-5)
+    assert (row["winner"], row["rival"], row["pairs"], row["first"], row["seeds"]) == ("bn/none", "gn/none", 4, 3, 4)
+    assert (row["mean"], row["lead"], row["baseline_lead"]) == pytest.approx((0.4125, 0.0125, 0.065))
+    reach = 3.182446 * pd.Series([0.02, -0.01, 0.02, 0.02]).std() / 2
+    assert (row["low"], row["high"]) == pytest.approx((0.0125 - reach, 0.0125 + reach), rel=1e-5)
 
 
-def test_where_the_baseline_wins_it_is_compared_with_the_best_of_the_others(make_frame):
-    losses = {"none": [0.3, 0.3], "bn": [0.5, 0.5], "gn": [0.4, 0.42]}
+def test_means_are_those_of_the_bars_also_where_runs_are_missing(make_frame):
+    """With the seeds that both have, none is best; over all runs bn is, as the bars show it."""
+    losses = {"bn": [0.5, 0.1, 0.1], "none": [0.4]}
     (row,) = rankings.winners(make_frame(losses), "train_loss").to_dict("records")
-    assert (row["winner"], row["rival"]) == ("none/none", "gn/none")
-    assert row["lead"] == pytest.approx(0.11)
+    assert (row["winner"], row["pairs"]) == ("bn/none", 1)
+    assert row["lead"] == pytest.approx(-0.1)
+    assert math.isnan(row["low"])
+
+
+def test_an_ordering_that_diverged_throughout_leaves_no_ranking_and_no_place(make_frame):
+    frame = make_frame({"bn": [0.4, 0.4], "gn": [math.nan, math.nan], "none": [0.5, 0.5]})
+    assert rankings.count_rankings(frame, "train_loss").empty
+    assert rankings.places(frame, "train_loss").to_numpy().sum() == 0
+    assert rankings.winners(frame, "train_loss")["rival"].tolist() == ["none/none"]
+
+
+def test_those_who_tie_are_all_first(make_frame):
+    (row,) = rankings.winners(make_frame({"bn": [0.4, 0.4], "none": [0.4, 0.5]}), "train_loss").to_dict("records")
+    assert (row["first"], row["seeds"]) == (2, 2)
 
 
 def test_there_is_a_winner_for_each_condition_and_none_among_the_diverged(make_frame):

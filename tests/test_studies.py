@@ -98,7 +98,8 @@ def test_records_belong_to_the_study_beside_them_and_without_one_nothing_was_dec
     assert studies.study_of_records("").name == "source"
     assert studies.study_of_records(tmp_path / "records").declared == []
     (tmp_path / "study.yaml").write_text(SMALLEST)
-    assert studies.study_of_records(tmp_path / "records").question == "Which?"
+    found = studies.study_of_records(tmp_path / "records")
+    assert (found.name, found.question) == (tmp_path.name, "Which?")
 
 
 def test_what_is_written_can_be_read_again(tmp_path):
@@ -140,9 +141,10 @@ WRONG = [
     (SMALLEST + "varies: [{ordering: [bn]}]\n", "varies is 'ordering'; allowed: settings named nowhere else"),
     (SMALLEST + "varies: [{epochs: [1]}, {epochs: [2]}]\n", "varies is 'epochs'; allowed: settings named nowhere else"),
     (SMALLEST + "defaults: {epochs: 2}\nvaries: [{epochs: [1]}]\n", "varies is 'epochs'; allowed: settings named"),
+    (SMALLEST + "varies: [{epochs: [1, 1], batch_size: [8, 9]}]\n", "varies is 'epochs 1'; allowed: conditions that"),
     (SMALLEST + "varies: [{epoch: [1]}]\n", "setting is 'epoch'; allowed: .*did you mean 'epochs'"),
     (SMALLEST + "varies: [{epochs: [0]}]\n", "epochs is 0; allowed"),
-    (SMALLEST + "varies: [{epochs: [2, 2]}]\n", "orderings is 'bn/none'; allowed: each ordering once"),
+    (SMALLEST + "varies: [{epochs: [2, 2]}]\n", "varies is 'epochs 2'; allowed: conditions that"),
     ("question: 3\norderings: [bn]\n", "question is 3; allowed: text"),
     ("question: Which?\norderings: bn\n", "orderings is 'bn'; allowed: a list of orderings"),
     ("question: Which?\norderings: []\n", "orderings is .*; allowed: a list of orderings"),

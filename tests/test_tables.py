@@ -50,7 +50,7 @@ def test_without_contrasts_the_table_is_empty(make_frame):
 def test_an_undecided_contrast_says_how_many_seeds_would_decide(make_frame):
     table = tables.verdicts(family(make_frame({"bn": [0.1, 0.3], "gn": [0.0, 0.0]}), "bn/none - gn/none"))
     assert table["verdict"].tolist() == ["undecided (about 6 seeds would decide)"]
-    assert table["first lower in"].tolist() == ["0%"]
+    assert table["first better in"].tolist() == ["0%"]
 
 
 def test_where_settings_vary_rows_name_their_condition(make_frame):

@@ -23,7 +23,7 @@ def test_estimate_by_hand(make_frame):
     assert (row["pairs"], row["mean"]) == (4, 3)
     assert (row["low"], row["high"]) == pytest.approx((3 - half_width, 3 + half_width), rel=1e-6)
     assert row["p"] == row["holm_p"] == row["smallest_p"] == 2 / 16
-    assert row["first_lower"] == 0
+    assert row["first_better"] == 0
     assert row["verdict"] == "undecided"
 
 
@@ -43,7 +43,7 @@ def test_the_second_p_is_that_of_scipys_t_test_and_without_spread_none_or_one(va
     if np.std(values) > 1e-6:
         assert t_p == pytest.approx(scipy.stats.ttest_1samp(values, 0).pvalue, rel=1e-6)
     elif np.ptp(values) == 0:
-        assert t_p == (0 if values[0] else 1)
+        assert t_p == pytest.approx(0 if values[0] else 1, abs=1e-12)
 
 
 @given(differences)
@@ -112,6 +112,22 @@ def test_each_contrast_is_estimated_under_each_condition_and_the_family_is_all_o
     assert found["holm_p"].tolist() == [4 / 64] * 2
 
 
+def test_of_accuracies_the_higher_is_the_better(make_frame):
+    """Made-up accuracies are 1 - loss / 4."""
+    frame = make_frame({"bn/gn": [0.4, 0.4, 0.6, 0.5], "gn/bn": [0.5] * 4})
+    for measure in ("train_loss", "train_accuracy"):
+        assert verdicts.estimate(frame, [ORDER], measure, 0.01)["first_better"].tolist() == [0.625]
+
+
+def test_conditions_and_contrasts_without_runs_stay_in_the_family(make_frame):
+    """One of two conditions was run: p is 2/64, and 4/64 by Holm all the same."""
+    frame = make_frame({"bn/gn": [1.1, 1.2, 1.3, 1.4, 1.5, 1.6], "gn/bn": [1.0] * 6}, batch_size=32)
+    found = verdicts.estimate(frame, [ORDER], "train_loss", 0.01, [{"batch_size": [32, 64]}])
+    assert found["pairs"].tolist() == [6, 0]
+    assert found["holm_p"].iloc[0] == 4 / 64
+    assert found["verdict"].tolist() == ["undecided", "undecided"]
+
+
 @pytest.mark.parametrize("losses", [[0.4], [0.4, math.nan, 0.5], [0.4, math.inf, 0.5]])
 def test_one_pair_or_a_diverged_run_leaves_a_contrast_undecided(make_frame, losses):
     frame = make_frame({"bn/gn": losses, "gn/bn": [0.3] * len(losses)})
@@ -131,6 +147,12 @@ def test_a_difference_needs_as_many_seeds_as_take_zero_out_of_the_interval(make_
     """Mean 0.1, sd 0.1, margin 0.05: t * 0.1 / sqrt(n) < 0.1 first at n = 7 (2.447 / 2.646; at 6: 2.571 / 2.449)."""
     frame = make_frame({"bn/gn": [1.0, 1.2, 1.0, 1.2, 1.1], "gn/bn": [1.0] * 5})
     assert verdicts.seeds_needed(frame, ORDER, margin=0.05) == 7
+
+
+def test_a_contrast_of_a_family_needs_more(make_frame):
+    """As above, of two contrasts: t at 98.75 % times 0.1 / sqrt(n) is below 0.1 first at n = 9 (2.752 / 3)."""
+    frame = make_frame({"bn/gn": [1.0, 1.2, 1.0, 1.2, 1.1], "gn/bn": [1.0] * 5})
+    assert verdicts.seeds_needed(frame, ORDER, margin=0.05, family=2) == 9
 
 
 def test_a_small_difference_needs_as_many_as_put_the_interval_within_the_margin(make_frame):

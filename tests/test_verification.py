@@ -29,6 +29,11 @@ def test_other_figures_are_inside_or_outside_the_spread_of_the_same_instance(kep
     assert verification.judge(kept[0], make_record("bn", 0, loss, accuracy=0.88), kept + others) == verdict
 
 
+def test_a_run_that_diverged_again_is_equal(make_record):
+    diverged = make_record("bn", 0, float("nan"))
+    assert verification.judge(diverged, make_record("bn", 0, float("nan")), [diverged]) == verification.EQUAL
+
+
 def test_the_spread_is_the_prediction_interval():
     """By hand: mean 2, sd 1, three values; t at 99.95 % with two degrees is 31.599, times sqrt(4 / 3) is 36.488."""
     values = np.array([1.0, 2.0, 3.0])
