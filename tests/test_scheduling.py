@@ -74,7 +74,7 @@ def test_a_study_that_varies_settings_runs_each_condition_and_its_records_name_i
 
 def test_a_failed_run_is_named_with_its_reason_and_the_others_are_done(study, tmp_path, monkeypatch):
     notebook = nbformat.read(execution.notebook_path("instance"), as_version=4)
-    (place,) = (i for i, cell in enumerate(notebook.cells) if "train_all" in cell.source)
+    (place,) = (i for i, cell in enumerate(notebook.cells, start=1) if "use_threads" in cell.source)
     notebook.cells.insert(place, nbformat.v4.new_code_cell('if ordering == "gn/bn":\n    raise OSError("out of luck")'))
     nbformat.write(notebook, tmp_path / "unlucky.ipynb")
     monkeypatch.setattr(scheduling, "notebook_path", lambda name: tmp_path / "unlucky.ipynb")
