@@ -29,7 +29,7 @@ def planned_runs(records: pd.DataFrame, study: Study) -> pd.DataFrame:
     # "auto" means another library on another stack; where providers are compared, they are named.
     varied = {name for group in study.varies for name in group}
     settings = [name for name in Instance().settings if name != "provider" or name in varied]
-    there = set(records[[*settings, "seed"]].astype(str).itertuples(index=False, name=None))
+    there = set(records[[*settings, "seed"]].map(str).itertuples(index=False, name=None))
     rows = []
     for instance, seed in itertools.product(study.instances, study.run_seeds):
         run = tuple(str(value) for value in [*(getattr(instance, name) for name in settings), seed])
