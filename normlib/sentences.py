@@ -144,7 +144,8 @@ def _brief(name: str, rows: pd.DataFrame, study: Study) -> str:
         interval = (
             f"{row['mean']:+.4f} [{row['low']:+.4f}, {row['high']:+.4f}]" if pd.notna(row["mean"]) else "no pairs"
         )
-        told.append(f"{row['condition']}: {interval}" if study.varies else interval)
+        side = f"{_direction(row, study)} by " if row["verdict"].startswith("differs") else ""
+        told.append(f"{row['condition']}: {side}{interval}" if study.varies else f"{side}{interval}")
     return f"{name} ({'; '.join(told)})"
 
 
@@ -156,14 +157,18 @@ def _side(orderings: tuple[str, ...]) -> str:
 def _conclusion(row: pd.Series, study: Study) -> str:
     if pd.isna(row["mean"]):
         return f"nothing can be said ({'fewer than two pairs of runs' if row['pairs'] < 2 else 'a run diverged'})"
-    lower = row["mean"] < 0
-    direction = "better" if lower != study.measure.endswith("accuracy") else "worse"
+    direction = _direction(row, study)
     return {
         "differs": f"**differs**, the first is {direction}",
         "differs negligibly": f"**differs negligibly**, within the margin {study.margin:g}, the first is {direction}",
         "level": f"**level**, the difference lies within the margin {study.margin:g}",
         "undecided": "**undecided**",
     }[row["verdict"]]
+
+
+def _direction(row: pd.Series, study: Study) -> str:
+    """Return whether the first side is better, which is lower in loss and higher in accuracy, or worse."""
+    return "better" if (row["mean"] < 0) != study.measure.endswith("accuracy") else "worse"
 
 
 def _details(rows: pd.DataFrame) -> str:

@@ -108,8 +108,8 @@ def test_conditions_with_the_same_conclusion_are_told_together_and_flips_show(ma
     assert said[4] == "- The baseline, none/none, has the best mean under 1 of 3 conditions: batch_size 64."
     assert said[5].startswith("- Under batch_size 32, bn/none is best, ")
     headline = sentences.headline(frame, study(varies=varies))
-    assert "against none (batch_size 32: -0.2000 [" in headline
-    assert "; batch_size 64: +0.2000 [" in headline
+    assert "against none (batch_size 32: better by -0.2000 [" in headline
+    assert "; batch_size 64: worse by +0.2000 [" in headline
 
 
 def test_a_conclusion_that_depends_on_the_reading_is_said_to(make_frame):
@@ -140,7 +140,7 @@ def test_a_conclusion_that_depends_on_the_reading_is_said_to(make_frame):
 def test_the_headline_is_one_sentence_by_verdict(make_frame):
     frame = make_frame(losses(0.30, 0.30, 0.50))
     said = sentences.headline(frame, study())
-    assert "**differs:** against none (-0.2000 [" in said
+    assert "**differs:** against none (better by -0.2000 [" in said
     assert "**level:** kind (" in said
     assert said.endswith("The baseline, none/none, does not have the best mean.")
     assert "\n" not in said
