@@ -76,7 +76,7 @@ def reading_sentences(records: pd.DataFrame, study: Study) -> list[str]:
     for name, condition, rows in _depending(records, study):
         where = f" under {condition}" if condition else ""
         told = ", ".join(
-            f"{reading} {row['verdict'] if pd.notna(row['mean']) else 'diverged'} ({row['mean']:+.4f})"
+            f"{reading} {row['verdict']} ({row['mean']:+.4f})" if pd.notna(row["mean"]) else f"{reading} diverged"
             for reading, row in rows.items()
         )
         sentences.append(f"On evaluation {kind}, *{name}*{where} depends on the reading{untouched}: {told}.")
@@ -142,7 +142,9 @@ def _brief(name: str, rows: pd.DataFrame, study: Study) -> str:
     told = []
     for _, row in rows.iterrows():
         interval = (
-            f"{row['mean']:+.4f} [{row['low']:+.4f}, {row['high']:+.4f}]" if pd.notna(row["mean"]) else "no pairs"
+            f"{row['mean']:+.4f} [{row['low']:+.4f}, {row['high']:+.4f}]"
+            if pd.notna(row["mean"])
+            else "nothing can be said"
         )
         side = f"{_direction(row, study)} by " if row["verdict"].startswith("differs") else ""
         told.append(f"{row['condition']}: {side}{interval}" if study.varies else f"{side}{interval}")

@@ -146,6 +146,17 @@ def test_the_headline_is_one_sentence_by_verdict(make_frame):
     assert "\n" not in said
 
 
+def test_a_reading_that_diverged_is_said_to_have(make_frame):
+    def evaluated(ordering, seed):
+        loss = {"inference": math.inf if ordering == "bn" else 0.3, "debiased": 0.3, "recalibrated": 0.3}
+        return {reading: {"loss": value, "accuracy": 0.9} for reading, value in loss.items()}
+
+    frame = make_frame(losses(0.30, 0.40, 0.50), evaluation=evaluated)
+    said = sentences.reading_sentences(frame, study(measure="eval_loss"))
+    assert "depends on the reading: inference diverged, debiased level (+0.0000), recalibrated level" in said[0]
+    assert "kind (nothing can be said)" in sentences.headline(frame, study(measure="eval_loss"))
+
+
 def test_where_nothing_is_decided_nothing_is_said_of_readings(make_frame):
     assert sentences.reading_sentences(make_frame({"bn": [0.4], "gn": [0.5], "none": [0.3]}), study(seeds=1)) == []
 
