@@ -112,6 +112,7 @@ def _draw_means(axis: Axes, bars: pd.DataFrame) -> None:
         label="bar and whisker: mean and its 95 % interval",
     )
     axis.set_xticks(places, bars.index)
+    axis.set_xlim(-0.5, len(bars) - 0.5)  # a diverged ordering has no bar, and its label needs a place
 
 
 def _draw_runs(axis: Axes, records: pd.DataFrame, measure: str, orderings: Sequence[str]) -> None:

@@ -110,6 +110,7 @@ def test_the_baseline_alone_is_a_bar(make_frame):
     assert labels(axes[0]) == ["none/none"]
 
 
+@pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("losses", [{"bn": [0.4]}, {"bn": [0.4, np.nan]}, {"bn": [np.nan], "none": [np.inf]}])
 def test_one_run_or_a_diverged_one_can_be_drawn(make_frame, losses, tmp_path):
     figure, _ = plots.plot_bars(make_frame(losses))

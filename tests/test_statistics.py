@@ -52,6 +52,13 @@ def test_runs_of_different_settings_are_not_averaged(make_frame):
         statistics.summarize(mixed, "train_loss")
 
 
+@pytest.mark.parametrize("name", ["data", "stack", "threads"])
+def test_runs_of_other_data_stacks_or_threads_are_not_averaged(make_frame, name):
+    mixed = pd.concat([make_frame({"bn/none": [0.4]}), make_frame({"gn/none": [0.3]}).assign(**{name: "another"})])
+    with pytest.raises(RequestError, match=f"records is .*{name} of .*another.*; allowed: one {name} in a comparison"):
+        statistics.summarize(mixed, "train_loss")
+
+
 def test_runs_follow_the_source_where_only_ordering_and_provider_differ(make_frame):
     assert statistics.follows_source(make_frame({"bn": [0.4], "gn": [0.4]}))
     assert not statistics.follows_source(make_frame({"bn": [0.4]}, momentum=0.9))

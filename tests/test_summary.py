@@ -1,3 +1,4 @@
+import math
 import os
 
 import nbformat
@@ -66,6 +67,19 @@ def test_a_study_that_varies_settings_has_a_map_in_place_of_bars(study_folder, m
     ]  # fmt: skip
     text = "".join(str(cell) for cell in nbformat.read(written[0], as_version=4).cells)
     assert "best mean under 1 of 2 conditions: batch_size 64." in text
+
+
+@pytest.mark.parametrize("losses", [{"bn/none": 0.43, "none/none": 0.40}, {"bn/none": math.nan, "none/none": 0.40}])
+def test_one_run_each_or_a_diverged_one_can_be_summarized_and_nothing_is_said_of_contrasts(
+    study_folder, make_record, losses
+):
+    for path in (study_folder / "records").iterdir():
+        path.unlink()
+    for ordering, loss in losses.items():
+        save_record(make_record(ordering, 0, loss), study_folder / "records")
+    (notebook, *_) = write_summary(study_folder)
+    text = "".join(str(cell) for cell in nbformat.read(notebook, as_version=4).cells)
+    assert "*against none*, bn/none against none/none: nothing can be said (fewer than two pairs of runs)." in text
 
 
 def test_a_folder_without_records_is_refused(tmp_path):
