@@ -119,7 +119,13 @@ def _finding(name: str, shows: str) -> str:
             f"<details><summary>{len(runs)} runs: all contrasts, and the table of results</summary>",
             sentences.findings(runs, study),
             _markdown(tables.verdicts(estimates)),
-            _markdown(tables.results(runs, study.varies).drop(columns="source's label", errors="ignore")),
+            *([_markdown(tables.gap(runs, study.varies))] if study.measure.startswith("eval") else []),
+            # Seconds are left out: the studies ran beside each other.
+            _markdown(
+                tables.results(runs, study.varies).drop(
+                    columns=["source's label", "median seconds to fit"], errors="ignore"
+                )
+            ),
             f"Measure: {MEASURES[study.measure]}; margin: {study.margin:g}. Seeds: {facts['seeds']}; {facts['stack']}; "
             f"{facts['processor']}, threads a run: {facts['threads']}. The study was declared in the file of SHA-256 "
             f"`{facts['study_sha256'][:16]}…` before its runs; [records](normlib/kept/{name}.jsonl).",
@@ -153,7 +159,16 @@ def _original_stack() -> str:
             "source's loss in sd from the mean": f"{(source.loss - loss.mean()) / loss.std():+.2f}" if source else "",
         }
     shown = [*SOURCE_INSTANCES, "none/none"]
-    return _markdown(pd.DataFrame.from_dict(rows, orient="index").loc[shown].rename_axis("ordering"))
+    table = _markdown(pd.DataFrame.from_dict(rows, orient="index").loc[shown].rename_axis("ordering"))
+    losses = runs.groupby("ordering")["loss"].agg(["min", "max"])
+    outside = [
+        f"that of {name}, {source.loss:.4f}, lies outside (lowest {low:.4f}, highest {high:.4f})"
+        for name, source in SOURCE_INSTANCES.items()
+        for low, high in [losses.loc[name]]
+        if not low <= source.loss <= high
+    ]
+    within = f"{len(SOURCE_INSTANCES) - len(outside)} of its four losses lie within those of the twenty runs"
+    return f"{table}\n\n{'; '.join([within, *outside])}."
 
 
 def _markdown(table: pd.DataFrame) -> str:

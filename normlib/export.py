@@ -43,8 +43,16 @@ def write_export(kind: str, file: str | Path, records: pd.DataFrame, study: Stud
 
 
 def to_csv(records: pd.DataFrame, study: Study) -> str:
-    """Return the numbers: a row for each condition, ordering and measure, see ``normlib.tables.summaries``."""
-    return tables.summaries(records, study.varies).to_csv(index=False)
+    """Return the numbers: a row for each condition, ordering and measure, and one for each declared contrast.
+
+    A contrast stands in the column ``ordering``, its pairs in ``runs``; it has ``margin``, ``holm_p``, ``holm_t_p`` and
+    ``verdict`` besides.
+    """
+    estimates = _estimates(records, study).rename(columns={"contrast": "ordering", "pairs": "runs"})
+    estimates = estimates.assign(measure=study.measure, margin=study.margin)
+    means = tables.summaries(records, study.varies)
+    columns = [*means.columns, "margin", "holm_p", "holm_t_p", "verdict"]
+    return pd.concat([means, estimates] if len(estimates) else [means]).reindex(columns=columns).to_csv(index=False)
 
 
 def to_html(records: pd.DataFrame, study: Study) -> str:
@@ -92,13 +100,20 @@ def methods(records: pd.DataFrame, study: Study) -> str:
         f"Settings: {shared}. The optimizer was Adam; the data were {facts['data']} (SHA-256). "
         f"Seeds: {facts['seeds']}; the same seed gives all orderings the same initial kernels, batches and dropout "
         "masks, so runs are paired by seed. The measure is "
-        f"{MEASURES[study.measure]}. Contrasts, declared in a file of SHA-256 {facts['study_sha256']}: "
-        f"{declared or 'none'}. "
+        f"{MEASURES[study.measure]}. {_tests(facts['study_sha256'], declared, study.margin)}"
+        "Intervals cover initialization, shuffle and dropout, not other data."
+    )
+
+
+def _tests(sha256: str, declared: str, margin: float) -> str:
+    if not declared:
+        return "No contrasts were declared. "
+    return (
+        f"Contrasts, declared in a file of SHA-256 {sha256}: {declared}. "
         "Each was estimated by the mean of paired differences with Student's t interval at 95 %, and tested by the "
-        "sign-flip permutation test and the paired t test, both with Holm's correction over all "
-        f"contrasts and conditions; a contrast differs where both p are below {SIGNIFICANCE:g}, and is level where it "
-        f"does not differ and its interval lies within the margin of {study.margin:g}. Intervals cover initialization, "
-        "shuffle and dropout, not other data."
+        "sign-flip permutation test and the paired t test, both with Holm's correction over all contrasts and "
+        f"conditions; a contrast differs where both p are below {SIGNIFICANCE:g}, and is level where it does not "
+        f"differ and its interval lies within the margin of {margin:g}. "
     )
 
 

@@ -13,6 +13,7 @@ from normlib.contrasts import Contrast
 from normlib.statistics import order_orderings, summarize
 from normlib.verdicts import estimate
 
+GAP_PARTS = ("inference", "debiasing", "recalibration", "rest")
 READING_COLUMNS = {"inference": "eval", "debiased": "debiased", "recalibrated": "recalibrated"}
 
 
@@ -39,7 +40,7 @@ def split_gap(records: pd.DataFrame, varies: Varies = ()) -> pd.DataFrame:
             recalibration=part["debiased_loss"] - part["recalibrated_loss"],
             rest=part["recalibrated_loss"],
         )
-        summaries = {name: summarize(parts, name) for name in ("inference", "debiasing", "recalibration", "rest")}
+        summaries = {name: summarize(parts, name) for name in GAP_PARTS}
         with_batch_norm = [name for name in order_orderings(part["ordering"]) if "bn" in re.split(r"[/+]", name)]
         for ordering in with_batch_norm:
             row = {"condition": condition, "ordering": ordering, "runs": summaries["rest"].loc[ordering, "runs"]}
@@ -90,7 +91,9 @@ def depends_on_reading(by_reading: dict[str, pd.DataFrame], margin: float) -> np
     verdicts = np.stack([frame["verdict"].to_numpy(str) for frame in by_reading.values()])
     means = np.stack([frame["mean"].to_numpy(float) for frame in by_reading.values()])
     directions = np.where(np.char.startswith(verdicts, "differs"), np.where(means < 0, " lower", " higher"), "")
-    conclusions = np.char.add(verdicts, directions)
+    # To differ negligibly and to be level are one conclusion: that the difference does not matter.
+    small = np.isin(verdicts, ["level", "differs negligibly"])
+    conclusions = np.where(small, "level", np.char.add(verdicts, directions))
     depends = []
     for said, mean in zip(conclusions.T, means.T, strict=True):
         decided = set(said) - {"undecided"}

@@ -67,7 +67,9 @@ def run_study(study: Study, out: Path | str, executor: concurrent.futures.Execut
 
     failures = []
     with Progress(len(runs), study.name, done=len(runs) - len(missing)) as progress:
-        futures = {executor.submit(_run, master, execution, out, study.sha256): execution for execution in executions}
+        futures = {
+            executor.submit(_run, master, execution, out, study.declared_in): execution for execution in executions
+        }
         waiting = set(futures)
         while waiting:
             finished, waiting = concurrent.futures.wait(waiting, _POLL_SECONDS)

@@ -6,11 +6,11 @@ import numpy as np
 import pandas as pd
 
 from normlib.conditions import in_words, label
-from normlib.gaps import depends_on_reading, estimate_readings
+from normlib.gaps import GAP_PARTS, depends_on_reading, estimate_readings, split_gap
 from normlib.ranking_sentences import baseline_sentence, baseline_sentences, source_sentences
 from normlib.statistics import MEASURES
 from normlib.status import planned_runs
-from normlib.studies import Study
+from normlib.studies import UNDECLARED, Study
 from normlib.verdicts import estimate, seeds_in_words
 
 
@@ -29,6 +29,7 @@ def findings(records: pd.DataFrame, study: Study) -> str:
         *baseline_sentences(records, study.measure, study.varies),
         *source_sentences(records),
         *reading_sentences(records, study),
+        *gap_sentences(records, study),
         *run_sentences(records, study),
     ]
     return "\n".join([f"{_where(records, study)}:", "", *(f"- {sentence}" for sentence in said)])
@@ -45,8 +46,10 @@ def headline(records: pd.DataFrame, study: Study) -> str:
     contrasts = ". ".join(told) or "no contrast was declared"
     depending = _depending(records, study)
     names = "; ".join(f"{name}{f' ({condition})' if condition else ''}" for name, condition, _ in depending)
-    reading = f" Depends on the reading of BatchNorm, on evaluation images: {names}." if names else ""
-    return f"{_where(records, study)}: {contrasts}. {baseline_sentence(records, study.measure, study.varies)}{reading}"
+    training = ", not of the training figure but on evaluation images" if study.measure.startswith("train") else ""
+    reading = [f"Depends on the reading of BatchNorm{training}: {names}."] if names else []
+    baseline = baseline_sentence(records, study.measure, study.varies)
+    return " ".join([f"{_where(records, study)}: {contrasts}.", baseline, *reading, *gap_sentences(records, study)])
 
 
 def contrast_sentences(records: pd.DataFrame, study: Study) -> list[str]:
@@ -88,14 +91,37 @@ def reading_sentences(records: pd.DataFrame, study: Study) -> list[str]:
     return [f"No conclusion on evaluation {kind} depends on the reading of BatchNorm{untouched}."]
 
 
+def gap_sentences(records: pd.DataFrame, study: Study) -> list[str]:
+    """Return what the moving averages add to the evaluation loss, by more than the margin; none for other measures."""
+    if study.measure != "eval_loss":
+        return []
+    sentences = []
+    for _, row in split_gap(records, study.varies).iterrows():
+        if row["debiasing"] + row["recalibration"] > study.margin:
+            where = f" under {row['condition']}" if row["condition"] else ""
+            parts = (f"{row[name]:.4f} [{row[f'{name}_low']:.4f}, {row[f'{name}_high']:.4f}]" for name in GAP_PARTS)
+            inference, debiasing, recalibration, rest = parts
+            sentences.append(
+                f"Of {row['ordering']}'s {inference}{where}, debiasing removes {debiasing}, "
+                f"recalibration {recalibration} beyond, and {rest} is the rest."
+            )
+    return sentences
+
+
 def run_sentences(records: pd.DataFrame, study: Study) -> list[str]:
     """Return which planned runs are missing, and which diverged."""
     sentences = []
     planned = planned_runs(records, study)
     missing = planned[~planned["done"]]
-    if len(missing) and study.sha256:
+    if len(missing) and study.question != UNDECLARED:
         sentences.append(
             f"Missing, {len(missing)} of {len(planned)} runs: {_name_some(missing)}. Contrasts leave out their pairs."
+        )
+    other = records["study_sha256"].notna() & (records["study_sha256"] != study.declared_in)
+    if other.any():
+        sentences.append(
+            f"{other.sum()} of {len(records)} runs were made for another version of the study's file, so what is "
+            "declared now was not declared before them."
         )
     measures = [measure for measure in MEASURES if measure in records]
     finite = np.isfinite(records[measures].astype(float)).all(axis=1)
@@ -109,11 +135,11 @@ def run_sentences(records: pd.DataFrame, study: Study) -> list[str]:
 
 
 def _where(records: pd.DataFrame, study: Study) -> str:
-    measure = MEASURES[study.measure]
-    if not study.measure.startswith("train"):
-        read = ", as Keras evaluates it," if study.measure.startswith("eval") else ""
-        splits = records["evaluate_split"].unique()
-        measure = f"{measure}{read} on {splits[0]}" if len(splits) == 1 else f"{measure}{read.removesuffix(',')}"
+    name, *reading = MEASURES[study.measure].split(", ")
+    splits = records["evaluate_split"].unique()
+    where = f" on {splits[0]}" if not study.measure.startswith("train") and len(splits) == 1 else ""
+    read = "as Keras evaluates it" if study.measure.startswith("eval") else "".join(reading)
+    measure = ", ".join(part for part in (f"{name}{where}", read) if part)
     return f"In {measure}, for {in_words(records, study.varies)}"
 
 
@@ -138,17 +164,22 @@ def _depending(records: pd.DataFrame, study: Study) -> list[tuple[str, str, dict
 
 
 def _brief(name: str, rows: pd.DataFrame, study: Study) -> str:
-    """Return a contrast's name with its difference, or with the conditions under which the first side is better."""
-    told = []
-    for _, row in rows.iterrows():
-        interval = (
-            f"{row['mean']:+.4f} [{row['low']:+.4f}, {row['high']:+.4f}]"
-            if pd.notna(row["mean"])
-            else "nothing can be said"
-        )
-        side = f"{_direction(row, study)} by " if row["verdict"].startswith("differs") else ""
-        told.append(f"{row['condition']}: {side}{interval}" if study.varies else f"{side}{interval}")
-    return f"{name} ({'; '.join(told)})"
+    """Return what was concluded of a contrast, shortly: by how much, or, where settings vary, under which of them."""
+    if study.varies:
+        told = {}
+        for _, row in rows.iterrows():
+            word = _direction(row, study) if row["verdict"].startswith("differs") else ""
+            told.setdefault(word, []).append(row["condition"])
+        under = "; ".join(f"{word} under {' and under '.join(where)}".strip() for word, where in told.items())
+        return f"{name}, {under}"
+    row = rows.iloc[0]
+    if pd.isna(row["mean"]):
+        return f"{name} (nothing can be said)"
+    first, second = row["contrast"].split(" - ")
+    if not row["verdict"].startswith("differs"):
+        return f"{name} ({first} minus {second}: {row['mean']:+.4f} [{row['low']:+.4f}, {row['high']:+.4f}])"
+    low, high = sorted((abs(row["low"]), abs(row["high"])))
+    return f"{name} ({first} {_direction(row, study)} than {second}, by {abs(row['mean']):.4f} [{low:.4f}, {high:.4f}])"
 
 
 def _side(orderings: tuple[str, ...]) -> str:

@@ -16,6 +16,7 @@ from normlib.errors import RequestError
 from normlib.instance import Instance, one_of, seed_range
 from normlib.statistics import MEASURES
 
+UNDECLARED = "No study was declared beside these records."
 SHIPPED = Path(__file__).parent / "studies"
 
 
@@ -36,7 +37,7 @@ class Study:
         measure: What contrasts are about: a column of the records, such as ``train_loss``.
         margin: The largest difference in it, either way, that does not matter; declared before the data are seen.
         contrasts: Declared differences by name, such as ``{"order": "bn/gn - gn/bn"}``.
-        sha256: Of the file that declares it, for the records; empty where there is none.
+        declared_in: SHA-256 of the file that declares it, which goes into the records; empty where there is none.
 
     Raises:
         RequestError: A setting that does not exist, or has a value that is not allowed.
@@ -53,7 +54,7 @@ class Study:
     measure: str = "train_loss"
     margin: float = 0.01
     contrasts: dict[str, str] = dataclasses.field(default_factory=dict)
-    sha256: str = dataclasses.field(default="", compare=False)
+    declared_in: str = dataclasses.field(default="", compare=False)
 
     def __post_init__(self) -> None:
         for key in ("question", "citation"):
@@ -109,7 +110,8 @@ class Study:
     def but(self, **changes: object) -> Study:
         """Return the study with other seeds or orderings; None changes nothing.
 
-        Contrasts of orderings that it then lacks are left out.
+        With other orderings it is no longer what its file declares: contrasts of those that it then lacks are left out,
+        and so is ``declared_in``.
 
         Raises:
             RequestError: A value that is not allowed.
@@ -117,12 +119,16 @@ class Study:
         changes = {name: value for name, value in changes.items() if value is not None}
         changed = dataclasses.replace(self, contrasts={}, **changes)
         kept = self.declared_for(changed.orderings)
-        return dataclasses.replace(changed, contrasts={c.name: self.contrasts[c.name] for c in kept})
+        return dataclasses.replace(
+            changed,
+            contrasts={contrast.name: self.contrasts[contrast.name] for contrast in kept},
+            declared_in=self.declared_in if changed.orderings == self.orderings else "",
+        )
 
     def to_yaml(self) -> str:
         """Return the study as YAML, which ``read_study`` reads."""
         body = {**dataclasses.asdict(self), "orderings": list(self.orderings), "varies": list(self.varies)}
-        del body["name"], body["sha256"]
+        del body["name"]
         return yaml.safe_dump(body, sort_keys=False, allow_unicode=True)
 
 
@@ -151,13 +157,14 @@ def read_study(name_or_file: str | Path) -> Study:
         raise RequestError("study", str(name_or_file), f"a YAML file; this is none{line}{reason}") from None
     if not isinstance(body, dict):
         raise RequestError("study", str(name_or_file), "a YAML file with keys such as 'question' and 'orderings'")
-    keys = [field.name for field in dataclasses.fields(Study) if field.name not in ("name", "sha256")]
+    keys = [field.name for field in dataclasses.fields(Study) if field.name != "name"]
     for key in body:
         one_of(f"a key of {path.name}", key, keys)
     for key in ("question", "orderings"):
         if key not in body:
             raise RequestError(f"a key of {path.name}", key, "to be there, and it is missing")
-    return Study(name=path.stem, sha256=hashlib.sha256(content).hexdigest(), **body)
+    # What normlib wrote as run says itself in which file it was declared.
+    return Study(**{"name": path.stem, "declared_in": hashlib.sha256(content).hexdigest(), **body})
 
 
 class _Loader(yaml.SafeLoader):
@@ -178,8 +185,7 @@ def study_of_records(records_dir: str | Path) -> Study:
         records_dir: The folder; empty: the source study's records, which ship with the package.
 
     Returns:
-        The study, called as its folder; where there is no such file, one without contrasts and without ``sha256``,
-        since nothing was declared.
+        The study, called as its folder; where there is no such file, one without contrasts, since nothing was declared.
 
     Raises:
         RequestError: The file is no study.
@@ -190,7 +196,7 @@ def study_of_records(records_dir: str | Path) -> Study:
     for path in (folder / "study.yaml", folder.parent / "study.yaml"):
         if path.is_file():
             return dataclasses.replace(read_study(path), name=path.parent.name)
-    return Study(folder.name, "No study was declared beside these records.", ("none",))
+    return Study(folder.name, UNDECLARED, ("none",))
 
 
 def shipped_studies() -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 
 import matplotlib.figure
@@ -72,7 +71,7 @@ def plot_training(
     size = (7.5, 4.2) if len(parts) == 1 else (3.6 * columns, 2.9 * rows)
     figure, axes = plt.subplots(rows, columns, figsize=size, squeeze=False, sharey=True, layout="constrained")
     look = styles([run.instance["ordering"] for run in runs])
-    lines = dict(zip(look, itertools.cycle(_LINES), strict=False))
+    lines = {ordering: _LINES[(i + i // len(_LINES)) % len(_LINES)] for i, ordering in enumerate(look)}
     handles: dict = {}
     for axis, (condition, part) in zip(axes.flat, parts.items(), strict=False):
         for ordering in order_orderings(part["ordering"]):

@@ -100,17 +100,7 @@ def verdicts(estimates: pd.DataFrame) -> pd.DataFrame:
         }
         for name, row in estimates.iterrows()
     ]
-    columns = [
-        "name",
-        "contrast",
-        "pairs",
-        "difference",
-        "sign-flip p (Holm)",
-        "t p (Holm)",
-        "first lower in",
-        "verdict",
-    ]
-    return pd.DataFrame(rows, columns=None if rows else columns).set_index("name")
+    return pd.DataFrame(rows, columns=None if rows else ["name", "contrast", "pairs", "verdict"]).set_index("name")
 
 
 def gap(records: pd.DataFrame, varies: Varies = ()) -> pd.DataFrame:
@@ -170,7 +160,7 @@ def provenance(records: pd.DataFrame) -> pd.DataFrame:
     facts = {name: ", ".join(sorted(set(records[name].map(str)))) for name in names}
     default_groups = catalog.MODELS[records["model"].iloc[0]].groups
     facts["groups"] = facts["groups"].replace("None", f"the model's own: {default_groups}")
-    facts["study_sha256"] = facts["study_sha256"].replace("None", "run by hand")
+    facts["study_sha256"] = facts["study_sha256"].replace("None", "none")
     seeds = sorted(records["seed"].unique())
     facts["seeds"] = f"{len(seeds)}, from {seeds[0]} to {seeds[-1]}"
     return pd.DataFrame({"value": facts})

@@ -33,7 +33,10 @@ def test_csv_gives_the_numbers_of_each_ordering_and_measure(records, study):
     assert row[["runs", "mean", "sd", "low", "high"]].tolist() == pytest.approx(
         [3, 0.43, 0.02, 0.43 - reach, 0.43 + reach]
     )
-    assert len(table) == 2 * 8
+    assert len(table) == 2 * 8 + 1
+    contrast = table[table["ordering"] == "bn/none - none/none"].iloc[0]
+    assert contrast[["measure", "runs", "margin", "verdict"]].tolist() == ["train_loss", 3, 0.02, "undecided"]
+    assert contrast["mean"] == pytest.approx(0.03)
 
 
 def test_html_is_a_page_with_question_findings_and_tables(records, study):
@@ -64,6 +67,7 @@ def test_methods_name_the_conditions(make_frame, study):
     frame = pd.concat([make_frame({"bn": [0.4, 0.5]}, batch_size=size) for size in (32, 64)])
     said = export.methods(frame, varied)
     assert "under each of these conditions: batch size 32; batch size 64." in said
+    assert "No contrasts were declared." in said
     assert "batch size: " not in said  # as a setting that all share
 
 

@@ -74,6 +74,7 @@ def test_a_conclusion_depends_on_the_reading_where_its_verdict_or_direction_does
         ([("level", 0.011), ("level", -0.011)], False),
         ([("differs", 0.03), ("undecided", 0.025)], False),  # moved by less than the margin
         ([("differs", 0.03), ("differs negligibly", 0.025)], True),  # but decided otherwise
+        ([("level", 0.003), ("differs negligibly", 0.004)], False),  # neither matters
         ([("undecided", math.nan), ("level", 0.0)], True),
         ([("undecided", math.nan), ("undecided", math.nan)], False),
     ],

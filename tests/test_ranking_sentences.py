@@ -61,6 +61,9 @@ def test_the_sources_ranking_is_held_against_the_means_and_each_seed(make_frame)
     (said,) = ranking_sentences.source_sentences(make_frame(values))
     assert "is not that of the means here, bn/none < gn/none < bn/gn < gn/bn; 1 of 3 seeds give it" in said
     assert ranking_sentences.source_sentences(make_frame(values, activation="relu")) == []
+    one_seed = {ordering: losses[:1] for ordering, losses in values.items()}
+    assert ranking_sentences.source_sentences(make_frame(one_seed)) == []
+    assert ranking_sentences.source_sentences(make_frame({**values, "bn": [math.nan] * 3})) == []
 
 
 def test_the_ranking_by_means_stands_beside_the_sources(make_frame):

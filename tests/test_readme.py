@@ -78,5 +78,5 @@ def test_kept_records_are_all_runs_of_their_study_as_the_file_that_ships_declare
     runs = records.load_records(kept)
     assert len(runs) == len(kept.read_text().splitlines()) == len(study.instances) * study.seeds
     assert planned_runs(runs, study)["done"].all()
-    assert set(runs["study_sha256"]) == {study.sha256}
+    assert set(runs["study_sha256"]) == {study.declared_in}
     assert runs["commit"].str.fullmatch("[0-9a-f]{40}").all()

@@ -6,18 +6,14 @@ import numpy as np
 import pandas as pd
 
 from normlib import sentences
-from normlib.studies import Study
+from normlib.studies import UNDECLARED, Study
 
 CONTRASTS = {"kind": "bn/none - gn/none", "against none": "bn/none - none/none"}
 
 
 def study(orderings=("bn/none", "gn/none", "none/none"), seeds=8, **changes):
-    return Study(
-        "made",
-        "Which?",
-        orderings,
-        **{"seeds": seeds, "margin": 0.01, "contrasts": CONTRASTS, "sha256": "0" * 64, **changes},
-    )
+    settings = {"question": "Which?", "margin": 0.01, "contrasts": CONTRASTS, **changes}
+    return Study("made", orderings=orderings, seeds=seeds, **settings)
 
 
 def scattered(*means, seeds=8, sd=0.001):
@@ -108,8 +104,7 @@ def test_conditions_with_the_same_conclusion_are_told_together_and_flips_show(ma
     assert said[4] == "- The baseline, none/none, has the best mean under 1 of 3 conditions: batch_size 64."
     assert said[5].startswith("- Under batch_size 32, bn/none is best, ")
     headline = sentences.headline(frame, study(varies=varies))
-    assert "against none (batch_size 32: better by -0.2000 [" in headline
-    assert "; batch_size 64: worse by +0.2000 [" in headline
+    assert "against none, better under batch_size 32 and under batch_size 128; worse under batch_size 64" in headline
 
 
 def test_a_conclusion_that_depends_on_the_reading_is_said_to(make_frame):
@@ -127,10 +122,11 @@ def test_a_conclusion_that_depends_on_the_reading_is_said_to(make_frame):
     assert said[0].startswith("On evaluation loss, *kind* depends on the reading: inference differs (+0.")
     assert "recalibrated level (" in said[0]
     findings = sentences.findings(frame, study(measure="eval_loss"))
-    assert findings.startswith("In evaluation loss, as Keras evaluates it, on train[:10000], for source_cnn")
+    assert findings.startswith("In evaluation loss on train[:10000], as Keras evaluates it, for source_cnn")
     assert "recalibrated, it would be" not in findings
     headline = sentences.headline(frame, study(measure="eval_loss"))
-    assert headline.endswith("Depends on the reading of BatchNorm, on evaluation images: kind; against none.")
+    assert "Depends on the reading of BatchNorm: kind; against none. Of bn/none's 0.5" in headline
+    assert "debiasing removes 0.2000 [0.2000, 0.2000], recalibration 0.0000 [0.0000, 0.0000] beyond" in headline
     calm = sentences.reading_sentences(make_frame(losses(0.30, 0.40, 0.50)), study())
     assert calm == [
         "No conclusion on evaluation loss depends on the reading of BatchNorm (the training figure has no readings)."
@@ -140,8 +136,8 @@ def test_a_conclusion_that_depends_on_the_reading_is_said_to(make_frame):
 def test_the_headline_is_one_sentence_by_verdict(make_frame):
     frame = make_frame(losses(0.30, 0.30, 0.50))
     said = sentences.headline(frame, study())
-    assert "**differs:** against none (better by -0.2000 [" in said
-    assert "**level:** kind (" in said
+    assert "**differs:** against none (bn/none better than none/none, by 0.2000 [0.19" in said
+    assert "**level:** kind (bn/none minus gn/none: " in said
     assert said.endswith("The baseline, none/none, does not have the best mean.")
     assert "\n" not in said
 
@@ -182,8 +178,20 @@ def test_diverged_runs_are_named_with_their_condition_also_where_only_a_reading_
     assert said.startswith("Diverged, 2 runs: batch_size 32, bn/none, seed 1; batch_size 64, bn/none, seed 1.")
 
 
+def test_runs_of_another_version_of_the_file_are_told(make_frame):
+    frame = make_frame(losses(0.3, 0.4, 0.5)).assign(study_sha256="a")
+    assert sentences.run_sentences(frame, study(declared_in="a")) == []
+    (said,) = sentences.run_sentences(frame, study(declared_in="b"))
+    assert said.startswith("24 of 24 runs were made for another version of the study's file")
+
+
+def test_another_readings_measure_is_named_after_the_images(make_frame):
+    said = sentences.findings(make_frame(losses(0.3, 0.4, 0.5)), study(measure="recalibrated_loss"))
+    assert said.startswith("In evaluation loss on train[:10000], recalibrated, for source_cnn")
+
+
 def test_without_a_study_file_no_run_is_missing(make_frame):
-    assert sentences.run_sentences(make_frame({"bn": [0.4]}), study(sha256="")) == []
+    assert sentences.run_sentences(make_frame({"bn": [0.4]}), study(question=UNDECLARED)) == []
 
 
 def test_a_hopeless_contrast_has_no_number_of_seeds(make_frame):

@@ -37,6 +37,13 @@ def test_records_of_other_settings_are_not_taken_for_the_studys(folder, make_rec
     assert set(read_status(folder)["state"]) == {"failed", "missing"}
 
 
+def test_a_damaged_failure_is_named_and_the_others_count(folder):
+    (folder / "failures" / "third.json").write_text("{")
+    with pytest.warns(UserWarning, match="left out third.json of .*: no failure of normlib's"):
+        runs = read_status(folder)
+    assert runs["state"].tolist().count("failed") == 1
+
+
 def test_before_its_first_record_all_is_missing(tmp_path):
     (tmp_path / "study.yaml").write_text(STUDY)
     assert set(read_status(tmp_path)["state"]) == {"missing"}

@@ -77,8 +77,12 @@ def test_lag_takes_equal_numbers_of_steps_everywhere():
 
 def test_a_study_knows_the_digest_of_the_file_that_declares_it(tmp_path):
     study = read_study(write(tmp_path, SMALLEST))
-    assert study.sha256 == hashlib.sha256(SMALLEST.encode()).hexdigest()
-    assert study.but(seeds=3).sha256 == study.sha256
+    assert study.declared_in == hashlib.sha256(SMALLEST.encode()).hexdigest()
+    assert study.but(seeds=3).declared_in == study.declared_in
+    assert study.but(orderings=["bn"]).declared_in == ""  # no longer what the file declares
+    as_run = tmp_path / "study.yaml"
+    as_run.write_text(study.to_yaml())
+    assert read_study(as_run).declared_in == study.declared_in
 
 
 def test_contrasts_are_declared_in_the_study_and_those_that_it_lacks_orderings_for_are_left_out():

@@ -28,7 +28,7 @@ def test_provenance_names_settings_stack_and_seeds(make_frame):
     assert facts["groups"] == "the model's own: 5"
     assert facts["stack"] == "tensorflow 2.15.1, tensorflow-addons 0.23.0"
     assert facts["seeds"] == "2, from 0 to 1"
-    assert facts["study_sha256"] == "run by hand"
+    assert facts["study_sha256"] == "none"
     assert "x_test 6d87418db22c" in facts["data"]
 
 
