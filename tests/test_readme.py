@@ -63,6 +63,14 @@ def test_every_file_that_it_names_is_there():
     assert not [link for link in links if not (ROOT / link).exists()]
 
 
+def test_its_example_of_a_study_can_be_read(tmp_path):
+    (example,) = re.findall(r"```yaml\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), flags=re.DOTALL)
+    (tmp_path / "example.yaml").write_text(example)
+    study = studies.read_study(tmp_path / "example.yaml")
+    assert len(study.instances) == 12
+    assert len(study.declared) == 2
+
+
 def test_every_make_target_that_it_names_exists():
     targets = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)
     named = re.findall(r"make ([a-z]+)", (ROOT / "README.md").read_text(encoding="utf-8"))
