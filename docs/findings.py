@@ -30,10 +30,9 @@ README = ROOT / "README.md"
 CALIBRATION = ROOT / "docs" / "calibration.csv"  # written by make calibrate
 # In the order in which they are told, with what each picture shows.
 STUDIES = {
-    "source": "every declared contrast with its pairs, interval and margin",
-    "standard": "every declared contrast with its pairs, interval and margin",
-    "grid": "every declared contrast with its pairs, interval and margin",
-    "stacked": "every declared contrast with its pairs, interval and margin",
+    **dict.fromkeys(
+        ("source", "standard", "grid", "stacked"), "every declared contrast with its pairs, interval and margin"
+    ),
     "conditions": "a map of the conditions, with the best ordering in each and how far it is ahead",
     "lag": "evaluation loss in each reading, under each condition",
 }
@@ -65,7 +64,7 @@ def draw() -> dict[str, Figure]:
         elif name == "conditions":
             figures[name] = contrast_plots.plot_winners(runs, study.measure, study.varies)[0]
         else:
-            figures[name] = contrast_plots.plot_contrasts(runs, study.declared, study.measure, study.margin)[0]
+            figures[name] = contrast_plots.plot_contrasts(runs, **study.family)[0]
     return figures
 
 
@@ -92,13 +91,12 @@ def load(name: str) -> tuple[pd.DataFrame, studies.Study]:
 
 
 def _results() -> str:
-    runs = records.load_records(records.SOURCE_RECORDS)
-    facts = tables.provenance(runs)["value"]
-    table = _markdown(tables.results(runs).rename_axis("ordering"))
+    runs, _ = load("source")
+    table = _markdown(tables.results(runs))
     return (
         f"{table}\n\n"
         "Mean over runs and its 95 % interval (Student's t), which covers initialization, shuffle and dropout, not new "
-        f"data. Seeds: {facts['seeds']}; {facts['stack']}; {facts['processor']}, threads a run: {facts['threads']}.\n\n"
+        f"data. {_made_with(runs)}\n\n"
         f"{ranking_sentences.ranking_sentence(runs)}"
     )
 
@@ -109,8 +107,7 @@ def _findings() -> str:
 
 def _finding(name: str, shows: str) -> str:
     runs, study = load(name)
-    estimates = verdicts.estimate(runs, study.declared, study.measure, study.margin, study.varies)
-    facts = tables.provenance(runs)["value"]
+    estimates = verdicts.estimate(runs, **study.family)
     return "\n\n".join(
         [
             f"### `{name}`: {study.question}",
@@ -126,12 +123,17 @@ def _finding(name: str, shows: str) -> str:
                     columns=["source's label", "median seconds to fit"], errors="ignore"
                 )
             ),
-            f"Measure: {MEASURES[study.measure]}; margin: {study.margin:g}. Seeds: {facts['seeds']}; {facts['stack']}; "
-            f"{facts['processor']}, threads a run: {facts['threads']}. The study was declared in the file of SHA-256 "
-            f"`{facts['study_sha256'][:16]}…` before its runs; [records](normlib/kept/{name}.jsonl).",
+            f"Measure: {MEASURES[study.measure]}; margin: {study.margin:g}. {_made_with(runs)} The study was declared "
+            f"in the file of SHA-256 `{study.declared_in[:16]}…` before its runs; "
+            f"[records](normlib/kept/{name}.jsonl).",
             "</details>",
         ]
     )
+
+
+def _made_with(runs: pd.DataFrame) -> str:
+    facts = tables.provenance(runs)["value"]
+    return f"Seeds: {facts['seeds']}; {facts['stack']}; {facts['processor']}, threads a run: {facts['threads']}."
 
 
 def _calibration() -> str:
@@ -180,7 +182,7 @@ def _markdown(table: pd.DataFrame) -> str:
 
 
 def main() -> None:
-    """Write the README and its picture."""
+    """Write the README and its pictures."""
     mpl.use("agg")
     files.write_atomically(README, render(README.read_text(encoding="utf-8")))
     for name, figure in draw().items():

@@ -9,10 +9,14 @@ import shutil
 import signal
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from normlib.errors import RequestError
+
+if TYPE_CHECKING:
+    from normlib.studies import Study
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]}, invoke_without_command=True)
@@ -71,18 +75,12 @@ def study(
     if name_or_file is None:
         raise click.UsageError("Missing argument 'NAME_OR_FILE'; normlib study --list lists those that there are.")
     from normlib import scheduling, studies
-    from normlib.conditions import label
 
     chosen = None if orderings is None else orderings.split(",")
     plan = studies.read_study(name_or_file).but(seeds=seeds, orderings=chosen)
     folder = Path("outputs") / plan.name if out is None else Path(out)
     if dry_run:
-        runs, missing, executions = scheduling.plan_study(plan, folder, threads)
-        for execution in executions:
-            condition = label(execution.instance.settings, plan.varies)
-            click.echo(f"{execution.name}: {execution.seeds} runs{', ' if condition else ''}{condition}")
-        click.echo(f"{len(executions)} executions, {len(missing)} of {len(runs)} runs to do, into {folder}")
-        return None
+        return _list_executions(plan, folder, threads)
     signal.signal(signal.SIGTERM, _interrupt)
     with scheduling.local_executor(workers, threads) as executor:
         failures = scheduling.run_study(plan, folder, executor, threads)
@@ -101,7 +99,7 @@ def status(folder: str) -> None:
     \b
     normlib status outputs/source
     """
-    from normlib.status import read_status
+    from normlib.status import name_run, read_status
 
     runs = read_status(folder)
     table = runs.groupby(["condition", "ordering"], sort=False)["state"].value_counts().unstack(fill_value=0)
@@ -109,8 +107,7 @@ def status(folder: str) -> None:
     table = table.reset_index().drop(columns=[] if runs["condition"].any() else "condition")
     click.echo(table[[*table.columns.difference(states, sort=False), *states]].to_string(index=False))
     for _, run in runs[runs["state"] == "failed"].iterrows():
-        named = ", ".join(part for part in (run["condition"], run["ordering"], f"seed {run['seed']}") if part)
-        click.echo(f"failed: {named}: {run['reason']}")
+        click.echo(f"failed: {name_run(run)}: {run['reason']}")
     counts = runs["state"].value_counts()
     click.echo(", ".join(f"{counts.get(state, 0)} {state}" for state in ("done", "failed", "missing")))
 
@@ -183,6 +180,17 @@ def _list_studies() -> None:
         runs = len(plan.instances) * plan.seeds
         click.echo(f"{name}: {runs} runs ({len(plan.instances)} instances, {plan.seeds} seeds each)")
         click.echo(click.wrap_text(plan.question, initial_indent="  ", subsequent_indent="  "))
+
+
+def _list_executions(plan: Study, folder: Path, threads: int) -> None:
+    from normlib import scheduling
+    from normlib.conditions import label
+
+    runs, missing, executions = scheduling.plan_study(plan, folder, threads)
+    for execution in executions:
+        condition = label(execution.instance.settings, plan.varies)
+        click.echo(f"{execution.name}: {execution.seeds} runs{', ' if condition else ''}{condition}")
+    click.echo(f"{len(executions)} executions, {len(missing)} of {len(runs)} runs to do, into {folder}")
 
 
 def _summarize(folder: Path, exports: dict[str, str] | None = None) -> None:

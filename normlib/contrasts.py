@@ -10,7 +10,7 @@ import pandas as pd
 
 from normlib.errors import RequestError
 from normlib.ordering import Ordering
-from normlib.statistics import check_comparable
+from normlib.statistics import by_seed, check_comparable
 
 _SIDE = re.compile(r"(?P<one>[a-z+/]+)|mean\((?P<several>[a-z+/, ]+)\)")
 _FORM = "a difference such as 'bn/gn - gn/bn' or 'mean(bn/gn, gn/bn) - none/none'"
@@ -80,14 +80,12 @@ def paired_differences(records: pd.DataFrame, contrast: Contrast, measure: str) 
     if measure not in records.columns:
         measures = [name for name in records.columns if name.endswith(("_loss", "_accuracy"))]
         raise RequestError("measure", measure, ", ".join(measures), names=measures)
-    needed = [*contrast.first, *contrast.second]
-    values = records[records["ordering"].isin(needed)].set_index(["seed", "ordering"])[measure].astype(float)
-    runs = values.groupby("seed").size()
-    complete = runs[runs == len(set(needed))].index
+    needed = {*contrast.first, *contrast.second}
+    compared = records[records["ordering"].isin(needed)]
+    runs = compared.groupby("seed").size()
+    complete = runs[runs == len(needed)].index
     if complete.empty:
         return pd.Series(dtype=float)
-    table = values.unstack("ordering").loc[complete]  # noqa: PD010  (pivot_table would average, and drop NaN)
-    first, second = (
-        table[list(side)].astype(float).mean(axis=1, skipna=False) for side in (contrast.first, contrast.second)
-    )
+    table = by_seed(compared, measure).loc[complete]
+    first, second = (table[list(side)].mean(axis=1, skipna=False) for side in (contrast.first, contrast.second))
     return first - second

@@ -48,7 +48,7 @@ def to_csv(records: pd.DataFrame, study: Study) -> str:
     A contrast stands in the column ``ordering``, its pairs in ``runs``; it has ``margin``, ``holm_p``, ``holm_t_p`` and
     ``verdict`` besides.
     """
-    estimates = _estimates(records, study).rename(columns={"contrast": "ordering", "pairs": "runs"})
+    estimates = estimate(records, **study.family).rename(columns={"contrast": "ordering", "pairs": "runs"})
     estimates = estimates.assign(measure=study.measure, margin=study.margin)
     means = tables.summaries(records, study.varies)
     columns = [*means.columns, "margin", "holm_p", "holm_t_p", "verdict"]
@@ -59,28 +59,27 @@ def to_html(records: pd.DataFrame, study: Study) -> str:
     """Return a page: the question, what was found in sentences, contrasts, results, provenance."""
     said = nbconvert.filters.markdown2html(f"*{study.question}*\n\n{sentences.findings(records, study)}")
     shown = [
-        tables.style(tables.verdicts(_estimates(records, study)), f"Declared contrasts in {study.measure}"),
+        tables.style(tables.verdicts(estimate(records, **study.family)), f"Declared contrasts in {study.measure}"),
         tables.style(tables.results(records, study.varies), "Results"),
         tables.style(tables.provenance(records).rename_axis("fact"), "Provenance"),
     ]
-    # Each table has an identifier of its own, or the first one's colours would be the others'.
-    parts = [table.set_uuid(f"table{i}").to_html() for i, table in enumerate(shown)]
+    parts = [table.to_html() for table in shown]
     head = f'<meta charset="utf-8"><title>{study.name}</title><style>body {{font-family: sans-serif}}</style>'
     return f"<!DOCTYPE html>\n<html><head>{head}</head><body>{said}{''.join(parts)}</body></html>\n"
 
 
 def to_latex(records: pd.DataFrame, study: Study) -> str:
     """Return the tables of contrasts and results (package ``booktabs``) and a paragraph on methods."""
-    shown = {"Declared contrasts.": tables.verdicts(_estimates(records, study))}
+    shown = {"Declared contrasts.": tables.verdicts(estimate(records, **study.family))}
     shown["Means over runs and their 95 % intervals."] = tables.results(records, study.varies)
     parts = []
     for caption, table in shown.items():
         styler = (
             table.reset_index().style.hide(axis="index").format(escape="latex").format_index(escape="latex", axis=1)
         )
-        latex = styler.to_latex(hrules=True, caption=_escape(caption), position="ht")
+        latex = styler.to_latex(hrules=True, caption=nbconvert.filters.escape_latex(caption), position="ht")
         parts.append(latex.replace("< ", "$<$ "))
-    return "\n".join([*parts, "\\paragraph{Methods.}", _escape(methods(records, study)), ""])
+    return "\n".join([*parts, "\\paragraph{Methods.}", nbconvert.filters.escape_latex(methods(records, study)), ""])
 
 
 def methods(records: pd.DataFrame, study: Study) -> str:
@@ -115,11 +114,3 @@ def _tests(sha256: str, declared: str, margin: float) -> str:
         f"conditions; a contrast differs where both p are below {SIGNIFICANCE:g}, and is level where it does not "
         f"differ and its interval lies within the margin of {margin:g}. "
     )
-
-
-def _estimates(records: pd.DataFrame, study: Study) -> pd.DataFrame:
-    return estimate(records, study.declared, study.measure, study.margin, study.varies)
-
-
-def _escape(text: str) -> str:
-    return nbconvert.filters.escape_latex(text)

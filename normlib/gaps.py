@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 
 import numpy as np
@@ -10,6 +9,7 @@ import pandas as pd
 
 from normlib.conditions import Varies, split_records
 from normlib.contrasts import Contrast
+from normlib.ordering import has_batch_norm
 from normlib.statistics import order_orderings, summarize
 from normlib.verdicts import estimate
 
@@ -41,8 +41,7 @@ def split_gap(records: pd.DataFrame, varies: Varies = ()) -> pd.DataFrame:
             rest=part["recalibrated_loss"],
         )
         summaries = {name: summarize(parts, name) for name in GAP_PARTS}
-        with_batch_norm = [name for name in order_orderings(part["ordering"]) if "bn" in re.split(r"[/+]", name)]
-        for ordering in with_batch_norm:
+        for ordering in filter(has_batch_norm, order_orderings(part["ordering"])):
             row = {"condition": condition, "ordering": ordering, "runs": summaries["rest"].loc[ordering, "runs"]}
             for name, summary in summaries.items():
                 row |= {name: summary.loc[ordering, "mean"]}

@@ -74,6 +74,11 @@ class Ordering:
         return "/".join("+".join(kinds) or EMPTY for kinds in self.slots)
 
 
+def has_batch_norm(ordering: str) -> bool:
+    """Tell whether BatchNorm stands in an ordering's full form."""
+    return "bn" in ordering.replace("/", "+").split("+")
+
+
 def _parse_slot(slot: str, ordering: str) -> tuple[str, ...]:
     if slot == EMPTY:
         return ()

@@ -7,7 +7,7 @@ import pandas as pd
 
 from normlib.conditions import Varies, split_records
 from normlib.ordering import BASELINE
-from normlib.statistics import half_width
+from normlib.statistics import by_seed, half_width
 
 
 def count_rankings(records: pd.DataFrame, measure: str, orderings: list[str] | None = None) -> pd.DataFrame:
@@ -69,7 +69,8 @@ def winners(records: pd.DataFrame, measure: str, varies: Varies = ()) -> pd.Data
     rows = {}
     for condition, part in split_records(records, varies).items():
         finite = part.groupby("ordering")[measure].transform(lambda runs: np.isfinite(runs.astype(float)).all())
-        better = _lower_is_better(_unstack(part[finite], measure), measure)
+        values = by_seed(part[finite], measure)
+        better = _lower_is_better(values, measure)
         if len(better.columns) < 2:
             continue
         means = better.mean().sort_values(kind="stable")
@@ -79,7 +80,7 @@ def winners(records: pd.DataFrame, measure: str, varies: Varies = ()) -> pd.Data
         complete = better.dropna()
         rows[condition] = {
             "winner": winner,
-            "mean": abs(means[winner]),
+            "mean": values[winner].mean(),
             "rival": rival,
             "lead": leads.mean(),
             "low": leads.mean() - reach,
@@ -93,15 +94,10 @@ def winners(records: pd.DataFrame, measure: str, varies: Varies = ()) -> pd.Data
     return pd.DataFrame.from_dict(rows, orient="index", columns=columns).rename_axis("condition")
 
 
-def _unstack(records: pd.DataFrame, measure: str) -> pd.DataFrame:
-    """Return the measure, seeds down and orderings across; NaN where a run is missing."""
-    return records.set_index(["seed", "ordering"])[measure].astype(float).unstack("ordering")  # noqa: PD010
-
-
 def _complete(records: pd.DataFrame, measure: str, orderings: list[str] | None = None) -> pd.DataFrame:
     """Return the measure, seeds down and orderings across, for the seeds with which all were run and none diverged."""
     chosen = records if orderings is None else records[records["ordering"].isin(orderings)]
-    values = _unstack(chosen, measure)  # pivot_table would leave out an ordering that diverged throughout
+    values = by_seed(chosen, measure)
     return values[np.isfinite(values).all(axis=1)]
 
 

@@ -189,7 +189,8 @@ def load_records(path: Path | str) -> pandas.DataFrame:
     Returns:
         Columns ``ordering``, ``seed``, ``train_loss`` and ``train_accuracy`` (the last epoch's running figures),
         ``eval_loss`` and ``eval_accuracy`` (images not trained on, as Keras evaluates), the other readings, the
-        instance's other settings, and ``threads``, ``stack``, ``processor``, ``fit_seconds``, ``key``.
+        instance's other settings, and ``threads``, ``stack``, ``processor``, ``device``, ``data``, ``commit``,
+        ``study_sha256``, ``fit_seconds``, ``key``.
 
     Raises:
         RequestError: There is no such file or folder.

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import pandas as pd
 
 from normlib.conditions import in_words, label
 from normlib.gaps import GAP_PARTS, depends_on_reading, estimate_readings, split_gap
+from normlib.ordering import has_batch_norm
 from normlib.ranking_sentences import baseline_sentence, baseline_sentences, source_sentences
 from normlib.statistics import MEASURES
-from normlib.status import planned_runs
+from normlib.status import name_run, planned_runs
 from normlib.studies import UNDECLARED, Study
 from normlib.verdicts import estimate, seeds_in_words
 
@@ -37,14 +40,14 @@ def findings(records: pd.DataFrame, study: Study) -> str:
 
 def headline(records: pd.DataFrame, study: Study) -> str:
     """Return what a study found in one paragraph, in Markdown: contrasts by verdict, winners, readings, conditions."""
-    estimates = estimate(records, study.declared, study.measure, study.margin, study.varies)
+    estimates = estimate(records, **study.family)
     told = []
     for verdict in ("differs", "differs negligibly", "level", "undecided"):
         rows = estimates[estimates["verdict"] == verdict]
         named = "; ".join(_brief(name, rows.loc[[name]], study) for name in dict.fromkeys(rows.index))
         told += [f"**{verdict}:** {named}"] if named else []
     contrasts = ". ".join(told) or "no contrast was declared"
-    depending = _depending(records, study)
+    depending = _depending(_by_reading(records, study), study.margin)
     names = "; ".join(f"{name}{f' ({condition})' if condition else ''}" for name, condition, _ in depending)
     training = ", not of the training figure but on evaluation images" if study.measure.startswith("train") else ""
     reading = [f"Depends on the reading of BatchNorm{training}: {names}."] if names else []
@@ -56,7 +59,7 @@ def contrast_sentences(records: pd.DataFrame, study: Study) -> list[str]:
     """Return a sentence for each declared contrast: verdict, difference with interval, pairs, and where it holds."""
     if not study.declared:
         return ["No contrast was declared, so no difference is judged."]
-    estimates = estimate(records, study.declared, study.measure, study.margin, study.varies)
+    estimates = estimate(records, **study.family)
     sentences = []
     for contrast in study.declared:
         rows = estimates.loc[[contrast.name]]
@@ -75,19 +78,17 @@ def reading_sentences(records: pd.DataFrame, study: Study) -> list[str]:
     """Return which conclusions on the evaluation images depend on how BatchNorm's moving averages are read."""
     kind = study.measure.split("_")[1]
     untouched = " (the training figure has no readings)" if study.measure.startswith("train") else ""
+    by_reading = _by_reading(records, study)
     sentences = []
-    for name, condition, rows in _depending(records, study):
+    for name, condition, rows in _depending(by_reading, study.margin):
         where = f" under {condition}" if condition else ""
         told = ", ".join(
             f"{reading} {row['verdict']} ({row['mean']:+.4f})" if pd.notna(row["mean"]) else f"{reading} diverged"
             for reading, row in rows.items()
         )
         sentences.append(f"On evaluation {kind}, *{name}*{where} depends on the reading{untouched}: {told}.")
-    if sentences or not _reads_batch_norm(study):
+    if sentences or not by_reading or (by_reading["inference"]["verdict"] == "undecided").all():
         return sentences
-    inference = _by_reading(records, study)["inference"]
-    if (inference["verdict"] == "undecided").all():
-        return []
     return [f"No conclusion on evaluation {kind} depends on the reading of BatchNorm{untouched}."]
 
 
@@ -143,24 +144,17 @@ def _where(records: pd.DataFrame, study: Study) -> str:
     return f"In {measure}, for {in_words(records, study.varies)}"
 
 
-def _reads_batch_norm(study: Study) -> bool:
-    return any("bn" in str(contrast) for contrast in study.declared)
-
-
 def _by_reading(records: pd.DataFrame, study: Study) -> dict[str, pd.DataFrame]:
-    return estimate_readings(records, study.declared, study.measure, study.margin, study.varies)
+    """Return the estimates in each reading; none where no contrast has BatchNorm in it."""
+    compared = {ordering for contrast in study.declared for ordering in contrast.first + contrast.second}
+    return estimate_readings(records, **study.family) if any(map(has_batch_norm, compared)) else {}
 
 
-def _depending(records: pd.DataFrame, study: Study) -> list[tuple[str, str, dict[str, pd.Series]]]:
-    """Return the estimates that depend on the reading: contrast, condition, and the row of each reading."""
-    if not _reads_batch_norm(study):
-        return []
-    by_reading = _by_reading(records, study)
-    found = []
-    for place in np.flatnonzero(depends_on_reading(by_reading, study.margin)):
+def _depending(by_reading: dict[str, pd.DataFrame], margin: float) -> Iterator[tuple[str, str, dict[str, pd.Series]]]:
+    """Give the estimates that depend on the reading: contrast, condition, and the row of each reading."""
+    for place in np.flatnonzero(depends_on_reading(by_reading, margin)) if by_reading else []:
         rows = {reading: frame.iloc[place] for reading, frame in by_reading.items()}
-        found.append((rows["inference"].name, rows["inference"]["condition"], rows))
-    return found
+        yield rows["inference"].name, rows["inference"]["condition"], rows
 
 
 def _brief(name: str, rows: pd.DataFrame, study: Study) -> str:
@@ -221,8 +215,5 @@ def _details(rows: pd.DataFrame) -> str:
 
 def _name_some(runs: pd.DataFrame) -> str:
     """Name some runs, the first five of them."""
-    named = [
-        ", ".join(part for part in (run.get("condition", ""), run["ordering"], f"seed {run['seed']}") if part)
-        for _, run in runs.head(5).iterrows()
-    ]
+    named = [name_run(run) for _, run in runs.head(5).iterrows()]
     return "; ".join([*named, *(["and more"] if len(runs) > 5 else [])])

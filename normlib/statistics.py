@@ -92,6 +92,17 @@ def check_comparable(records: pd.DataFrame) -> None:
         raise RequestError("records", run, "each run once in a comparison")
 
 
+def by_seed(records: pd.DataFrame, measure: str) -> pd.DataFrame:
+    """Return a measure with seeds down and orderings across; NaN where a run is missing, as where it diverged.
+
+    Args:
+        records: One row a run, of one condition.
+        measure: A column, such as ``train_loss``.
+    """
+    # pivot_table would average, and leave out an ordering that diverged throughout.
+    return records.set_index(["seed", "ordering"])[measure].astype(float).unstack("ordering")  # noqa: PD010
+
+
 def half_width(sd: np.ndarray, count: int | np.ndarray, outside: float = 1 - CONFIDENCE) -> np.ndarray:
     """Return half the width of Student's t interval of a mean.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 
 import pandas as pd
@@ -37,6 +38,11 @@ def planned_runs(records: pd.DataFrame, study: Study) -> pd.DataFrame:
         condition = label(instance.settings, study.varies)
         rows.append({"condition": condition, "ordering": instance.ordering, "seed": seed, "done": run in there})
     return pd.DataFrame(rows)
+
+
+def name_run(run: Mapping[str, object]) -> str:
+    """Return what a run is called: its condition, where there is one, its ordering and its seed."""
+    return ", ".join(part for part in (run["condition"], run["ordering"], f"seed {run['seed']}") if part)
 
 
 def read_status(folder: Path | str) -> pd.DataFrame:

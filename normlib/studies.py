@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import math
-from collections.abc import Iterable
 from pathlib import Path
 
 import yaml
@@ -88,10 +87,10 @@ class Study:
         """The contrasts, read."""
         return [Contrast.parse(name, text, self.orderings) for name, text in self.contrasts.items()]
 
-    def declared_for(self, orderings: Iterable[str]) -> list[Contrast]:
-        """Return the contrasts whose orderings are all among some."""
-        there = set(orderings)
-        return [contrast for contrast in self.declared if there.issuperset(contrast.first + contrast.second)]
+    @property
+    def family(self) -> dict[str, object]:
+        """What was declared, as ``normlib.estimate`` and ``normlib.plot_contrasts`` take it behind the records."""
+        return {"contrasts": self.declared, "measure": self.measure, "margin": self.margin, "varies": self.varies}
 
     @property
     def instances(self) -> list[Instance]:
@@ -118,10 +117,14 @@ class Study:
         """
         changes = {name: value for name, value in changes.items() if value is not None}
         changed = dataclasses.replace(self, contrasts={}, **changes)
-        kept = self.declared_for(changed.orderings)
+        there = set(changed.orderings)
         return dataclasses.replace(
             changed,
-            contrasts={contrast.name: self.contrasts[contrast.name] for contrast in kept},
+            contrasts={
+                contrast.name: self.contrasts[contrast.name]
+                for contrast in self.declared
+                if there.issuperset(contrast.first + contrast.second)
+            },
             declared_in=self.declared_in if changed.orderings == self.orderings else "",
         )
 

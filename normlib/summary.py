@@ -72,7 +72,7 @@ def draw(runs: Sequence[Record], study: Study) -> dict[str, Figure]:
         figures["bars_evaluation"] = plot_bars(records, ["eval_accuracy", "eval_loss"])[0]
         figures["places"] = plot_places(records, study.measure)[0]
     if study.declared:
-        figures["contrasts"] = plot_contrasts(records, study.declared, study.measure, study.margin, study.varies)[0]
+        figures["contrasts"] = plot_contrasts(records, **study.family)[0]
     figures["training"] = plot_training(runs, study.varies)[0]
     figures["gap"] = plot_gap(records, study.varies)[0]
     return figures

@@ -14,13 +14,14 @@ from normlib.conditions import Varies, split_records
 from normlib.curves import interval_means
 from normlib.gaps import READING_COLUMNS
 from normlib.instance import Instance
-from normlib.ordering import BASELINE
+from normlib.ordering import BASELINE, has_batch_norm
 from normlib.plots import styles
 from normlib.rankings import places
 from normlib.records import Record, to_frame
 from normlib.statistics import MEASURES, half_width, order_orderings, summarize
 
 _READING_LOOKS = {"inference": ("o", "#D55E00"), "debiased": ("^", "#0072B2"), "recalibrated": ("s", "#009E73")}
+_ONE_READING = {"inference": ("o", "black")}
 _LINES = ("-", "--", "-.", ":")
 
 
@@ -105,15 +106,13 @@ def plot_gap(records: pd.DataFrame, varies: Varies = ()) -> tuple[matplotlib.fig
         rows += [(condition, name, summaries) for name in order_orderings(part["ordering"])]
     figure, axis = plt.subplots(figsize=(8.5, 1.3 + 0.36 * len(rows)), layout="constrained")
     for y, (_, ordering, summaries) in enumerate(rows):
-        readings = READING_COLUMNS if "bn" in ordering else ["inference"]
-        for shift, reading in zip((-0.2, 0, 0.2), readings, strict=False):
+        looks = _READING_LOOKS if has_batch_norm(ordering) else _ONE_READING
+        for (reading, (marker, colour)), shift in zip(
+            looks.items(), (-0.2, 0, 0.2) if len(looks) > 1 else (0,), strict=True
+        ):
             row = summaries[reading].loc[ordering]
-            marker, colour = _READING_LOOKS[reading]
-            place = y if "bn" not in ordering else y + shift
             reach = np.nan_to_num(row["high"] - row["mean"])
-            axis.errorbar(
-                row["mean"], place, xerr=reach, fmt=marker, color=colour if "bn" in ordering else "black", capsize=3
-            )
+            axis.errorbar(row["mean"], y + shift, xerr=reach, fmt=marker, color=colour, capsize=3)
     for reading, (marker, colour) in _READING_LOOKS.items():
         axis.plot([], [], marker, color=colour, label=reading)
     axis.plot([], [], "o", color="black", label="no BatchNorm: one reading")

@@ -146,7 +146,8 @@ def style(table: pd.DataFrame, caption: str) -> Styler:
         {"selector": "td, th", "props": "text-align: left; vertical-align: top; padding: 4px 10px"},
         {"selector": "tbody tr", "props": "border-top: 1px solid #DDDDDD"},
     ]
-    # An index may stand twice, and Styler wants it unique; a fixed identifier makes the same table the same text.
+    # An index may stand twice, and Styler wants it unique. The identifier is the caption's, so that the same table is
+    # the same text, and tables of one page do not take each other's colours.
     styler = table.reset_index().style.hide(axis="index").set_caption(caption).set_table_styles(rules)
     return styler.set_uuid(caption.split()[0].strip(",.").lower()).map(
         _tint, subset=table.columns.intersection(["verdict"])

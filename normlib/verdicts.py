@@ -6,6 +6,7 @@ An interval covers what the seed decides, which is initialization, shuffle and d
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Iterable
 
 import numpy as np
@@ -100,8 +101,7 @@ def seeds_needed(
         there are fewer than two, or a diverged run.
     """
     row = estimate(records, [contrast], measure, margin).iloc[0]
-    p = max(min(1, family * row["p"]), min(1, family * row["t_p"])) if row["pairs"] > 1 else np.nan
-    if decide(row["low"], row["high"], p, margin) != "undecided":
+    if decide(row["low"], row["high"], family * max(row["p"], row["t_p"]), margin) != "undecided":
         return float(row["pairs"])
     return _pairs_to_decide(row["mean"], row["sd"], row["pairs"], margin, family)
 
@@ -134,9 +134,10 @@ def describe(differences: np.ndarray) -> dict[str, np.ndarray]:
     p = np.where(np.abs(mean) <= 1e-12 * np.abs(differences).max(axis=-1), 1.0, p)
     first_lower = np.mean((differences < 0) + 0.5 * (differences == 0), axis=-1)
     smallest_p = np.full(mean.shape, 2.0 / 2**pairs)
-    with np.errstate(divide="ignore", invalid="ignore"):  # differences without spread
-        t = np.where(mean == 0, 0, np.abs(mean) / (sd / np.sqrt(pairs)))
-    t_p = 2 * scipy.stats.t.sf(t, pairs - 1)
+    with warnings.catch_warnings(), np.errstate(divide="ignore", invalid="ignore"):
+        warnings.simplefilter("ignore", RuntimeWarning)  # differences without spread lose precision, and may
+        t_p = scipy.stats.ttest_1samp(differences, 0, axis=-1).pvalue
+    t_p = np.where((sd == 0) & (mean == 0), 1.0, t_p)
     values = (mean, sd, mean - reach, mean + reach, p, t_p, smallest_p, first_lower)
     return dict(zip(names, values, strict=True))
 

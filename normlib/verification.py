@@ -8,12 +8,12 @@ from collections.abc import Iterable
 
 import numpy as np
 import pandas as pd
-import scipy.stats
 
 from normlib.errors import RequestError
 from normlib.instance import Instance, whole_number
 from normlib.progress import Progress
 from normlib.records import KEPT, Record, read_records, to_frame
+from normlib.statistics import half_width
 from normlib.training import train
 
 EQUAL = "equal to the bit"
@@ -57,7 +57,7 @@ def verify(study: str = "source", runs: int = 3) -> pd.DataFrame:
             # "auto" takes the provider of this stack, which need not be that of the kept run.
             instance = Instance.of(**{**record.instance, "provider": "auto"})
             again = train(instance, record.seed, record.environment["threads"])
-            rows.append(_compare(record, again, kept))
+            rows.append({**_compare(record, again, instance), "verdict": judge(record, again, kept)})
             progress.advance(f"{record.instance['ordering']}, seed {record.seed}: {rows[-1]['verdict']}")
     return pd.DataFrame(rows)
 
@@ -84,22 +84,19 @@ def _is_inside(values: np.ndarray, value: float) -> bool:
     count = len(values)
     if count < 2:
         return False
-    reach = scipy.stats.t.ppf((1 + _CONFIDENCE) / 2, count - 1) * values.std(ddof=1) * np.sqrt(1 + 1 / count)
+    # Around the mean a further value scatters by sqrt(n + 1) times what the mean itself does.
+    reach = half_width(values.std(ddof=1), count, 1 - _CONFIDENCE) * np.sqrt(count + 1)
     return bool(abs(value - values.mean()) <= reach)
 
 
-def _compare(record: Record, again: Record, kept: list[Record]) -> dict[str, object]:
-    instance = Instance.of(**{**record.instance, "provider": "auto"})
-    settings = {name: value for name, value in instance.changes.items() if name != "ordering"}
-    deciding = ("stack", "processor", "threads")
+def _compare(record: Record, again: Record, instance: Instance) -> dict[str, object]:
     then, now = record.row(), again.row()
-    same = all(then[name] == now[name] for name in deciding)
+    same = all(then[name] == now[name] for name in ("stack", "processor", "threads"))
     return {
-        "ordering": record.instance["ordering"],
-        "seed": record.seed,
-        "settings": ", ".join(f"{name} {value}" for name, value in settings.items()),
+        "ordering": then["ordering"],
+        "seed": then["seed"],
+        "settings": ", ".join(f"{name} {value}" for name, value in instance.changes.items() if name != "ordering"),
         "kept_loss": then["train_loss"],
         "loss": now["train_loss"],
         "same_place": same and record.environment["onednn"] == again.environment["onednn"],
-        "verdict": judge(record, again, kept),
     }
