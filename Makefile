@@ -75,7 +75,7 @@ verify: $(INSTALLED)  ## train some kept runs of the source study, or of STUDY=g
 
 lock: $(INSTALLED)  ## resolve both lock files anew
 	$(foreach stack,addons keras3,$(BIN)/uv pip compile pyproject.toml --quiet --universal --python-version 3.10 \
-	  --extra $(stack) --extra lab --extra dev --generate-hashes --upgrade \
+	  --extra $(stack) --extra lab --extra dask --extra dev --generate-hashes --upgrade \
 	  --no-emit-index-url --no-annotate --no-header --output-file requirements/$(stack).txt &&) true
 
 clean:  ## remove the virtual environments, not the outputs

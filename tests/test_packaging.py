@@ -33,7 +33,7 @@ def locked(stack, python):
 def required(stack, python):
     """Return what pyproject.toml asks for on a stack, read from the installed project's metadata."""
     requirements = [Requirement(text) for text in metadata.requires("normlib")]
-    for extra in ("", stack, "lab", "dev"):
+    for extra in ("", stack, "lab", "dask", "dev"):
         environment = {"extra": extra, "python_version": python, "python_full_version": f"{python}.7"}
         yield from (r for r in requirements if r.marker is None or r.marker.evaluate(environment))
 
@@ -78,7 +78,7 @@ def test_the_conda_environment_is_the_addons_stack_with_the_projects_own_extras(
     assert pip == "pip"
     (requirement,) = from_pip["pip"]
     extras = re.fullmatch(r"--editable \.\[(.+)\]", requirement)[1].split(",")
-    assert extras == ["addons", "lab", "dev"]
+    assert extras == ["addons", "lab", "dask", "dev"]
     assert set(extras) <= set(metadata.metadata("normlib").get_all("Provides-Extra"))
 
 
