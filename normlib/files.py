@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
+
+import filelock
 
 from normlib.errors import RequestError
 
@@ -55,3 +59,29 @@ def check_writable(folder: Path, setting: str) -> None:
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise RequestError(setting, str(folder), f"a folder that can be written, and here: {reason}") from None
+
+
+@contextlib.contextmanager
+def only_writer(folder: Path, setting: str) -> Iterator[None]:
+    """Keep other processes that ask in this way from writing a folder meanwhile.
+
+    Args:
+        folder: It is made when it is missing.
+        setting: Name of the setting that holds it.
+
+    Raises:
+        RequestError: Another process is writing it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    writer = folder / ".writer"
+    try:
+        with filelock.FileLock(folder / ".lock", blocking=False):
+            write_atomically(writer, f"{os.getpid()}")
+            try:
+                yield
+            finally:
+                writer.unlink(missing_ok=True)
+    except filelock.Timeout:
+        process = writer.read_text() if writer.is_file() else "unknown"
+        allowed = f"a folder that no other process is writing; process {process} is"
+        raise RequestError(setting, str(folder), allowed) from None

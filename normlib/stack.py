@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import os
+import platform
 from collections.abc import Mapping
 from importlib import metadata
 
@@ -70,6 +71,22 @@ def deciding(provider: str, installed: Mapping[str, str | None]) -> dict[str, st
 def describe(versions: Mapping[str, str | None]) -> str:
     """Return versions as one line."""
     return ", ".join(f"{name} {number}" for name, number in versions.items())
+
+
+def installed() -> dict[str, str | None]:
+    """Return what workers and their caller have to share: Python's version, without its last number, and packages'."""
+    python = ".".join(platform.python_version_tuple()[:2])
+    return {"python": python, **{name: version(name) for name in ("normlib", "tensorflow", *DISTRIBUTIONS.values())}}
+
+
+def differences(here: Mapping[str, str | None], there: Mapping[str, str | None]) -> str:
+    """Return where two stacks differ, as a phrase; empty where they do not.
+
+    Args:
+        here: The caller's, as ``installed`` gives.
+        there: A worker's.
+    """
+    return ", ".join(f"{name} {there.get(name)}, here {here[name]}" for name in here if there.get(name) != here[name])
 
 
 def cores() -> int:

@@ -1,9 +1,11 @@
 import os
+import subprocess
+import sys
 
 import pytest
 
 from normlib.errors import RequestError
-from normlib.files import check_writable, write_atomically
+from normlib.files import check_writable, only_writer, write_atomically
 
 
 def test_text_and_bytes_are_written_and_missing_folders_made(tmp_path):
@@ -47,3 +49,21 @@ def test_a_folder_that_cannot_be_made_is_refused(tmp_path, name):
     with pytest.raises(RequestError, match=r"^out is .*; allowed: a folder that can be written, and here: \w"):
         check_writable(tmp_path / name, "out")
     assert sorted(tmp_path.iterdir()) == before
+
+
+def test_a_second_process_is_refused_with_the_first_ones_id_until_that_has_ended(tmp_path):
+    """Also where it was killed, so that it could not give the folder back."""
+    holds = (
+        "import sys; from pathlib import Path; from normlib.files import only_writer\n"
+        "with only_writer(Path(sys.argv[1]), 'out'): print('held', flush=True); input()"
+    )
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen([sys.executable, "-c", holds, tmp_path / "new"], **pipes) as process:
+        assert process.stdout.readline() == "held\n"
+        refused = pytest.raises(RequestError, match=rf"^out is .*; allowed: .* writing; process {process.pid} is$")
+        with refused, only_writer(tmp_path / "new", "out"):
+            pass
+        process.kill()
+    with only_writer(tmp_path / "new", "out"):
+        assert (tmp_path / "new" / ".writer").read_text() == str(os.getpid())
+    assert not (tmp_path / "new" / ".writer").exists()

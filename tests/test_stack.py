@@ -32,3 +32,12 @@ def test_what_the_metadata_say_is_what_gets_imported():
     tensorflow = pytest.importorskip("tensorflow")
     assert stack.version("tensorflow") == tensorflow.__version__
     assert stack.version("no-such-distribution") is None
+
+
+def test_where_two_stacks_differ_is_named_and_pythons_last_number_is_not():
+    here = stack.installed()
+    assert stack.differences(here, dict(here)) == ""
+    there = here | {"python": "3.9", "tensorflow": "1.0"}
+    said = f"python 3.9, here {here['python']}, tensorflow 1.0, here {here['tensorflow']}"
+    assert stack.differences(here, there) == said
+    assert here["python"].count(".") == 1
