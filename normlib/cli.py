@@ -47,6 +47,12 @@ def commands(context: click.Context) -> None:
 @click.option(
     "--threads", type=int, metavar="N", default=1, show_default=True, help="Threads of a run; other bits with others."
 )
+@click.option("--scheduler", metavar="ADDRESS", help="Run on this Dask cluster, such as tcp://127.0.0.1:8786.")
+@click.option("--redo", is_flag=True, help="Run also what is done; each record stays until its run is made again.")
+@click.option("--timeout", type=float, metavar="SECONDS", help="Longest time of an execution. [default: none]")
+@click.option(
+    "--retries", type=int, metavar="N", default=2, show_default=True, help="Tries after a dead kernel or a lost worker."
+)
 @click.option("--orderings", metavar="A,B", help="Other orderings than the study's, such as bn,gn/bn,bn+gn.")
 @click.option("--list", "list_studies", is_flag=True, help="List the studies that ship with normlib, and end.")
 @click.option("--dry-run", is_flag=True, help="List the executions that would be made, and end.")
@@ -57,10 +63,12 @@ def study(
     workers: int | None,
     threads: int,
     orderings: str | None,
+    scheduler: str | None,
     list_studies: bool,
     dry_run: bool,
+    **how: object,
 ) -> None:
-    """Run a study, one papermill execution for each ordering and condition, then summarize it.
+    """Run a study in papermill executions, each of one ordering and condition, then summarize it.
 
     NAME_OR_FILE is a study that ships with normlib, such as 'source', or a YAML file. What is there already is not run
     again: repeat the command to go on after an interruption, or with more seeds to add some.
@@ -69,26 +77,31 @@ def study(
     normlib study --list
     normlib study source
     normlib study source --orderings bn,gn --seeds 3 --out outputs/first_look
+    normlib study source --scheduler tcp://127.0.0.1:8786
     """
     if list_studies:
         return _list_studies()
     if name_or_file is None:
         raise click.UsageError("Missing argument 'NAME_OR_FILE'; normlib study --list lists those that there are.")
-    from normlib import scheduling, studies
+    if scheduler and workers:
+        raise click.UsageError("--workers is for this machine, and --scheduler for a cluster, which has its own.")
+    from normlib import executors, scheduling, status, studies
 
     chosen = None if orderings is None else orderings.split(",")
     plan = studies.read_study(name_or_file).but(seeds=seeds, orderings=chosen)
     folder = Path("outputs") / plan.name if out is None else Path(out)
     if dry_run:
-        return _list_executions(plan, folder, threads)
+        return _list_executions(plan, folder, threads, workers, how["redo"])
     signal.signal(signal.SIGTERM, _interrupt)
-    with scheduling.local_executor(workers, threads) as executor:
-        failures = scheduling.run_study(plan, folder, executor, threads)
-    for failure in failures:
-        click.echo(f"failed: {failure}", err=True)
+    place = executors.dask_executor(scheduler) if scheduler else executors.local_executor(workers, threads)
+    with place as executor:
+        failures = scheduling.run_study(plan, folder, executor, threads, **how)
     if any((folder / "records").glob("*.json")):
         _summarize(folder)
-    return sys.exit(1) if failures else None
+    if failures:
+        click.echo(status.describe_status(folder), err=True)
+        sys.exit(1)
+    return None
 
 
 @commands.command()
@@ -99,17 +112,9 @@ def status(folder: str) -> None:
     \b
     normlib status outputs/source
     """
-    from normlib.status import name_run, read_status
+    from normlib.status import describe_status
 
-    runs = read_status(folder)
-    table = runs.groupby(["condition", "ordering"], sort=False)["state"].value_counts().unstack(fill_value=0)
-    states = [state for state in ("done", "failed", "missing") if state in table]
-    table = table.reset_index().drop(columns=[] if runs["condition"].any() else "condition")
-    click.echo(table[[*table.columns.difference(states, sort=False), *states]].to_string(index=False))
-    for _, run in runs[runs["state"] == "failed"].iterrows():
-        click.echo(f"failed: {name_run(run)}: {run['reason']}")
-    counts = runs["state"].value_counts()
-    click.echo(", ".join(f"{counts.get(state, 0)} {state}" for state in ("done", "failed", "missing")))
+    click.echo(describe_status(folder))
 
 
 @commands.command()
@@ -182,11 +187,11 @@ def _list_studies() -> None:
         click.echo(click.wrap_text(plan.question, initial_indent="  ", subsequent_indent="  "))
 
 
-def _list_executions(plan: Study, folder: Path, threads: int) -> None:
+def _list_executions(plan: Study, folder: Path, threads: int, workers: int | None, redo: bool) -> None:
     from normlib import scheduling
     from normlib.conditions import label
 
-    runs, missing, executions = scheduling.plan_study(plan, folder, threads)
+    runs, missing, executions = scheduling.plan_study(plan, folder, threads, workers, redo)
     for execution in executions:
         condition = label(execution.instance.settings, plan.varies)
         click.echo(f"{execution.name}: {execution.seeds} runs{', ' if condition else ''}{condition}")
@@ -202,7 +207,8 @@ def _summarize(folder: Path, exports: dict[str, str] | None = None) -> None:
         export.check_file(kind, file)
     mpl.use("agg")  # figures go to files, never to a window
     paths = summary.write_summary(folder)
-    runs, plan = records.load_records(folder), studies.study_of_records(folder)
+    plan, chosen = studies.read_study_records(folder)
+    runs = records.to_frame(chosen)
     for kind, file in (exports or {}).items():
         paths.append(export.write_export(kind, file, runs, plan))
     click.echo(tables.results(runs, plan.varies).drop(columns="source's label", errors="ignore").to_string())

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import functools
 import hashlib
 import itertools
 import json
 import logging
-import os
+import math
 import re
 import tempfile
-from collections.abc import Iterable
+import threading
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import nbformat
@@ -18,20 +21,27 @@ import papermill
 from nbclient.exceptions import DeadKernelError
 from papermill.exceptions import PapermillExecutionError
 
+from normlib import kernels
 from normlib.errors import RequestError
-from normlib.files import write_atomically
 from normlib.instance import Instance
+from normlib.records import run_key
 
-KERNEL = "python3"
 _MOST_SEEDS = 50  # TensorFlow keeps about 20 MB of each run for as long as the kernel lives
 
 
 class ExecutionError(RuntimeError):
-    """A notebook that did not run to its end; the message is the reason, ``log`` the tail of what it said."""
+    """A notebook that did not run to its end; the message is the reason.
 
-    def __init__(self, reason: str, log: str = ""):
-        super().__init__(reason, log)
-        self.reason, self.log = reason, log
+    Args:
+        reason: Why, in one line.
+        log: The tail of what it said.
+        infrastructure: Whether it is the machine's fault, so that another try may do better.
+        notebook: The notebook as far as it came, as text; empty where there is none.
+    """
+
+    def __init__(self, reason: str, log: str = "", infrastructure: bool = False, notebook: str = ""):
+        super().__init__(reason, log, infrastructure, notebook)
+        self.reason, self.log, self.infrastructure, self.notebook = reason, log, infrastructure, notebook
 
     def __str__(self) -> str:
         return self.reason
@@ -50,6 +60,11 @@ class Execution:
     def run_seeds(self) -> range:
         """The seeds of its runs."""
         return range(self.first_seed, self.first_seed + self.seeds)
+
+    @functools.cached_property
+    def keys(self) -> dict[int, str]:
+        """The keys of its runs, by seed."""
+        return {seed: run_key(self.instance, seed, self.threads) for seed in self.run_seeds}
 
     @property
     def name(self) -> str:
@@ -72,15 +87,31 @@ class Execution:
         }
 
 
-def plan(instance: Instance, seeds: Iterable[int], threads: int) -> list[Execution]:
-    """Return executions that cover some seeds of an instance: one for each fifty seeds that follow each other."""
+def plan(seeds: Mapping[Instance, Iterable[int]], threads: int, workers: int) -> list[Execution]:
+    """Spread runs over executions so that all workers are busy to the end, and kernels are started seldom.
+
+    One worker gets as few executions as there can be. Several get at least about four each where there are runs enough:
+    when the last execution starts, the others have little left. The longest come first. Seeds of an execution follow
+    each other, as the master notebook's parameters have it.
+
+    Args:
+        seeds: The seeds to run, by instance.
+        threads: Threads of a run.
+        workers: Number of executions at once.
+    """
+    stretches = [
+        (instance, [seed for _, seed in group])
+        for instance, wanted in seeds.items()
+        for _, group in itertools.groupby(enumerate(sorted(wanted)), key=lambda pair: pair[1] - pair[0])
+    ]
+    runs = sum(len(stretch) for _, stretch in stretches)
+    most = min(_MOST_SEEDS, _MOST_SEEDS if workers == 1 else math.ceil(runs / (4 * workers)))
     executions = []
-    for _, stretch in itertools.groupby(enumerate(sorted(seeds)), key=lambda pair: pair[1] - pair[0]):
-        covered = [seed for _, seed in stretch]
-        for start in range(0, len(covered), _MOST_SEEDS):
-            part = covered[start : start + _MOST_SEEDS]
-            executions.append(Execution(instance, part[0], len(part), threads))
-    return executions
+    for instance, stretch in stretches:
+        parts = math.ceil(len(stretch) / most)
+        bounds = [round(i * len(stretch) / parts) for i in range(parts + 1)]
+        executions += [Execution(instance, stretch[a], b - a, threads) for a, b in itertools.pairwise(bounds)]
+    return sorted(executions, key=lambda execution: -execution.seeds)
 
 
 def notebook_path(name: str) -> Path:
@@ -102,54 +133,81 @@ def check_parameters(notebook: Path, parameters: Iterable[str]) -> None:
             raise RequestError("parameter", name, f"{', '.join(known)} in {notebook.name}", names=known)
 
 
-def execute(notebook: Path, parameters: dict[str, object], output: Path) -> None:
-    """Execute a notebook and keep the executed one, without absolute paths, also when a cell fails.
+def execute(
+    notebook: str,
+    parameters: Mapping[str, object] | None = None,
+    shown: Mapping[str, str] | None = None,
+    variables: Mapping[str, str] | None = None,
+    timeout: float | None = None,
+) -> str:
+    """Execute a notebook in a kernel of this thread's, and return the executed one.
 
     Args:
-        notebook: The notebook.
-        parameters: Its parameters.
-        output: Where the executed notebook goes, whole; paths among the parameters are made relative to its folder.
+        notebook: The notebook, as the text of its file.
+        parameters: Its parameters; whether it has them, ``check_parameters`` tells.
+        shown: What stands in the executed notebook instead of some paths.
+        variables: Environment variables of the kernel.
+        timeout: Seconds that it may take, the kernel's start included; None: as long as it needs.
+
+    Returns:
+        The executed notebook, as text, without papermill's metadata.
 
     Raises:
-        RequestError: The notebook lacks one of the parameters; nothing was run.
-        ExecutionError: A cell failed, or the kernel died.
+        ExecutionError: A cell failed, the kernel died, or the time was up.
     """
-    check_parameters(notebook, parameters)
-    logging.getLogger("papermill").setLevel(logging.ERROR)
+    logging.getLogger("papermill").setLevel(logging.CRITICAL)  # what fails is told by the exception
     with tempfile.TemporaryDirectory() as scratch:
-        executed = Path(scratch) / "executed.ipynb"
+        given, executed = Path(scratch) / "given.ipynb", Path(scratch) / "executed.ipynb"
+        given.write_text(notebook, encoding="utf-8")
         try:
-            papermill.execute_notebook(
-                str(notebook),
-                str(executed),
-                parameters,
-                kernel_name=KERNEL,
-                progress_bar=False,
-                # New kernels warn that they are spoken to without encryption; it is over this machine's loopback only.
-                extra_arguments=["--log-level=ERROR"],
-            )
-        except PapermillExecutionError as error:
-            raise ExecutionError(f"{error.ename}: {error.evalue}", _plain("\n".join(error.traceback))) from None
-        except DeadKernelError as error:
-            raise ExecutionError(f"the kernel died: {error}") from None
-        finally:
-            if executed.exists():
-                paths = [value for value in parameters.values() if isinstance(value, str) and os.path.isabs(value)]
-                write_atomically(output, _without_paths(executed, paths, output.parent))
+            with kernels.borrow(variables or {}) as kernel, _deadline(kernel, timeout):
+                papermill.execute_notebook(
+                    str(given),
+                    str(executed),
+                    dict(parameters or {}),
+                    kernel_name=kernels.KERNEL,
+                    progress_bar=False,
+                    km=kernel.manager,
+                )
+        except ExecutionError as error:
+            error.notebook = _tidy(executed, shown) if executed.exists() else ""
+            raise
+        except RuntimeError as error:
+            raise ExecutionError(f"no kernel started: {error}", infrastructure=True) from None
+        return _tidy(executed, shown)
 
 
-def _without_paths(executed: Path, paths: Iterable[str], folder: Path) -> str:
-    """Return an executed notebook that is the same wherever it was made: relative paths, no papermill metadata."""
+@contextlib.contextmanager
+def _deadline(kernel: kernels.Kernel, timeout: float | None) -> Iterator[None]:
+    """Kill the kernel when its time is up, and say what went wrong in the words of an ``ExecutionError``."""
+    up = threading.Event()
+    timer = threading.Timer(timeout or 0, lambda: (up.set(), kernel.kill()))
+    timer.daemon = True
+    if timeout is not None:
+        timer.start()
+    try:
+        yield
+    except PapermillExecutionError as error:
+        raise ExecutionError(f"{error.ename}: {error.evalue}", _plain("\n".join(error.traceback))) from None
+    except (DeadKernelError, RuntimeError) as error:
+        if up.is_set():
+            raise ExecutionError(f"it took longer than the timeout of {timeout:g} s", kernel.log) from None
+        raise ExecutionError(f"the kernel died: {error}", kernel.log, infrastructure=True) from None
+    finally:
+        timer.cancel()
+
+
+def _tidy(executed: Path, shown: Mapping[str, str] | None) -> str:
+    """Return an executed notebook that is the same wherever it was made: no such paths, no papermill metadata."""
     notebook = nbformat.read(executed, as_version=4)
     notebook.metadata.pop("papermill", None)
     for cell in notebook.cells:
         cell.metadata.pop("papermill", None)
-        for path in paths:
-            relative = os.path.relpath(path, folder.resolve())
-            cell.source = cell.source.replace(path, relative)
+        for path, text in (shown or {}).items():
+            cell.source = cell.source.replace(path, text)
             for output in cell.get("outputs", []):
                 if "text" in output:
-                    output.text = output.text.replace(path, relative)
+                    output.text = output.text.replace(path, text)
     return nbformat.writes(notebook) + "\n"
 
 

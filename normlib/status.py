@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -12,9 +10,12 @@ import pandas as pd
 
 from normlib.conditions import label
 from normlib.errors import RequestError
+from normlib.failures import read_failures
 from normlib.instance import Instance
 from normlib.records import load_records
 from normlib.studies import Study, study_of_records
+
+_LOG_LINES = 5  # of a failed run's log that are shown
 
 
 def planned_runs(records: pd.DataFrame, study: Study) -> pd.DataFrame:
@@ -53,7 +54,8 @@ def read_status(folder: Path | str) -> pd.DataFrame:
 
     Returns:
         One row a planned run, in the study's order: ``condition``, ``ordering``, ``seed``, ``state`` (*done*, *failed*
-        or *missing*) and ``reason``, why it failed. A run that failed once and was done later is done.
+        or *missing*), ``reason``, why it failed, ``log``, the tail of what it said, and ``notebook``, the executed one
+        in the folder as far as it came. A run that failed once and was done later is done.
 
     Raises:
         RequestError: There is no ``study.yaml`` in the folder.
@@ -64,17 +66,29 @@ def read_status(folder: Path | str) -> pd.DataFrame:
     study = study_of_records(folder)
     records = load_records(folder / "records") if (folder / "records").is_dir() else load_records(folder)
     runs = planned_runs(records, study)
-    reasons = {}
-    for path in sorted((folder / "failures").glob("*.json")):
-        try:
-            failure = json.loads(path.read_text(encoding="utf-8"))
-            run = (label(failure["instance"], study.varies), failure["instance"]["ordering"], failure["seed"])
-            reasons[run] = failure["reason"]
-        except (ValueError, KeyError, TypeError):
-            warnings.warn(f"left out {path.name} of {path.parent}: no failure of normlib's", stacklevel=2)
-    runs["reason"] = [
-        "" if done else reasons.get((condition, ordering, seed), "")
-        for condition, ordering, seed, done in runs.itertuples(index=False, name=None)
-    ]
+    failures = {(Instance(**failure.instance), failure.seed): failure for failure in read_failures(folder)}
+    why = [failures.get(run) for run in itertools.product(study.instances, study.run_seeds)]
+    for name in ("reason", "log", "notebook"):
+        runs[name] = ["" if done else getattr(w, name, "") for done, w in zip(runs["done"], why, strict=True)]
     runs["state"] = ["done" if run["done"] else "failed" if run["reason"] else "missing" for _, run in runs.iterrows()]
-    return runs[["condition", "ordering", "seed", "state", "reason"]]
+    return runs[["condition", "ordering", "seed", "state", "reason", "log", "notebook"]]
+
+
+def describe_status(folder: Path | str) -> str:
+    """Return how far a study has come, as text: a row an ordering, then each failed run with the end of its log.
+
+    Raises:
+        RequestError: As ``read_status``.
+    """
+    runs = read_status(folder)
+    counted = {"values": "seed", "aggfunc": "count", "fill_value": 0, "sort": False}
+    table = runs.pivot_table(index=["condition", "ordering"], columns="state", **counted)
+    states = [state for state in ("done", "failed", "missing") if state in table]
+    table = table.reset_index().drop(columns=[] if runs["condition"].any() else "condition")
+    lines = [table[[*table.columns.difference(states, sort=False), *states]].to_string(index=False)]
+    for _, run in runs[runs["state"] == "failed"].iterrows():
+        lines.append(f"failed: {name_run(run)}: {run['reason']}")
+        lines += [f"    {line}" for line in run["log"].splitlines()[-_LOG_LINES:]]
+        lines += [f"  as far as it came: {Path(folder) / run['notebook']}"] if run["notebook"] else []
+    counts = runs["state"].value_counts()
+    return "\n".join([*lines, ", ".join(f"{counts.get(state, 0)} {state}" for state in ("done", "failed", "missing"))])

@@ -13,6 +13,7 @@ from normlib.conditions import check_varies, expand
 from normlib.contrasts import Contrast
 from normlib.errors import RequestError
 from normlib.instance import Instance, one_of, seed_range
+from normlib.records import SOURCE_RECORDS, Record, read_records
 from normlib.statistics import MEASURES
 
 UNDECLARED = "No study was declared beside these records."
@@ -200,6 +201,28 @@ def study_of_records(records_dir: str | Path) -> Study:
         if path.is_file():
             return dataclasses.replace(read_study(path), name=path.parent.name)
     return Study(folder.name, UNDECLARED, ("none",))
+
+
+def read_study_records(records_dir: str | Path) -> tuple[Study, list[Record]]:
+    """Return the study that some records belong to, and those of them that have its settings.
+
+    A folder keeps also what was run before a setting of its study was changed; of that, nothing is compared. Orderings
+    and seeds are not settings in this sense: those of earlier calls count.
+
+    Args:
+        records_dir: As for ``study_of_records``.
+
+    Raises:
+        RequestError: There is no such folder, or the study's file is none.
+    """
+    study, records = study_of_records(records_dir), read_records(records_dir or SOURCE_RECORDS)
+    if study.question == UNDECLARED:
+        return study, records
+    # "auto" means another library on another stack; where providers are compared, they are named.
+    varied = {name for group in study.varies for name in group}
+    settings = [n for n in Instance().settings if n != "ordering" and (n != "provider" or n in varied)]
+    planned = {tuple(str(instance.settings[name]) for name in settings) for instance in study.instances}
+    return study, [r for r in records if tuple(str(r.instance.get(name)) for name in settings) in planned]
 
 
 def shipped_studies() -> list[str]:

@@ -13,11 +13,11 @@ from matplotlib.figure import Figure
 from normlib.conditions import split_records
 from normlib.contrast_plots import plot_contrasts, plot_winners
 from normlib.errors import RequestError
-from normlib.execution import execute, notebook_path
+from normlib.execution import ExecutionError, execute, notebook_path
 from normlib.files import check_writable, write_atomically
 from normlib.plots import plot_bars
-from normlib.records import Record, read_records, to_frame
-from normlib.studies import Study, study_of_records
+from normlib.records import Record, to_frame
+from normlib.studies import Study, read_study_records
 from normlib.summary_plots import plot_gap, plot_places, plot_training
 
 FIGURES = ("bars", "bars_evaluation", "winners", "places", "contrasts", "training", "gap")
@@ -36,14 +36,22 @@ def write_summary(folder: Path) -> list[Path]:
         RequestError: There are no records, or some that must not be compared.
         ExecutionError: The summary notebook failed.
     """
-    runs = read_records(folder / "records") if (folder / "records").is_dir() else []
+    study, runs = read_study_records(folder / "records") if (folder / "records").is_dir() else (None, [])
     if not runs:
         raise RequestError("DIR", str(folder), "a study's output folder, with at least one record in records/")
-    study = study_of_records(folder / "records")
     split_records(to_frame(runs), study.varies)  # refuses what must not be compared
     check_writable(folder, "DIR")
     notebook = folder / "summary.ipynb"
-    execute(notebook_path("summary"), {"records_dir": str((folder / "records").resolve())}, notebook)
+    records_dir = str((folder / "records").resolve())  # kernels have working directories of their own
+    try:
+        executed = execute(
+            notebook_path("summary").read_text("utf-8"), {"records_dir": records_dir}, {records_dir: "records"}
+        )
+    except ExecutionError as error:
+        if error.notebook:
+            write_atomically(notebook, error.notebook)
+        raise
+    write_atomically(notebook, executed)
     written = [notebook, export_html(notebook)]
     figures = draw(runs, study)
     for old in (folder / "figures").glob("*.*"):

@@ -58,7 +58,7 @@ def test_the_studies_are_listed_with_question_and_cost(folder):
 
 def test_a_dry_run_lists_the_executions_and_writes_nothing(folder):
     before = sorted(folder.rglob("*"))
-    done = run("study", "mine.yaml", "--seeds", 3, "--dry-run", cwd=folder)
+    done = run("study", "mine.yaml", "--seeds", 3, "--workers", 1, "--dry-run", cwd=folder)
     assert done.returncode == 0
     names = [line.split(":")[0] for line in done.stdout.splitlines()]
     assert [name.split("_")[0] for name in names[:2]] == ["gn-bn", "none-none"]
@@ -75,6 +75,16 @@ WRONG = [
     (["study", "mine.yaml", "--threads", "0"], "threads is 0; allowed: a whole number from 1 up"),
     (["study", "mine.yaml", "--workers", "0"], "workers is 0; allowed: a whole number from 1 up"),
     (["study", "mine.yaml", "--sedes", "3"], "No such option"),
+    (["study", "mine.yaml", "--timeout", "0"], "timeout is 0.0; allowed: a positive number of seconds"),
+    (["study", "mine.yaml", "--retries", "-1"], "retries is -1; allowed: a whole number from 0 up"),
+    (
+        ["study", "mine.yaml", "--scheduler", "nonsense"],
+        "scheduler is 'nonsense'; allowed: the address of a running Dask",
+    ),
+    (
+        ["study", "mine.yaml", "--scheduler", "a:1", "--workers", "2"],
+        "--workers is for this machine, and --scheduler for",
+    ),
     (["study", "mine.yaml", "--out", "mine.yaml"], "out is 'mine.yaml'; allowed: a folder that can be written"),
     (["study", "unknown_key.yaml"], "a key of unknown_key.yaml is 'sedes'; allowed: question"),
     (["study", "no_yaml.yaml"], "study is 'no_yaml.yaml'; allowed: a YAML file; this is none, line 1"),
@@ -118,7 +128,8 @@ def test_a_failed_run_is_exit_code_1_and_named(folder):
     assert done.returncode == 1
     failed = [line for line in done.stderr.splitlines() if line.startswith("failed: ")]
     assert [line.split(":")[1] for line in failed] == [" gn/bn, seed 0", " none/none, seed 0"]
-    assert all("Kernel died" in line for line in failed)
+    assert all("Kernel died" in line for line in failed), failed
+    assert done.stderr.splitlines()[-1] == "0 done, 2 failed, 0 missing"
     assert "Traceback" not in done.stderr
     assert len(list((folder / "outputs" / "mine" / "failures").iterdir())) == 2
 

@@ -4,6 +4,7 @@ import pytest
 
 from normlib import studies
 from normlib.errors import RequestError
+from normlib.records import save_record
 from normlib.studies import Study, read_study
 
 SMALLEST = "question: Which?\norderings: [bn, none]\n"
@@ -104,6 +105,19 @@ def test_records_belong_to_the_study_beside_them_and_without_one_nothing_was_dec
     (tmp_path / "study.yaml").write_text(SMALLEST)
     found = studies.study_of_records(tmp_path / "records")
     assert (found.name, found.question) == (tmp_path.name, "Which?")
+
+
+def test_a_studys_records_are_those_with_its_settings_whatever_their_ordering_and_seed(tmp_path, make_record):
+    (tmp_path / "study.yaml").write_text(SMALLEST + "varies: [{epochs: [1, 4]}]\n")
+    kept = [make_record("bn", 0), make_record("bn", 0, epochs=4), make_record("gn/bn", 7), make_record("bn", 99)]
+    others = [make_record("bn", 0, epochs=2), make_record("bn", 0, batch_size=64)]
+    for record in (*kept, *others):
+        save_record(record, tmp_path / "records")
+    study, records = studies.read_study_records(tmp_path / "records")
+    assert study.question == "Which?"
+    assert {record.key for record in records} == {record.key for record in kept}
+    (tmp_path / "study.yaml").unlink()
+    assert len(studies.read_study_records(tmp_path / "records")[1]) == 6
 
 
 def test_what_is_written_can_be_read_again(tmp_path):

@@ -1,3 +1,4 @@
+import dataclasses
 import math
 import os
 
@@ -89,10 +90,18 @@ def test_a_folder_without_records_is_refused(tmp_path):
 
 
 def test_records_that_must_not_be_compared_are_refused_before_anything_is_written(study_folder, make_record):
-    save_record(make_record("bn/none", 0, batch_size=64), study_folder / "records")
-    with pytest.raises(RequestError, match=r"records is 'batch_size of 32 and 64'; allowed: one batch_size"):
+    record = make_record("bn/none", 3)
+    save_record(dataclasses.replace(record, environment={**record.environment, "threads": 2}), study_folder / "records")
+    with pytest.raises(RequestError, match=r"records is 'threads of 1 and 2'; allowed: one threads"):
         write_summary(study_folder)
     assert sorted(path.name for path in study_folder.iterdir()) == ["records", "study.yaml"]
+
+
+def test_records_of_settings_that_the_study_had_before_are_left_out(study_folder, make_record):
+    save_record(make_record("bn/none", 0, loss=9.0, batch_size=64), study_folder / "records")
+    write_summary(study_folder)
+    assert "9 runs" in (study_folder / "summary.html").read_text()
+    assert "batches of 64" not in (study_folder / "summary.html").read_text()
 
 
 def test_the_same_figure_is_the_same_file(make_frame, tmp_path):

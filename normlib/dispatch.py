@@ -1,0 +1,152 @@
+"""Dispatch: executions go to an executor, what they made is kept, and what is worth it is tried again."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import contextlib
+import queue
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from normlib import executors
+from normlib.execution import Execution
+from normlib.failures import Failure, write_failure
+from normlib.files import write_atomically
+from normlib.instance import Instance
+from normlib.progress import Progress
+from normlib.records import Record, RecordError, save_record
+from normlib.worker import Job, Outcome, perform
+
+_POLL_SECONDS = 0.5  # how often finished runs are looked for
+
+
+class Dispatch:
+    """Gives executions to an executor, keeps what they make, and tries again what is worth it.
+
+    Args:
+        missing: The runs, as ``{key: (instance, seed)}``.
+        out: The study's folder.
+        executor: What makes them.
+        job: What to give it for an execution.
+        retries: How often a run is tried again.
+        progress: What to tell of them.
+    """
+
+    def __init__(
+        self,
+        missing: dict[str, tuple[Instance, int]],
+        out: Path,
+        executor: concurrent.futures.Executor,
+        job: Callable[[Execution], Job],
+        retries: int,
+        progress: Progress,
+    ):
+        self._missing, self._out, self._executor, self._job = dict(missing), out, executor, job
+        self._retries, self._progress = retries, progress
+        self._before = {key: _state(self._path(key)) for key in missing}  # a file that is there is damaged, or redone
+        self._tries = dict.fromkeys(missing, 0)
+        self._failures: list[Failure] = []
+        self._waiting: dict[concurrent.futures.Future, Execution] = {}
+        self._ended: queue.SimpleQueue = queue.SimpleQueue()
+
+    def finish(self, executions: Iterable[Execution]) -> list[Failure]:
+        """Make them all, and return those that failed."""
+        for execution in executions:
+            self._submit(execution)
+        while self._waiting:
+            with contextlib.suppress(queue.Empty):
+                future = self._ended.get(timeout=_POLL_SECONDS)
+                self._collect(self._waiting.pop(future), future)
+            running = [execution for future, execution in self._waiting.items() if future.running()]
+            self._progress.running = min(len(running), executors.concurrency(self._executor))
+            if executors.shares_disk(self._executor):
+                for execution in running:
+                    self._look_for_records(execution)
+        return self._failures
+
+    def _submit(self, execution: Execution) -> None:
+        try:
+            future = self._executor.submit(perform, self._job(execution))
+        except RuntimeError as error:  # a pool that broke takes nothing more
+            future = concurrent.futures.Future()
+            future.set_exception(error)
+        self._waiting[future] = execution
+        future.add_done_callback(self._ended.put)
+
+    def _collect(self, execution: Execution, future: concurrent.futures.Future) -> None:
+        """Keep what an execution made, and try again what is worth it."""
+        try:
+            outcome = future.result()
+        except Exception as error:  # the engine's own: the worker was lost, or could not be reached
+            outcome = Outcome(reason=f"the worker was lost: {type(error).__name__}: {error}", infrastructure=True)
+        for text in outcome.records:
+            record = Record.from_json(text)
+            save_record(record, self._out / "records")
+        if outcome.notebook:
+            write_atomically(self._out / _notebook(execution), outcome.notebook)
+        self._look_for_records(execution)
+        left = [seed for seed, key in execution.keys.items() if key in self._missing]
+        if left:
+            self._retry(execution, left, outcome)
+        elif outcome.reason:  # the notebook failed after its last record
+            self._fail(execution, execution.run_seeds[-1], outcome)
+
+    def _retry(self, execution: Execution, left: list[int], outcome: Outcome) -> None:
+        """Put the first run that is left down as the one that failed, and give each of the others an execution."""
+        key = execution.keys[left[0]]
+        self._tries[key] += 1
+        if not outcome.infrastructure or self._tries[key] > self._retries:
+            self._fail(execution, left.pop(0), outcome)
+            del self._missing[key]
+        for seed in left:
+            self._submit(Execution(execution.instance, seed, 1, execution.threads))
+
+    def _fail(self, execution: Execution, seed: int, outcome: Outcome) -> None:
+        failure = Failure(
+            key=execution.keys[seed],
+            instance=execution.instance.settings,
+            seed=seed,
+            reason=outcome.reason or "the notebook wrote no record",
+            log=outcome.log,
+            notebook=_notebook(execution) if outcome.notebook else "",
+            tries=max(1, self._tries[execution.keys[seed]]),
+        )
+        write_failure(failure, self._out)
+        self._failures.append(failure)
+        self._progress.fail(f"{execution.instance.ordering}, seed {seed}: {failure.reason}")
+
+    def _look_for_records(self, execution: Execution) -> None:
+        """Count the runs whose records have come; they are then no longer missing."""
+        for key in execution.keys.values():
+            if key not in self._missing or _state(self._path(key)) == self._before[key]:
+                continue
+            if record := read_run(self._out, key):
+                loss, accuracy = record.training["loss"][-1], record.training["accuracy"][-1]
+                ordering = record.instance["ordering"]
+                self._progress.advance(f"{ordering}, seed {record.seed}: loss {loss:.4f}, accuracy {accuracy:.4f}")
+                del self._missing[key]
+
+    def _path(self, key: str) -> Path:
+        return self._out / "records" / f"{key}.json"
+
+
+def read_run(out: Path, key: str) -> Record | None:
+    """Return a run's record from a study's folder, or None where it is missing, damaged or another run's."""
+    try:
+        record = Record.from_json((out / "records" / f"{key}.json").read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, RecordError):
+        return None
+    return record if record.key == key else None
+
+
+def _state(path: Path) -> tuple[int, int] | None:
+    """Return what changes when a file is replaced; None where there is none."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_ino, status.st_mtime_ns
+
+
+def _notebook(execution: Execution) -> str:
+    return f"notebooks/{execution.name}.ipynb"

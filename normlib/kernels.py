@@ -1,0 +1,159 @@
+"""Kernels: the processes that notebooks run in. A worker may keep its kernel for its next execution."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import tempfile
+import threading
+from collections.abc import Iterator, Mapping
+
+from jupyter_client import AsyncKernelManager
+from jupyter_core.utils import run_sync
+
+KERNEL = "python3"
+_LOG_BYTES = 4000
+_START_TIMEOUT = 60  # seconds
+
+
+class Kernel:
+    """A running Jupyter kernel. What it writes to its standard error by itself is kept as its log.
+
+    Args:
+        variables: Environment variables that it has beyond this process's.
+    """
+
+    def __init__(self, variables: Mapping[str, str]):
+        self.variables = dict(variables)
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115  (for as long as the kernel lives)
+        self.manager = AsyncKernelManager(kernel_name=KERNEL)
+        run_sync(self.manager.start_kernel)(
+            # New kernels warn that they are spoken to without encryption; it is over this machine's loopback only.
+            extra_arguments=["--log-level=ERROR"],
+            env={**os.environ, **self.variables},
+            stdout=subprocess.DEVNULL,
+            stderr=self._log,
+        )
+
+    @property
+    def log(self) -> str:
+        """The tail of what it wrote."""
+        self._log.seek(max(0, self._log.seek(0, os.SEEK_END) - _LOG_BYTES))
+        return self._log.read().decode(errors="replace")
+
+    def reset(self) -> None:
+        """Forget all variables and figures, and count cells from one again, as a new kernel would; modules stay.
+
+        Raises:
+            RuntimeError: It does not answer.
+        """
+        code = "get_ipython().reset()\nimport sys\n'matplotlib.pyplot' in sys.modules and "
+        run_sync(self._run)(f"{code}sys.modules['matplotlib.pyplot'].close('all')")
+
+    def kill(self) -> None:
+        """End it and what it started at once; who waits for it learns that it died."""
+        with contextlib.suppress(RuntimeError, ProcessLookupError):  # it has ended by itself
+            run_sync(self.manager.signal_kernel)(signal.SIGKILL)
+
+    def end(self) -> None:
+        """End it at once and let go of its files."""
+        run_sync(self.manager.shutdown_kernel)(now=True)
+        self._log.close()
+
+    async def _run(self, code: str) -> None:
+        client = self.manager.client()
+        client.start_channels()
+        try:
+            await client.wait_for_ready(timeout=_START_TIMEOUT)
+            await client.execute(code, silent=True, reply=True, timeout=_START_TIMEOUT)
+        finally:
+            client.stop_channels()
+
+
+class Kernels:
+    """The kernels of some workers.
+
+    Args:
+        warm: Whether a worker, which is a thread, hands its kernel on to its next execution. A start costs about three
+            seconds of processor time, most of it TensorFlow's.
+    """
+
+    def __init__(self, warm: bool = False):
+        self._warm, self._ended = warm, False
+        self._lock = threading.Lock()
+        self._running: set[Kernel] = set()
+        self._worker = threading.local()
+
+    @contextlib.contextmanager
+    def borrow(self, variables: Mapping[str, str]) -> Iterator[Kernel]:
+        """Lend a kernel for one execution. One in which something failed is not lent again.
+
+        Args:
+            variables: Environment variables that it has beyond this process's.
+
+        Raises:
+            RuntimeError: It did not start, or all kernels have been ended.
+        """
+        kernel = self._take(variables)
+        try:
+            yield kernel
+        except BaseException:
+            self._end(kernel)
+            raise
+        if self._warm and not self._ended:
+            self._worker.kernel = kernel
+        else:
+            self._end(kernel)
+
+    def end(self) -> None:
+        """End all kernels at once, those that work as well; none is lent any more."""
+        with self._lock:
+            self._ended = True
+            running = list(self._running)
+        for kernel in running:
+            kernel.kill()
+
+    def close(self) -> None:
+        """End the kernels of workers that have ended."""
+        self.end()
+        for kernel in list(self._running):
+            self._end(kernel)
+
+    def _take(self, variables: Mapping[str, str]) -> Kernel:
+        kept, self._worker.kernel = getattr(self._worker, "kernel", None), None
+        if kept is not None and kept.variables == dict(variables):
+            try:
+                kept.reset()
+                return kept
+            except Exception:  # whatever is wrong with it, a new one is not
+                self._end(kept)
+        elif kept is not None:
+            self._end(kept)
+        with self._lock:
+            if self._ended:
+                raise RuntimeError("no kernel is started any more: the study was ended")
+            kernel = Kernel(variables)
+            self._running.add(kernel)
+        return kernel
+
+    def _end(self, kernel: Kernel) -> None:
+        with self._lock:
+            self._running.discard(kernel)
+        kernel.end()
+
+
+here = Kernels()
+"""Those of this process that belong to no executor of normlib's: each ends with its execution."""
+_workers = threading.local()
+
+
+def work_with(kernels: Kernels) -> None:
+    """Make the calling thread a worker that borrows from these."""
+    _workers.kernels = kernels
+
+
+def borrow(variables: Mapping[str, str]) -> contextlib.AbstractContextManager[Kernel]:
+    """Lend the calling thread a kernel, as ``Kernels.borrow``."""
+    return getattr(_workers, "kernels", here).borrow(variables)

@@ -1,0 +1,141 @@
+"""What becomes of executions that fail: each outcome here is made up, as no machine fails on demand."""
+
+import concurrent.futures
+
+import pytest
+
+from normlib import dispatch
+from normlib.dispatch import Dispatch, read_run
+from normlib.execution import Execution
+from normlib.failures import read_failures
+from normlib.instance import Instance
+from normlib.progress import Progress
+from normlib.records import save_record
+from normlib.worker import Outcome
+
+NONE = Instance("none")
+
+
+class InPlace(concurrent.futures.Executor):
+    """Does everything as soon as it is submitted."""
+
+    def submit(self, function, *arguments):
+        """Return a future that is already done."""
+        future = concurrent.futures.Future()
+        try:
+            future.set_result(function(*arguments))
+        except Exception as error:
+            future.set_exception(error)
+        return future
+
+
+@pytest.fixture
+def finish(make_record, tmp_path, monkeypatch):
+    """Return a function that makes four seeds in one execution, and returns failures and the seeds of each try.
+
+    ``outcome(seeds, number)`` says what becomes of a try: ``done``, seeds whose records come back, and what else an
+    ``Outcome`` has; or it raises what an engine raises.
+    """
+
+    def finish(outcome, retries=2):
+        tried = []
+
+        def perform(execution):
+            seeds = list(execution.run_seeds)
+            tried.append(seeds)
+            told = dict(outcome(seeds, tried.count(seeds)))
+            records = tuple(make_record("none", seed).to_json() for seed in told.pop("done", ()))
+            return Outcome(records, **told)
+
+        monkeypatch.setattr(dispatch, "perform", perform)
+        execution = Execution(NONE, 0, 4)
+        missing = {key: (NONE, seed) for seed, key in execution.keys.items()}
+        with Progress(4, "made up") as progress:
+            made = Dispatch(missing, tmp_path, InPlace(), lambda execution: execution, retries, progress)
+            return made.finish([execution]), tried
+
+    return finish
+
+
+def fails(seed, **told):
+    """An outcome in which a seed fails and those before it in its execution are done."""
+
+    def outcome(seeds, number):
+        if seed not in seeds:
+            return {"done": seeds, "notebook": "executed"}
+        return {"done": range(seeds[0], seed), "notebook": "as far as it came", **told}
+
+    return outcome
+
+
+def test_an_error_in_code_fails_its_run_alone_and_is_not_tried_again(finish, tmp_path):
+    failures, tried = finish(fails(1, reason="OSError: out of luck", log="a log"))
+    assert tried == [[0, 1, 2, 3], [2], [3]]
+    (failure,) = failures
+    assert (failure.seed, failure.reason, failure.log, failure.tries) == (1, "OSError: out of luck", "a log", 1)
+    assert (tmp_path / failure.notebook).read_text() == "as far as it came"
+    assert read_failures(tmp_path) == failures
+    assert [seed for seed, key in Execution(NONE, 0, 4).keys.items() if read_run(tmp_path, key)] == [0, 2, 3]
+
+
+@pytest.mark.parametrize("retries", [0, 2])
+def test_what_the_machine_is_to_blame_for_is_tried_again(finish, retries):
+    failures, tried = finish(fails(1, reason="the kernel died", infrastructure=True), retries)
+    assert [(failure.seed, failure.tries) for failure in failures] == [(1, retries + 1)]
+    assert sorted(tried) == sorted([[0, 1, 2, 3], [2], [3], *[[1]] * retries])
+
+
+def test_a_try_that_succeeds_leaves_no_failure(finish, tmp_path):
+    def outcome(seeds, number):
+        dies = fails(1, reason="the kernel died", infrastructure=True)
+        return dies(seeds, number) if len(seeds) > 1 else {"done": seeds}
+
+    assert finish(outcome)[0] == []
+    assert not (tmp_path / "failures").exists()
+
+
+def test_a_lost_worker_is_the_machines_fault(finish):
+    def outcome(seeds, number):
+        if number == 1:
+            raise ConnectionError("gone")
+        return {"done": seeds}
+
+    failures, tried = finish(outcome, retries=1)
+    assert [(failure.seed, failure.reason, failure.tries) for failure in failures] == [
+        (0, "the worker was lost: ConnectionError: gone", 2)
+    ]
+    assert sorted(tried) == [[0], [0, 1, 2, 3], [1], [1], [2], [2], [3], [3]]
+
+
+def test_a_notebook_that_ends_well_and_wrote_no_record_failed(finish):
+    failures, _ = finish(lambda seeds, number: {"done": seeds[:-1], "notebook": "executed"})
+    assert [(failure.seed, failure.reason) for failure in failures] == [(3, "the notebook wrote no record")]
+
+
+def test_a_pool_that_broke_ends_the_study_with_failures(finish, monkeypatch):
+    def broken(*_):
+        raise concurrent.futures.BrokenExecutor("a process ended abruptly")
+
+    monkeypatch.setattr(InPlace, "submit", broken)
+    failures, _ = finish(lambda *_: pytest.fail("it was run"))
+    assert [failure.seed for failure in failures] == [0, 1, 2, 3]
+    assert all(failure.reason.endswith("a process ended abruptly") for failure in failures)
+
+
+def test_a_record_that_was_there_counts_only_when_it_was_made_again(finish, make_record, tmp_path, capsys):
+    for seed in range(4):
+        save_record(make_record("none", seed, loss=9.0), tmp_path / "records")
+    failures, _ = finish(fails(3, reason="OSError"))
+    assert [failure.seed for failure in failures] == [3]
+    keys = Execution(NONE, 0, 4).keys
+    assert [read_run(tmp_path, key).training["loss"] for key in keys.values()] == [[0.4], [0.4], [0.4], [9.0]]
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == "made up: 1 of 4 runs done; none/none, seed 0: loss 0.4000, accuracy 0.8800"
+    assert lines[-1] == "made up: 3 of 4 runs done, 1 failed; failed: none/none, seed 3: OSError"
+
+
+def test_a_record_of_another_run_in_a_runs_file_is_none(make_record, tmp_path):
+    (first, second) = (make_record("none", seed) for seed in (0, 1))
+    save_record(first, tmp_path / "records")
+    (tmp_path / "records" / f"{first.key}.json").rename(tmp_path / "records" / f"{second.key}.json")
+    assert read_run(tmp_path, second.key) is None

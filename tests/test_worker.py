@@ -1,0 +1,41 @@
+"""A job done by a worker, in a real kernel; where worker and caller share no disk, all comes back."""
+
+import nbformat
+import pytest
+
+from conftest import SMALL
+from normlib import stack
+from normlib.execution import Execution, notebook_path
+from normlib.instance import Instance
+from normlib.records import Record
+from normlib.worker import Job, perform
+
+
+@pytest.fixture
+def job():
+    """Two seeds of a small run, of which the second fails."""
+    notebook = nbformat.read(notebook_path("instance"), as_version=4)
+    (place,) = (i for i, cell in enumerate(notebook.cells) if "train_all" in cell.source)
+    notebook.cells.insert(place + 1, nbformat.v4.new_code_cell('raise OSError("out of luck")'))
+    execution = Execution(Instance("none", **SMALL), 5, 2)
+    return Job(execution, nbformat.writes(notebook), "", stack.installed(), study_sha256="ab" * 32)
+
+
+def test_what_was_finished_comes_back_with_the_reason_why_the_rest_was_not(job, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    outcome = perform(job)
+    assert (outcome.reason, outcome.infrastructure) == ("OSError: out of luck", False)
+    assert "raise OSError" in outcome.log
+    records = [Record.from_json(text) for text in outcome.records]
+    assert {record.key for record in records} == set(job.execution.keys.values())
+    assert {record.environment["study_sha256"] for record in records} == {"ab" * 32}
+    assert 'records_dir = \\"../records\\"' in outcome.notebook
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_another_stack_than_the_callers_is_the_machines_fault_and_named(job):
+    job.stack["tensorflow"] = "1.0"
+    outcome = perform(job)
+    assert outcome.infrastructure
+    assert f"has another stack: tensorflow {stack.version('tensorflow')}, here 1.0" in outcome.reason
+    assert (outcome.records, outcome.notebook) == ((), "")
