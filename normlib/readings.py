@@ -20,6 +20,7 @@ import pandas as pd
 
 from normlib.errors import RequestError
 from normlib.instance import whole_number
+from normlib.pipelines import without_autotuning
 from normlib.tensorflow_quietly import tf
 
 READINGS = ("inference", "debiased", "recalibrated")
@@ -137,7 +138,8 @@ def batch_norm_layers(model: tf.keras.Model) -> list[tf.keras.layers.BatchNormal
 
 
 def _evaluate(model: tf.keras.Model, x: np.ndarray, y: np.ndarray) -> dict[str, float]:
-    loss, accuracy = model.evaluate(x, y, batch_size=EVALUATION_BATCH, verbose=0)
+    with without_autotuning():
+        loss, accuracy = model.evaluate(x, y, batch_size=EVALUATION_BATCH, verbose=0)
     return {"loss": float(loss), "accuracy": float(accuracy)}
 
 

@@ -47,6 +47,7 @@ def train(instance: Instance, seed: int, threads: int | None = None) -> Record:
 
     from normlib.environment import describe_environment
     from normlib.models import build_model
+    from normlib.pipelines import without_autotuning
     from normlib.readings import evaluate_readings
     from normlib.tensorflow_quietly import tf, use_threads
 
@@ -61,14 +62,15 @@ def train(instance: Instance, seed: int, threads: int | None = None) -> Record:
     model = build_model(instance)
     times.append(time.perf_counter())
     curve = _Curve(steps=-(-len(images) // instance.batch_size))
-    history = model.fit(
-        images,
-        labels,
-        batch_size=instance.batch_size,
-        epochs=instance.epochs,
-        verbose=0,
-        callbacks=[curve.callback()],
-    ).history
+    with without_autotuning():
+        history = model.fit(
+            images,
+            labels,
+            batch_size=instance.batch_size,
+            epochs=instance.epochs,
+            verbose=0,
+            callbacks=[curve.callback()],
+        ).history
     times.append(time.perf_counter())
     steps = int(model.optimizer.iterations)
     evaluation = evaluate_readings(model, unseen_images, unseen_labels, images, steps, instance.batch_size)

@@ -29,6 +29,7 @@ PAGE = [
     "training",
     "environment",
     "readings",
+    "pipelines",
     "models",
     "normalization",
     "tensorflow_quietly",
