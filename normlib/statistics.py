@@ -83,7 +83,7 @@ def check_comparable(records: pd.DataFrame) -> None:
     if records.empty:
         raise RequestError("records", "empty", "at least one run")
     for name in _CONDITIONS:
-        values = sorted(set(records[name].map(str)))
+        values = sorted(set(map(str, records[name].unique())))
         if len(values) > 1:
             raise RequestError("records", f"{name} of {' and '.join(values)}", f"one {name} in a comparison")
     twice = records[records.duplicated(["ordering", "seed"])]

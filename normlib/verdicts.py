@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import pandas as pd
@@ -19,6 +19,8 @@ from normlib.statistics import half_width
 
 SIGNIFICANCE = 0.05
 _RESAMPLES = 99_999  # sign flips drawn where there are more than that; all of them are counted where there are fewer
+_FEWEST_RESAMPLES = 4_999  # with so many pairs that more would take long; p is then at least 0.0004
+_MOST_SIGNS = 10_000_000  # drawn in all, and a twentieth of it at once: that bounds time and memory
 _MOST_SEEDS = 10_000
 
 
@@ -56,15 +58,17 @@ def estimate(
     """
     contrasts = list(contrasts)
     parts = split_records(records, varies)
-    rows = []
+    rows, differences = [], []
     for condition in labels(varies):
         for contrast in contrasts:
-            differences = np.empty(0)
+            pairs = np.empty(0)
             if condition in parts:
-                differences = paired_differences(parts[condition], contrast, measure).to_numpy(float)
-            described = {name: float(value) for name, value in describe(differences).items()}
+                pairs = paired_differences(parts[condition], contrast, measure).to_numpy(float)
+            differences.append(pairs)
             named = {"name": contrast.name, "condition": condition, "contrast": str(contrast)}
-            rows.append({**named, "pairs": len(differences), **described})
+            rows.append({**named, "pairs": len(pairs)})
+    for row, described in zip(rows, _describe_each(differences), strict=True):
+        row.update(described)
     columns = ["name", "condition", "contrast", "pairs", *describe(np.empty(0))]
     frame = pd.DataFrame(rows, columns=columns).set_index("name")
     lower = frame.pop("first_lower")
@@ -128,18 +132,38 @@ def describe(differences: np.ndarray) -> dict[str, np.ndarray]:
     mean, sd = differences.mean(axis=-1), differences.std(axis=-1, ddof=1)
     reach = half_width(sd, pairs)
     p = scipy.stats.permutation_test(
-        (differences,), np.mean, permutation_type="samples", n_resamples=_RESAMPLES, axis=-1, vectorized=True, rng=0
+        (differences,),
+        np.mean,
+        permutation_type="samples",
+        n_resamples=min(_RESAMPLES, max(_FEWEST_RESAMPLES, _MOST_SIGNS // pairs)),
+        batch=max(1, _MOST_SIGNS // (20 * pairs)),
+        axis=-1,
+        vectorized=True,
+        rng=0,
     ).pvalue
     # SciPy's tolerance for ties is relative to the mean, so that it misses those of a mean of zero.
     p = np.where(np.abs(mean) <= 1e-12 * np.abs(differences).max(axis=-1), 1.0, p)
     first_lower = np.mean((differences < 0) + 0.5 * (differences == 0), axis=-1)
-    smallest_p = np.full(mean.shape, 2.0 / 2**pairs)
+    smallest_p = np.full(mean.shape, 2.0 ** (1 - pairs))
     with warnings.catch_warnings(), np.errstate(divide="ignore", invalid="ignore"):
         warnings.simplefilter("ignore", RuntimeWarning)  # differences without spread lose precision, and may
         t_p = scipy.stats.ttest_1samp(differences, 0, axis=-1).pvalue
     t_p = np.where((sd == 0) & (mean == 0), 1.0, t_p)
     values = (mean, sd, mean - reach, mean + reach, p, t_p, smallest_p, first_lower)
     return dict(zip(names, values, strict=True))
+
+
+def _describe_each(differences: Sequence[np.ndarray]) -> list[dict[str, float]]:
+    """Describe some contrasts' differences, those of as many pairs at once: the permutations are drawn but once."""
+    described: list[dict[str, float]] = [{}] * len(differences)
+    alike: dict[tuple[int, bool], list[int]] = {}
+    for place, pairs in enumerate(differences):
+        alike.setdefault((len(pairs), bool(np.isfinite(pairs).all())), []).append(place)
+    for places in alike.values():
+        together = describe(np.stack([differences[place] for place in places]))
+        for i, place in enumerate(places):
+            described[place] = {name: float(values[i]) for name, values in together.items()}
+    return described
 
 
 def decide(low: np.ndarray, high: np.ndarray, holm_p: np.ndarray, margin: float) -> np.ndarray:

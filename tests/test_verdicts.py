@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 
 from normlib import verdicts
 from normlib.contrasts import Contrast
+from normlib.records import SOURCE_RECORDS, load_records
+from normlib.studies import read_study
 
 ORDER = Contrast("order", ("bn/gn",), ("gn/bn",))
 differences = st.lists(st.floats(-10, 10).map(lambda x: round(x, 3)), min_size=2, max_size=8)
@@ -53,6 +55,26 @@ def test_p_is_the_share_of_sign_patterns_whose_mean_is_as_far_from_zero(values):
     means = [abs(np.mean(values * signs)) for signs in itertools.product((1, -1), repeat=len(values))]
     expected = np.mean(np.array(means) >= abs(values.mean()) - 1e-9)
     assert verdicts.describe(values)["p"] == pytest.approx(expected)
+
+
+def test_thousands_of_pairs_are_described_too():
+    """2 ** pairs is then no floating-point number, and 99,999 patterns of signs would not fit into memory."""
+    values = np.random.default_rng(0).normal(0.05, 1, size=3000)
+    described = verdicts.describe(values)
+    assert described["smallest_p"] == 0
+    assert described["p"] == pytest.approx(described["t_p"], abs=0.02)
+    assert verdicts.describe(values + 1)["p"] == pytest.approx(2 / 5000)
+
+
+def test_what_is_said_of_a_contrasts_differences_does_not_depend_on_the_contrasts_beside_it():
+    """One of them lacks a run, so that the family is of different numbers of pairs."""
+    runs, study = load_records(SOURCE_RECORDS), read_study("source")
+    runs = runs[(runs["ordering"] != "gn/none") | (runs["seed"] != 104)]
+    columns = ["pairs", "mean", "sd", "low", "high", "p", "t_p", "smallest_p", "first_better"]
+    together = verdicts.estimate(runs, study.declared, study.measure, study.margin)[columns]
+    alone = [verdicts.estimate(runs, [contrast], study.measure, study.margin)[columns] for contrast in study.declared]
+    assert set(together["pairs"]) == {9, 10}
+    pd.testing.assert_frame_equal(together, pd.concat(alone), rtol=1e-9)
 
 
 def test_ties_count_half_in_the_share_of_pairs():
