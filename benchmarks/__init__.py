@@ -1,0 +1,1 @@
+"""How fast normlib is, beside plain Keras, plain PyTorch and what the machine could do: ``make benchmark``."""

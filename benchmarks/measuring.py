@@ -1,0 +1,101 @@
+"""What is measured, on which machine: figures, each the median of rounds, in a table that is kept."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import os
+import platform
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from normlib import stack
+from normlib.environment import describe_environment
+from normlib.files import write_atomically
+
+ROOT = Path(__file__).parent.parent
+
+
+@dataclasses.dataclass(frozen=True)
+class Figure:
+    """One figure.
+
+    Args:
+        name: What it is; its unit is part of it.
+        values: What each round gave.
+        reach: What it has to stay at or below; None: it is only reported.
+        aim: What it should be.
+    """
+
+    name: str
+    values: Sequence[float]
+    reach: float | None = None
+    aim: float | None = None
+
+
+def alternate(sides: Sequence[Callable[[], float]], rounds: int) -> list[tuple[float, ...]]:
+    """Measure some sides in turn, so that a noisy machine cannot decide, and return what each round gave."""
+    measured = []
+    for number in range(rounds):
+        measured.append(tuple(side() for side in sides))
+        print(f"  round {number + 1} of {rounds}: {', '.join(f'{value:.3g}' for value in measured[-1])}", flush=True)
+    return measured
+
+
+def seconds_until(command: Sequence[str], folder: Path, files: int, **variables: str) -> float:
+    """Start a command, and return the seconds until a folder has so many JSON files; then the command is ended."""
+    started = time.perf_counter()
+    with tempfile.TemporaryFile() as log:
+        process = subprocess.Popen(command, cwd=ROOT, env={**os.environ, **variables}, stdout=log, stderr=log)
+        try:
+            while len(list(folder.glob("*.json"))) < files:
+                if process.poll() is not None:
+                    log.seek(0)
+                    raise RuntimeError(f"{command} ended before its work: {log.read().decode()[-2000:]}")
+                time.sleep(0.02)
+            return time.perf_counter() - started
+        finally:
+            process.send_signal(signal.SIGTERM)
+            process.wait()
+
+
+def python(*arguments: object) -> list[str]:
+    """Return the command line of this interpreter with some arguments."""
+    return [sys.executable, *map(str, arguments)]
+
+
+def keep(benchmark: str, figures: Sequence[Figure], path: Path) -> pd.DataFrame:
+    """Put the figures of a benchmark into the table that is kept, in place of its earlier ones, and return it."""
+    about = {"machine": machine(), "measured": datetime.date.today().isoformat()}
+    rows = [
+        {
+            "benchmark": benchmark,
+            "figure": figure.name,
+            **pd.Series(figure.values).agg(["median", "min", "max", "count"]).to_dict(),
+            "reach": figure.reach,
+            "aim": figure.aim,
+            **about,
+        }
+        for figure in figures
+    ]
+    new = pd.DataFrame(rows).rename(columns={"count": "rounds"}).astype({"rounds": int, "reach": float, "aim": float})
+    if path.exists():
+        old = pd.read_csv(path)
+        new = pd.concat([part for part in (old[old["benchmark"] != benchmark], new) if not part.empty])
+    write_atomically(path, new.to_csv(index=False, float_format="%.4g"))
+    return new
+
+
+def machine() -> str:
+    """Return what the figures hold for."""
+    there = describe_environment("auto", 1)
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    versions = stack.describe(stack.versions("auto"))
+    return f"{there['processor']}, {stack.cores()} cores, {memory:.0f} GiB, {platform.system()}; {versions}"
