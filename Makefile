@@ -25,7 +25,7 @@ INSTALLED := $(VENV)/installed
 
 STUDY := source
 
-.PHONY: help install study test lint lab calibrate keep notebooks findings verify lock clean
+.PHONY: help install study test lint lab calibrate keep notebooks findings verify benchmark lock clean
 .DEFAULT_GOAL := help
 
 help:  ## list the commands
@@ -72,6 +72,9 @@ findings: $(INSTALLED)  ## remake the README's findings, tables and pictures fro
 
 verify: $(INSTALLED)  ## train some kept runs of the source study, or of STUDY=grid, again and compare
 	$(BIN)/normlib verify $(STUDY)
+
+benchmark: $(INSTALLED)  ## measure normlib beside plain Keras and PyTorch, over an hour on two cores
+	$(BIN)/python -m benchmarks
 
 lock: $(INSTALLED)  ## resolve both lock files anew
 	$(foreach stack,addons keras3,$(BIN)/uv pip compile pyproject.toml --quiet --universal --python-version 3.10 \

@@ -28,6 +28,7 @@ from normlib.statistics import MEASURES
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
 CALIBRATION = ROOT / "docs" / "calibration.csv"  # written by make calibrate
+BENCHMARKS = ROOT / "benchmarks" / "results.csv"  # written by make benchmark
 # In the order in which they are told, with what each picture shows.
 STUDIES = {
     **dict.fromkeys(
@@ -45,6 +46,7 @@ def render(readme: str) -> str:
         "findings": _findings,
         "calibration": _calibration,
         "original stack": _original_stack,
+        "benchmarks": _benchmarks,
     }
     return re.sub(
         r"(<!-- made: (.+?) -->\n).*?(<!-- end -->)",
@@ -171,6 +173,23 @@ def _original_stack() -> str:
     ]
     within = f"{len(SOURCE_INSTANCES) - len(outside)} of its four losses lie within those of the twenty runs"
     return f"{table}\n\n{'; '.join([within, *outside])}."
+
+
+def _benchmarks() -> str:
+    table = pd.read_csv(BENCHMARKS)
+    rows = {
+        f"{row['benchmark']}: {row['figure']}": {
+            "median [lowest, highest]": f"{row['median']:.3g} [{row['min']:.3g}, {row['max']:.3g}]",
+            "rounds": str(row["rounds"]),
+            **{goal: "" if np.isnan(row[goal]) else f"{row[goal]:g}" for goal in ("reach", "aim")},
+        }
+        for _, row in table.iterrows()
+    }
+    places = " ".join(
+        f"{', '.join(part['benchmark'].unique())}: {machine}, {day}."
+        for (machine, day), part in table.groupby(["machine", "measured"], sort=False)
+    )
+    return f"{_markdown(pd.DataFrame.from_dict(rows, orient='index').rename_axis('figure'))}\n\nMeasured on {places}"
 
 
 def _markdown(table: pd.DataFrame) -> str:
