@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import subprocess
 import tempfile
 import time
@@ -49,10 +50,10 @@ def floor() -> float:
     operations = 2 * BATCH * (3 * sum(FORWARD) - FORWARD[0])
     moved = 4 * WEIGHTS * 7
     side = np.random.default_rng(0).normal(size=(2048, 2048)).astype(np.float32)
-    vector = np.zeros(64 * 2**20, np.float32)
-    target = vector.copy()
+    vectors = np.ones((2, stack.cores(), 2**24), np.float32)
     rate = 2 * 2048**3 / min(_seconds(lambda: side @ side) for _ in range(5))
-    copied = 2 * vector.nbytes / min(_seconds(lambda: np.copyto(target, vector)) for _ in range(5))
+    with concurrent.futures.ThreadPoolExecutor(stack.cores()) as executor:
+        copied = vectors.nbytes / min(_seconds(lambda: list(executor.map(np.copyto, *vectors))) for _ in range(5))
     return 1000 * (operations / rate + moved / copied)
 
 

@@ -83,7 +83,7 @@ def study(
         return _list_studies()
     if name_or_file is None:
         raise click.UsageError("Missing argument 'NAME_OR_FILE'; normlib study --list lists those that there are.")
-    if scheduler and workers:
+    if scheduler and workers is not None:
         raise click.UsageError("--workers is for this machine, and --scheduler for a cluster, which has its own.")
     from normlib import executors, scheduling, status, studies
 

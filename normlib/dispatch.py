@@ -8,7 +8,7 @@ import queue
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from normlib import executors
+from normlib import executors, kernels
 from normlib.execution import Execution
 from normlib.failures import Failure, write_failure
 from normlib.files import write_atomically
@@ -43,6 +43,7 @@ class Dispatch:
     ):
         self._missing, self._out, self._executor, self._job = dict(missing), out, executor, job
         self._retries, self._progress = retries, progress
+        self._at_once, self._local = executors.concurrency(executor), executors.shares_disk(executor)
         self._before = {key: _state(self._path(key)) for key in missing}  # a file that is there is damaged, or redone
         self._tries = dict.fromkeys(missing, 0)
         self._failures: list[Failure] = []
@@ -51,18 +52,26 @@ class Dispatch:
 
     def finish(self, executions: Iterable[Execution]) -> list[Failure]:
         """Make them all, and return those that failed."""
-        for execution in executions:
-            self._submit(execution)
+        try:
+            for execution in executions:
+                self._submit(execution)
+            self._wait()
+        except BaseException:
+            for future in self._waiting:
+                future.cancel()
+            kernels.here.kill(kernels.this_process())
+            raise
+        return self._failures
+
+    def _wait(self) -> None:
         while self._waiting:
             with contextlib.suppress(queue.Empty):
                 future = self._ended.get(timeout=_POLL_SECONDS)
                 self._collect(self._waiting.pop(future), future)
-            running = [execution for future, execution in self._waiting.items() if future.running()]
-            self._progress.running = min(len(running), executors.concurrency(self._executor))
-            if executors.shares_disk(self._executor):
-                for execution in running:
+            self._progress.running = min(len(self._waiting), self._at_once)
+            if self._local:
+                for execution in [execution for future, execution in self._waiting.items() if future.running()]:
                     self._look_for_records(execution)
-        return self._failures
 
     def _submit(self, execution: Execution) -> None:
         try:
@@ -88,14 +97,15 @@ class Dispatch:
         left = [seed for seed, key in execution.keys.items() if key in self._missing]
         if left:
             self._retry(execution, left, outcome)
-        elif outcome.reason:  # the notebook failed after its last record
+        elif outcome.reason and not outcome.infrastructure:  # the notebook failed after its last record
             self._fail(execution, execution.run_seeds[-1], outcome)
 
     def _retry(self, execution: Execution, left: list[int], outcome: Outcome) -> None:
         """Put the first run that is left down as the one that failed, and give each of the others an execution."""
         key = execution.keys[left[0]]
         self._tries[key] += 1
-        if not outcome.infrastructure or self._tries[key] > self._retries:
+        others_took_long = outcome.timed_out and execution.seeds > 1
+        if not others_took_long and (not outcome.infrastructure or self._tries[key] > self._retries):
             self._fail(execution, left.pop(0), outcome)
             del self._missing[key]
         for seed in left:
@@ -113,7 +123,8 @@ class Dispatch:
         )
         write_failure(failure, self._out)
         self._failures.append(failure)
-        self._progress.fail(f"{execution.instance.ordering}, seed {seed}: {failure.reason}")
+        if failure.key in self._missing:
+            self._progress.fail(f"{execution.instance.ordering}, seed {seed}: {failure.reason}")
 
     def _look_for_records(self, execution: Execution) -> None:
         """Count the runs whose records have come; they are then no longer missing."""

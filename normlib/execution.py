@@ -26,8 +26,6 @@ from normlib.errors import RequestError
 from normlib.instance import Instance
 from normlib.records import run_key
 
-_MOST_SEEDS = 50  # TensorFlow keeps about 20 MB of each run for as long as the kernel lives
-
 
 class ExecutionError(RuntimeError):
     """A notebook that did not run to its end; the message is the reason.
@@ -36,12 +34,13 @@ class ExecutionError(RuntimeError):
         reason: Why, in one line.
         log: The tail of what it said.
         infrastructure: Whether it is the machine's fault, so that another try may do better.
-        notebook: The notebook as far as it came, as text; empty where there is none.
+        timed_out: Whether its time was up.
     """
 
-    def __init__(self, reason: str, log: str = "", infrastructure: bool = False, notebook: str = ""):
-        super().__init__(reason, log, infrastructure, notebook)
-        self.reason, self.log, self.infrastructure, self.notebook = reason, log, infrastructure, notebook
+    def __init__(self, reason: str, log: str = "", infrastructure: bool = False, timed_out: bool = False):
+        super().__init__(reason, log, infrastructure, timed_out)
+        self.reason, self.log, self.infrastructure, self.timed_out = reason, log, infrastructure, timed_out
+        self.notebook = ""  # as far as it came, as text; empty where there is none
 
     def __str__(self) -> str:
         return self.reason
@@ -105,7 +104,7 @@ def plan(seeds: Mapping[Instance, Iterable[int]], threads: int, workers: int) ->
         for _, group in itertools.groupby(enumerate(sorted(wanted)), key=lambda pair: pair[1] - pair[0])
     ]
     runs = sum(len(stretch) for _, stretch in stretches)
-    most = min(_MOST_SEEDS, _MOST_SEEDS if workers == 1 else math.ceil(runs / (4 * workers)))
+    most = min(kernels.MOST_RUNS, kernels.MOST_RUNS if workers == 1 else math.ceil(runs / (4 * workers)))
     executions = []
     for instance, stretch in stretches:
         parts = math.ceil(len(stretch) / most)
@@ -139,6 +138,7 @@ def execute(
     shown: Mapping[str, str] | None = None,
     variables: Mapping[str, str] | None = None,
     timeout: float | None = None,
+    runs: int = 0,
 ) -> str:
     """Execute a notebook in a kernel of this thread's, and return the executed one.
 
@@ -148,6 +148,7 @@ def execute(
         shown: What stands in the executed notebook instead of some paths.
         variables: Environment variables of the kernel.
         timeout: Seconds that it may take, the kernel's start included; None: as long as it needs.
+        runs: How many runs it trains; a kernel is given up after some.
 
     Returns:
         The executed notebook, as text, without papermill's metadata.
@@ -160,7 +161,7 @@ def execute(
         given, executed = Path(scratch) / "given.ipynb", Path(scratch) / "executed.ipynb"
         given.write_text(notebook, encoding="utf-8")
         try:
-            with kernels.borrow(variables or {}) as kernel, _deadline(kernel, timeout):
+            with kernels.borrow(variables or {}, runs) as kernel, _deadline(kernel, timeout):
                 papermill.execute_notebook(
                     str(given),
                     str(executed),
@@ -191,7 +192,8 @@ def _deadline(kernel: kernels.Kernel, timeout: float | None) -> Iterator[None]:
         raise ExecutionError(f"{error.ename}: {error.evalue}", _plain("\n".join(error.traceback))) from None
     except (DeadKernelError, RuntimeError) as error:
         if up.is_set():
-            raise ExecutionError(f"it took longer than the timeout of {timeout:g} s", kernel.log) from None
+            reason = f"it took longer than the timeout of {timeout:g} s"
+            raise ExecutionError(reason, kernel.log, timed_out=True) from None
         raise ExecutionError(f"the kernel died: {error}", kernel.log, infrastructure=True) from None
     finally:
         timer.cancel()

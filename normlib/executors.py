@@ -62,7 +62,7 @@ def dask_executor(address: str) -> Iterator[concurrent.futures.Executor]:
     try:
         run_sync(_reach)(address)  # a Client that cannot connect says more than one line when it is dropped
         client = distributed.Client(address, timeout=_CONNECT_TIMEOUT, set_as_default=False)
-    except (OSError, ValueError):
+    except (OSError, ValueError, TypeError):  # the last for an address that wants a certificate
         allowed = f"the address of a running Dask scheduler; none answered within {_CONNECT_TIMEOUT} seconds"
         raise RequestError("scheduler", address, f"{allowed}, such as tcp://127.0.0.1:8786") from None
     with client:
@@ -72,7 +72,7 @@ def dask_executor(address: str) -> Iterator[concurrent.futures.Executor]:
             yield executor
         except BaseException:
             executor.shutdown(wait=False)
-            client.run(_end_kernels, on_error="ignore")  # Dask itself cannot stop a task that runs
+            client.run(_kill_kernels, kernels.this_process(), on_error="ignore")  # Dask cannot stop a task that runs
             raise
 
 
@@ -128,5 +128,5 @@ def _check_workers(client: object, address: str) -> None:
             raise RequestError("scheduler", address, f"a cluster with the caller's stack; its worker {worker}: {other}")
 
 
-def _end_kernels() -> None:
-    kernels.here.end()
+def _kill_kernels(caller: str) -> None:
+    kernels.here.kill(caller)

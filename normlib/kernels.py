@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import platform
 import signal
 import subprocess
 import tempfile
@@ -14,8 +15,25 @@ from jupyter_client import AsyncKernelManager
 from jupyter_core.utils import run_sync
 
 KERNEL = "python3"
+MOST_RUNS = 50  # of a kernel: TensorFlow keeps about 20 MB of each for as long as the kernel lives
+CALLER_VARIABLE = "NORMLIB_CALLER"  # in a kernel's environment: whose study it works for
 _LOG_BYTES = 4000
 _START_TIMEOUT = 60  # seconds
+
+
+def this_process() -> str:
+    """Return what this process is called as the caller of kernels, on whatever machine they run."""
+    return f"{platform.node()} {os.getpid()}"
+
+
+class _Manager(AsyncKernelManager):
+    """Remembers its latest client: nbclient does not close that of a kernel which it was given."""
+
+    latest = None
+
+    def client(self, **options: object) -> object:
+        self.latest = super().client(**options)
+        return self.latest
 
 
 class Kernel:
@@ -27,8 +45,9 @@ class Kernel:
 
     def __init__(self, variables: Mapping[str, str]):
         self.variables = dict(variables)
+        self.runs = 0
         self._log = tempfile.TemporaryFile()  # noqa: SIM115  (for as long as the kernel lives)
-        self.manager = AsyncKernelManager(kernel_name=KERNEL)
+        self.manager = _Manager(kernel_name=KERNEL)
         run_sync(self.manager.start_kernel)(
             # New kernels warn that they are spoken to without encryption; it is over this machine's loopback only.
             extra_arguments=["--log-level=ERROR"],
@@ -51,6 +70,12 @@ class Kernel:
         """
         code = "get_ipython().reset()\nimport sys\n'matplotlib.pyplot' in sys.modules and "
         run_sync(self._run)(f"{code}sys.modules['matplotlib.pyplot'].close('all')")
+
+    def let_go(self) -> None:
+        """End what speaks to it here; it lives on."""
+        if self.manager.latest is not None:
+            self.manager.latest.stop_channels()
+            self.manager.latest = None
 
     def kill(self) -> None:
         """End it and what it started at once; who waits for it learns that it died."""
@@ -87,21 +112,25 @@ class Kernels:
         self._worker = threading.local()
 
     @contextlib.contextmanager
-    def borrow(self, variables: Mapping[str, str]) -> Iterator[Kernel]:
+    def borrow(self, variables: Mapping[str, str], runs: int = 0) -> Iterator[Kernel]:
         """Lend a kernel for one execution. One in which something failed is not lent again.
 
         Args:
             variables: Environment variables that it has beyond this process's.
+            runs: How many runs are trained in it; a kernel gets no more than ``MOST_RUNS`` in all, if it gets several.
 
         Raises:
             RuntimeError: It did not start, or all kernels have been ended.
         """
-        kernel = self._take(variables)
+        kernel = self._take(variables, runs)
+        kernel.runs += runs
         try:
             yield kernel
         except BaseException:
+            kernel.let_go()
             self._end(kernel)
             raise
+        kernel.let_go()
         if self._warm and not self._ended:
             self._worker.kernel = kernel
         else:
@@ -115,15 +144,22 @@ class Kernels:
         for kernel in running:
             kernel.kill()
 
+    def kill(self, caller: str) -> None:
+        """Kill the kernels that work for a caller's studies; others, and later ones, are left alone."""
+        with self._lock:
+            running = [kernel for kernel in self._running if kernel.variables.get(CALLER_VARIABLE) == caller]
+        for kernel in running:
+            kernel.kill()
+
     def close(self) -> None:
         """End the kernels of workers that have ended."""
         self.end()
         for kernel in list(self._running):
             self._end(kernel)
 
-    def _take(self, variables: Mapping[str, str]) -> Kernel:
+    def _take(self, variables: Mapping[str, str], runs: int) -> Kernel:
         kept, self._worker.kernel = getattr(self._worker, "kernel", None), None
-        if kept is not None and kept.variables == dict(variables):
+        if kept is not None and kept.variables == dict(variables) and kept.runs + runs <= MOST_RUNS:
             try:
                 kept.reset()
                 return kept
@@ -154,6 +190,6 @@ def work_with(kernels: Kernels) -> None:
     _workers.kernels = kernels
 
 
-def borrow(variables: Mapping[str, str]) -> contextlib.AbstractContextManager[Kernel]:
+def borrow(variables: Mapping[str, str], runs: int = 0) -> contextlib.AbstractContextManager[Kernel]:
     """Lend the calling thread a kernel, as ``Kernels.borrow``."""
-    return getattr(_workers, "kernels", here).borrow(variables)
+    return getattr(_workers, "kernels", here).borrow(variables, runs)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import concurrent.futures
 from pathlib import Path
 
-from normlib import executors, stack
+from normlib import executors, kernels, stack
 from normlib.dispatch import Dispatch, read_run
 from normlib.errors import RequestError
 from normlib.execution import Execution, check_parameters, notebook_path, plan
@@ -31,8 +31,11 @@ def run_study(
     """Run what is missing of a study, in executions of the master notebook; what is finished is kept at once.
 
     A run that fails takes no other along: those of its execution that come after it are tried in executions of their
-    own. What the machine is to blame for (a dead kernel, a lost worker) is tried again, an error in a cell is not, and
-    what took too long is not either.
+    own. What the machine is to blame for (a dead kernel, a lost worker) is tried again, an error in a cell is not. A
+    run during which the time was up is tried once more, alone.
+
+    Where it is interrupted, executions that wait are cancelled, and kernels that this process started are ended. Those
+    of a process pool of your own end with it.
 
     Args:
         study: The study.
@@ -43,7 +46,7 @@ def run_study(
             None: ``executors.local_executor`` with as many workers as there are cores.
         threads: Threads that an operation may use in a run.
         redo: Run also what is done. A record stays until its run has been made again.
-        timeout: Seconds that an execution may take; None: as long as it needs.
+        timeout: Seconds that an execution, of one run or several, may take; None: as long as it needs.
         retries: How often a run is tried again.
 
     Returns:
@@ -65,7 +68,8 @@ def run_study(
     check_parameters(master, Execution(study.instances[0], 0, 1).parameters(""))
     sends_back = not executors.shares_disk(executor)
     records_dir = "" if sends_back else str(out / "records")
-    common = (master.read_text(encoding="utf-8"), records_dir, stack.installed(), study.declared_in, timeout)
+    text, caller = master.read_text(encoding="utf-8"), kernels.this_process()
+    common = (text, records_dir, stack.installed(), caller, study.declared_in, timeout)
     with only_writer(out, "out"):
         runs, missing, executions = _plan(study, out, threads, executors.concurrency(executor), redo)
         write_atomically(out / "study.yaml", f"# {study.name}, as run with --threads {threads}\n{study.to_yaml()}")

@@ -55,7 +55,8 @@ def read_status(folder: Path | str) -> pd.DataFrame:
     Returns:
         One row a planned run, in the study's order: ``condition``, ``ordering``, ``seed``, ``state`` (*done*, *failed*
         or *missing*), ``reason``, why it failed, ``log``, the tail of what it said, and ``notebook``, the executed one
-        in the folder as far as it came. A run that failed once and was done later is done.
+        in the folder as far as it came. A run whose notebook failed after its record was written is done, with a
+        reason.
 
     Raises:
         RequestError: There is no ``study.yaml`` in the folder.
@@ -69,7 +70,7 @@ def read_status(folder: Path | str) -> pd.DataFrame:
     failures = {(Instance(**failure.instance), failure.seed): failure for failure in read_failures(folder)}
     why = [failures.get(run) for run in itertools.product(study.instances, study.run_seeds)]
     for name in ("reason", "log", "notebook"):
-        runs[name] = ["" if done else getattr(w, name, "") for done, w in zip(runs["done"], why, strict=True)]
+        runs[name] = [getattr(failure, name, "") for failure in why]
     runs["state"] = ["done" if run["done"] else "failed" if run["reason"] else "missing" for _, run in runs.iterrows()]
     return runs[["condition", "ordering", "seed", "state", "reason", "log", "notebook"]]
 
@@ -86,8 +87,8 @@ def describe_status(folder: Path | str) -> str:
     states = [state for state in ("done", "failed", "missing") if state in table]
     table = table.reset_index().drop(columns=[] if runs["condition"].any() else "condition")
     lines = [table[[*table.columns.difference(states, sort=False), *states]].to_string(index=False)]
-    for _, run in runs[runs["state"] == "failed"].iterrows():
-        lines.append(f"failed: {name_run(run)}: {run['reason']}")
+    for _, run in runs[runs["reason"] != ""].iterrows():
+        lines.append(f"failed{' after its record' if run['state'] == 'done' else ''}: {name_run(run)}: {run['reason']}")
         lines += [f"    {line}" for line in run["log"].splitlines()[-_LOG_LINES:]]
         lines += [f"  as far as it came: {Path(folder) / run['notebook']}"] if run["notebook"] else []
     counts = runs["state"].value_counts()

@@ -7,7 +7,7 @@ import platform
 import tempfile
 from pathlib import Path
 
-from normlib import stack
+from normlib import kernels, stack
 from normlib.execution import Execution, ExecutionError, execute
 
 
@@ -20,6 +20,7 @@ class Job:
         notebook: The master notebook, as text.
         records_dir: Where records are written as runs end, where worker and caller share a disk; empty: they come back.
         stack: The caller's, as ``stack.installed`` gives.
+        caller: The process whose study it is, as ``kernels.this_process`` gives.
         study_sha256: Of the file that declares the study; empty where there is none.
         timeout: Seconds that the execution may take; None: as long as it needs.
     """
@@ -28,6 +29,7 @@ class Job:
     notebook: str
     records_dir: str
     stack: dict[str, str | None]
+    caller: str = ""
     study_sha256: str = ""
     timeout: float | None = None
 
@@ -42,6 +44,7 @@ class Outcome:
         reason: Why it failed, in one line; empty where it did not.
         log: The tail of what it said, where it failed.
         infrastructure: Whether that was the machine's fault, so that another try may do better.
+        timed_out: Whether its time was up.
     """
 
     records: tuple[str, ...] = ()
@@ -49,6 +52,7 @@ class Outcome:
     reason: str = ""
     log: str = ""
     infrastructure: bool = False
+    timed_out: bool = False
 
 
 def perform(job: Job) -> Outcome:
@@ -63,13 +67,23 @@ def perform(job: Job) -> Outcome:
                 job.notebook,
                 job.execution.parameters(records_dir),
                 shown={records_dir: "../records"},
-                variables={stack.STUDY_VARIABLE: job.study_sha256},
+                # Kernels are handed on between equal ones only, and TensorFlow's threads are fixed once it has run.
+                variables={
+                    stack.STUDY_VARIABLE: job.study_sha256,
+                    kernels.CALLER_VARIABLE: job.caller,
+                    "NORMLIB_THREADS": str(job.execution.threads),
+                },
                 timeout=job.timeout,
+                runs=job.execution.seeds,
             )
         except ExecutionError as error:
             notebook, failure = error.notebook, error
+        except Exception as error:  # the worker's own: its disk, its processes; what was finished still goes back
+            notebook, failure = "", ExecutionError(f"{type(error).__name__}: {error}", infrastructure=True)
         records = () if job.records_dir else tuple(path.read_text("utf-8") for path in _records(records_dir))
-        return Outcome(records, notebook, failure.reason, failure.log, failure.infrastructure)
+        return Outcome(
+            records, notebook, failure.reason, failure.log, failure.infrastructure, timed_out=failure.timed_out
+        )
 
 
 def _records(folder: str) -> list[Path]:

@@ -85,6 +85,30 @@ def test_what_the_machine_is_to_blame_for_is_tried_again(finish, retries):
     assert sorted(tried) == sorted([[0, 1, 2, 3], [2], [3], *[[1]] * retries])
 
 
+def test_a_run_during_which_the_time_was_up_fails_only_where_it_was_alone(finish):
+    """With what came before it in its execution, it may have had little of the time."""
+    late = {"reason": "it took longer than 5 s", "timed_out": True}
+    failures, tried = finish(fails(1, **late))
+    assert [(failure.seed, failure.reason) for failure in failures] == [(1, "it took longer than 5 s")]
+    assert sorted(tried) == [[0, 1, 2, 3], [1], [2], [3]]
+
+
+def test_where_the_runs_of_an_execution_only_took_long_together_each_is_done_alone(finish):
+    late = {"done": [0], "reason": "it took longer than 5 s", "timed_out": True}
+    assert finish(lambda seeds, _: {"done": seeds} if len(seeds) == 1 else late)[0] == []
+
+
+def test_a_notebook_that_fails_after_its_last_record_is_told(finish):
+    ends = {"done": range(4), "notebook": "as far as it came", "reason": "AssertionError: too far"}
+    failures, tried = finish(lambda *_: ends)
+    assert [(failure.seed, failure.reason) for failure in failures] == [(3, "AssertionError: too far")]
+    assert tried == [[0, 1, 2, 3]]
+
+
+def test_a_machine_that_fails_after_the_last_record_took_nothing(finish):
+    assert finish(lambda *_: {"done": range(4), "reason": "the kernel died", "infrastructure": True})[0] == []
+
+
 def test_a_try_that_succeeds_leaves_no_failure(finish, tmp_path):
     def outcome(seeds, number):
         dies = fails(1, reason="the kernel died", infrastructure=True)
@@ -110,6 +134,23 @@ def test_a_lost_worker_is_the_machines_fault(finish):
 def test_a_notebook_that_ends_well_and_wrote_no_record_failed(finish):
     failures, _ = finish(lambda seeds, number: {"done": seeds[:-1], "notebook": "executed"})
     assert [(failure.seed, failure.reason) for failure in failures] == [(3, "the notebook wrote no record")]
+
+
+def test_an_interruption_cancels_what_waits(tmp_path):
+    class Interrupted(concurrent.futures.Executor):
+        def submit(self, *_):
+            """Take two executions and start none."""
+            if len(submitted) == 2:
+                raise KeyboardInterrupt
+            submitted.append(concurrent.futures.Future())
+            return submitted[-1]
+
+    submitted = []
+    with Progress(3, "made up") as progress:
+        made = Dispatch({}, tmp_path, Interrupted(), lambda execution: execution, 2, progress)
+        with pytest.raises(KeyboardInterrupt):
+            made.finish([Execution(NONE, seed, 1) for seed in range(3)])
+    assert [future.cancelled() for future in submitted] == [True, True]
 
 
 def test_a_pool_that_broke_ends_the_study_with_failures(finish, monkeypatch):

@@ -1,9 +1,11 @@
 """Real kernels, and what a worker's next execution finds of the one before."""
 
 import concurrent.futures
+import gc
 import os
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -70,6 +72,43 @@ def test_a_kernel_has_the_variables_of_its_execution(worker):
     found = [worker.submit(execute, shows, variables={"OF_A_STUDY": name}).result() for name in ("one", "two")]
     assert [printed(text) for text in found] == ["one\n", "two\n"]
     assert "OF_A_STUDY" not in os.environ
+
+
+def test_a_kernel_is_given_up_after_some_runs_because_tensorflow_keeps_memory_of_each(worker):
+    pids = [printed(worker.submit(execute, notebook(PID), runs=runs).result()) for runs in (30, 20, 1, 49)]
+    assert pids[0] == pids[1] != pids[2] == pids[3]
+
+
+def test_only_the_kernels_of_one_caller_are_killed_and_it_may_start_others():
+    here = Kernels()
+    with concurrent.futures.ThreadPoolExecutor(2, "", kernels.work_with, (here,)) as executor:
+        sleeps = notebook("import time; time.sleep(3)")
+        mine, others = (
+            executor.submit(execute, sleeps, variables={kernels.CALLER_VARIABLE: name}) for name in ("me", "you")
+        )
+        wait_until(lambda: len(here._running) == 2)
+        here.kill("me")
+        with pytest.raises(ExecutionError, match="the kernel died"):
+            mine.result()
+        assert others.result()
+        assert executor.submit(execute, notebook(PID), variables={kernels.CALLER_VARIABLE: "me"}).result()
+
+
+def test_executions_leave_no_thread_and_no_socket_open(worker):
+    def left():
+        gc.collect()
+        return threading.active_count(), len(os.listdir("/proc/self/fd"))
+
+    def run():
+        worker.submit(execute, notebook(PID)).result()  # the kernel is handed on
+        execute(notebook(PID))  # the kernel ends with its execution
+
+    run()
+    threads, files = left()
+    for _ in range(3):
+        run()
+    assert left()[0] <= threads
+    assert left()[1] <= files
 
 
 def test_ending_stops_what_works_at_once_and_nothing_starts_after_it():

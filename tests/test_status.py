@@ -10,7 +10,7 @@ STUDY = "question: Which?\norderings: [bn, none]\nvaries: [{batch_size: [32, 64]
 
 @pytest.fixture
 def folder(make_record, tmp_path):
-    """Of eight runs five are done; one failed, and one that failed once was done later."""
+    """Of eight runs five are done, of which the notebook of one failed after its record; one failed without."""
     (tmp_path / "study.yaml").write_text(STUDY)
     for ordering, size, seed in (("bn", 32, 0), ("bn", 32, 1), ("none", 32, 0), ("none", 32, 1), ("bn", 64, 0)):
         save_record(make_record(ordering, seed, batch_size=size), tmp_path / "records")
@@ -25,7 +25,7 @@ def test_each_planned_run_is_done_failed_or_missing(folder):
     runs = read_status(folder)
     assert runs["state"].tolist() == ["done"] * 5 + ["failed", "missing", "missing"]
     assert runs[["condition", "ordering", "seed"]].iloc[5].tolist() == ["batch_size 64", "bn/none", 1]
-    assert runs["reason"].tolist() == [""] * 5 + ["OSError: out of luck", "", ""]
+    assert runs["reason"].tolist() == ["", "OSError: out of luck", "", "", "", "OSError: out of luck", "", ""]
     assert runs["log"].iloc[5].startswith("line 0\n")
     assert runs["notebook"].iloc[5] == "notebooks/a.ipynb"
 
@@ -37,6 +37,23 @@ def test_the_text_counts_them_and_names_the_failed_with_the_end_of_the_log(folde
         ["batch_size", "32", "none/none", "2", "0", "0"],
         ["batch_size", "64", "bn/none", "1", "1", "0"],
         ["batch_size", "64", "none/none", "0", "0", "2"],
+        [
+            "failed",
+            "after",
+            "its",
+            "record:",
+            "batch_size",
+            "32,",
+            "bn/none,",
+            "seed",
+            "1:",
+            "OSError:",
+            "out",
+            "of",
+            "luck",
+        ],
+        *(["line", str(number)] for number in range(4, 9)),
+        f"as far as it came: {folder}/notebooks/a.ipynb".split(),
         ["failed:", "batch_size", "64,", "bn/none,", "seed", "1:", "OSError:", "out", "of", "luck"],
         *(["line", str(number)] for number in range(4, 9)),
         f"as far as it came: {folder}/notebooks/a.ipynb".split(),

@@ -1,10 +1,12 @@
 """A job done by a worker, in a real kernel; where worker and caller share no disk, all comes back."""
 
+from pathlib import Path
+
 import nbformat
 import pytest
 
 from conftest import SMALL
-from normlib import stack
+from normlib import stack, worker
 from normlib.execution import Execution, notebook_path
 from normlib.instance import Instance
 from normlib.records import Record
@@ -31,6 +33,19 @@ def test_what_was_finished_comes_back_with_the_reason_why_the_rest_was_not(job, 
     assert {record.environment["study_sha256"] for record in records} == {"ab" * 32}
     assert 'records_dir = \\"../records\\"' in outcome.notebook
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_was_finished_comes_back_also_where_the_worker_itself_fails(job, monkeypatch):
+    def fills_the_disk(notebook, parameters, **_):
+        records_dir = Path(parameters["records_dir"])
+        records_dir.mkdir()
+        (records_dir / "finished.json").write_text("a record")
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(worker, "execute", fills_the_disk)
+    outcome = perform(job)
+    assert (outcome.records, outcome.reason) == (("a record",), "OSError: no space left on device")
+    assert outcome.infrastructure
 
 
 def test_another_stack_than_the_callers_is_the_machines_fault_and_named(job):
