@@ -1,4 +1,4 @@
-"""Make the README's tables, sentences and pictures from the kept records: ``make findings``."""
+"""Make the tables, sentences and pictures of the README and its pages from what is kept: ``make findings``."""
 
 import hashlib
 import re
@@ -26,7 +26,7 @@ from normlib.ordering import SOURCE_INSTANCES
 from normlib.statistics import MEASURES
 
 ROOT = Path(__file__).parent.parent
-README = ROOT / "README.md"
+PAGES = (ROOT / "README.md", ROOT / "docs" / "scaling.md")
 CALIBRATION = ROOT / "docs" / "calibration.csv"  # written by make calibrate
 BENCHMARKS = ROOT / "benchmarks" / "results.csv"  # written by make benchmark
 # In the order in which they are told, with what each picture shows.
@@ -39,19 +39,20 @@ STUDIES = {
 }
 
 
-def render(readme: str) -> str:
-    """Return the README with each part between ``<!-- made: NAME -->`` and ``<!-- end -->`` made anew."""
+def render(page: str) -> str:
+    """Return a page with each part between ``<!-- made: NAME -->`` and ``<!-- end -->`` made anew."""
     parts = {
         "results": _results,
         "findings": _findings,
         "calibration": _calibration,
         "original stack": _original_stack,
         "benchmarks": _benchmarks,
+        "scaling": _scaling,
     }
     return re.sub(
         r"(<!-- made: (.+?) -->\n).*?(<!-- end -->)",
         lambda match: f"{match[1]}{parts[match[2]]()}\n{match[3]}",
-        readme,
+        page,
         flags=re.DOTALL,
     )
 
@@ -192,18 +193,51 @@ def _benchmarks() -> str:
     return f"{_markdown(pd.DataFrame.from_dict(rows, orient='index').rename_axis('figure'))}\n\nMeasured on {places}"
 
 
+def _scaling(runs: float = 1e6, workers: int = 1000, an_execution: int = 50) -> str:
+    """Reckon from the benchmarks what many runs need."""
+    kept = pd.read_csv(BENCHMARKS)
+    medians = {figure: row["median"] for figure, row in kept.set_index("figure").iterrows()}
+    (cores,) = {int(re.search(r"(\d+) cores", machine)[1]) for machine in kept["machine"]}
+    run = medians["normlib's seconds"] * cores / 40 * medians["seconds on two Dask workers / on two local ones"]
+    driver = medians["driver, ms an execution"]
+    seconds = medians["10,000 records: load, statistics and bars, seconds"]
+    memory = medians["10,000 records: most memory, MB"]
+    record = len(records.read_records(records.SOURCE_RECORDS)[0].to_json(indent=1)) / 1e3
+    notebook = (ROOT / "notebooks" / "instance.ipynb").stat().st_size / 1e3
+    executions = runs / an_execution
+    rows = {
+        "a run on a Dask worker, all included": (f"{run:.1f} s", f"{run * runs / workers / 3600:.1f} hours"),
+        "the driver, an execution of one run": (
+            f"{driver:.1f} ms",
+            f"{driver * runs / 3.6e6:.1f} hours if each run were one; enough for {1000 * run / driver:,.0f} workers",
+        ),
+        "a record, and an executed notebook": (
+            f"{record:.0f} kB, {notebook:.0f} kB",
+            f"{runs * record / 1e6:.0f} GB and, {an_execution} runs in each, {executions * notebook / 1e6:.0f} GB",
+        ),
+        "load 10,000 records, statistics and bars": (
+            f"{seconds:.1f} s, {memory:.0f} MB",
+            f"{seconds * runs / 1e4 / 60:.0f} minutes, {memory * runs / 1e7:.0f} GB if all grows in proportion",
+        ),
+    }
+    columns = ["measured", f"{runs:,.0f} runs on {workers:,} workers"]
+    return _markdown(pd.DataFrame.from_dict(rows, orient="index", columns=columns).rename_axis("what"))
+
+
 def _markdown(table: pd.DataFrame) -> str:
     rows = [[table.index.name, *table.columns], ["---"] * (len(table.columns) + 1)]
     rows += [
-        [f"`{name}`" if "/" in name else name, *row] for name, row in zip(table.index, table.to_numpy(), strict=True)
+        [f"`{name}`" if re.fullmatch("[a-z+/]+/[a-z+/]+", name) else name, *row]
+        for name, row in zip(table.index, table.to_numpy(), strict=True)
     ]
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
 def main() -> None:
-    """Write the README and its pictures."""
+    """Write the pages and the README's pictures."""
     mpl.use("agg")
-    files.write_atomically(README, render(README.read_text(encoding="utf-8")))
+    for page in PAGES:
+        files.write_atomically(page, render(page.read_text(encoding="utf-8")))
     for name, figure in draw().items():
         for path in summary.save_figure(figure, ROOT / "docs" / name, describe(figure)):
             print(path)

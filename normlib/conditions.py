@@ -82,7 +82,9 @@ def split_records(records: pd.DataFrame, varies: Varies = ()) -> dict[str, pd.Da
         RequestError: No runs, runs of a condition that the study does not have, or runs of one condition that differ in
             more than ordering and seed.
     """
-    found = pd.Series([label(run, varies) for run in records.to_dict("records")], index=records.index, dtype=object)
+    varied = [next(iter(group)) for group in varies]
+    runs = records[varied].to_dict("records") if varied else [{}] * len(records)
+    found = pd.Series([label(run, varies) for run in runs], index=records.index, dtype=object)
     declared = labels(varies)
     for name in dict.fromkeys(found):
         if name not in declared:
