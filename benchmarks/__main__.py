@@ -37,7 +37,7 @@ def main(names: tuple[str, ...], rounds: int, out: Path) -> None:
     """  # noqa: D301  (\b is click's mark for a paragraph that it must not wrap)
     for name in names or BENCHMARKS:
         print(f"{name}: {BENCHMARKS[name].__doc__.splitlines()[0]}", flush=True)
-        table = measuring.keep(name.split()[0], BENCHMARKS[name](rounds), out)
+        table = measuring.keep(name, BENCHMARKS[name](rounds), out)
         print(table[table["benchmark"] == name].drop(columns=["benchmark", "machine"]).to_string(index=False))
     print(f"\nOn {measuring.machine()}:\n")
     print(table.drop(columns=["machine", "measured"]).to_string(index=False), f"\n\nkept in {out}")

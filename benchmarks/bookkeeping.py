@@ -15,12 +15,13 @@ from pathlib import Path
 from benchmarks.measuring import ROOT, Figure, alternate, python
 from normlib.execution import Execution
 from normlib.instance import Instance
+from normlib.ordering import SOURCE_INSTANCES
 from normlib.records import SOURCE_RECORDS, Record, load_records, read_records, save_record
 from normlib.scheduling import run_study
 from normlib.studies import Study
 from normlib.worker import Job, Outcome
 
-ORDERINGS = ("none/none", "bn/none", "gn/none", "gn/bn", "bn/gn")
+ORDERINGS = ("none/none", *SOURCE_INSTANCES)
 MANY, FEW = 10_000, 100
 
 

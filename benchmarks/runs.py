@@ -17,10 +17,11 @@ from benchmarks.measuring import ROOT, Figure, alternate, python, seconds_until
 from normlib import stack
 from normlib.execution import Execution, notebook_path
 from normlib.instance import Instance
+from normlib.ordering import SOURCE_INSTANCES
 from normlib.records import read_records
 from normlib.worker import Job, perform
 
-ORDERINGS = "bn/none,gn/none,gn/bn,bn/gn"
+ORDERINGS = ",".join(SOURCE_INSTANCES)
 PLAIN = {"PYTHONPATH": f"{ROOT / 'tests'}{os.pathsep}{ROOT / 'benchmarks'}"}
 
 

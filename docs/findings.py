@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from normlib import (
     contrast_plots,
     files,
+    kernels,
     plots,
     ranking_sentences,
     records,
@@ -193,12 +194,13 @@ def _benchmarks() -> str:
     return f"{_markdown(pd.DataFrame.from_dict(rows, orient='index').rename_axis('figure'))}\n\nMeasured on {places}"
 
 
-def _scaling(runs: float = 1e6, workers: int = 1000, an_execution: int = 50) -> str:
+def _scaling(runs: float = 1e6, workers: int = 1000, an_execution: int = kernels.MOST_RUNS) -> str:
     """Reckon from the benchmarks what many runs need."""
-    kept = pd.read_csv(BENCHMARKS)
-    medians = {figure: row["median"] for figure, row in kept.set_index("figure").iterrows()}
-    (cores,) = {int(re.search(r"(\d+) cores", machine)[1]) for machine in kept["machine"]}
-    run = medians["normlib's seconds"] * cores / 40 * medians["seconds on two Dask workers / on two local ones"]
+    kept = pd.read_csv(BENCHMARKS).set_index("figure")
+    medians = kept["median"]
+    cores = int(re.search(r"(\d+) cores", kept.loc["normlib's seconds", "machine"])[1])
+    sweep = 4 * 10  # runs: the source's orderings, ten seeds
+    run = medians["normlib's seconds"] * cores / sweep * medians["seconds on two Dask workers / on two local ones"]
     driver = medians["driver, ms an execution"]
     seconds = medians["10,000 records: load, statistics and bars, seconds"]
     memory = medians["10,000 records: most memory, MB"]
