@@ -25,7 +25,7 @@ INSTALLED := $(VENV)/installed
 
 STUDY := source
 
-.PHONY: help install study test lint lab calibrate keep notebooks findings verify benchmark lock clean
+.PHONY: help install study test soak lint lab calibrate keep notebooks findings verify benchmark audit lock clean
 .DEFAULT_GOAL := help
 
 help:  ## list the commands
@@ -45,14 +45,17 @@ study: $(INSTALLED)  ## run the source study, ten seeds an ordering, into output
 	$(BIN)/normlib study $(STUDY)
 
 test: $(INSTALLED)  ## run all tests, the notebooks among them
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadscope
+
+soak: $(INSTALLED)  ## kill a hundred studies at random moments, and make a thousand executions in one process
+	$(BIN)/python -m pytest tests/test_soak.py -v -rA --trials 100 --executions 1000
 
 lint: $(INSTALLED)  ## check style and formatting, notebooks included
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
 lab: $(INSTALLED)  ## open JupyterLab on the notebooks
-	$(BIN)/jupyter lab --notebook-dir notebooks
+	$(BIN)/jupyter lab --ip 127.0.0.1 --notebook-dir notebooks
 
 calibrate: $(INSTALLED)  ## count wrong verdicts in 10,000 simulated studies of each kind
 	$(BIN)/python -m normlib.calibration docs/calibration.csv
@@ -75,6 +78,9 @@ verify: $(INSTALLED)  ## train some kept runs of the source study, or of STUDY=g
 
 benchmark: $(INSTALLED)  ## measure normlib beside plain Keras and PyTorch, over an hour on two cores
 	$(BIN)/python -m benchmarks
+
+audit: $(INSTALLED)  ## look all versions of both locks up in the advisory database
+	$(BIN)/python requirements/audit.py
 
 lock: $(INSTALLED)  ## resolve both lock files anew
 	$(foreach stack,addons keras3,$(BIN)/uv pip compile pyproject.toml --quiet --universal --python-version 3.10 \

@@ -99,17 +99,12 @@ def _cluster() -> Iterator[str]:
     """Start a Dask scheduler and two workers of one thread, each in a folder of its own; return the address."""
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as started:
         told = Path(folder) / "scheduler.json"
-        file, quiet = (
-            ["--scheduler-file", told, "--no-dashboard"],
-            {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL},
-        )
-        for name, options in (
-            ("scheduler", ["--host", "127.0.0.1", "--port", 0]),
-            ("worker", ["--nthreads", 1]),
-            ("worker", ["--nthreads", 1]),
-        ):
+        loopback = ["--host", "127.0.0.1", "--dashboard-address", "127.0.0.1:0", "--scheduler-file", told]
+        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        one_thread = ("worker", ["--nthreads", 1])
+        for name, options in (("scheduler", ["--port", 0]), one_thread, one_thread):
             place = started.enter_context(tempfile.TemporaryDirectory())
-            process = subprocess.Popen(python("-m", "dask", name, *options, *file), cwd=place, **quiet)
+            process = subprocess.Popen(python("-m", "dask", name, *options, *loopback), cwd=place, **quiet)
             started.callback(process.wait)
             started.callback(process.terminate)
             while not told.exists():

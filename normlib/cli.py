@@ -1,6 +1,6 @@
 """The command line: ``normlib study``, ``status``, ``summary``, ``verify`` and ``notebooks``.
 
-Exit codes: 0, all is done; 1, some runs failed; 2, the request was wrong and nothing was written; 130, interrupted.
+How a command ends, and with which exit code, ``normlib.exits`` says.
 """
 
 from __future__ import annotations
@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING
 
 import click
 
+from normlib import exits
 from normlib.errors import RequestError
 
 if TYPE_CHECKING:
     from normlib.studies import Study
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]}, invoke_without_command=True)
+@click.group(cls=exits.Commands, context_settings={"help_option_names": ["-h", "--help"]}, invoke_without_command=True)
 @click.version_option(package_name="normlib")
 @click.pass_context
 def commands(context: click.Context) -> None:
@@ -83,17 +84,17 @@ def study(
         return _list_studies()
     if name_or_file is None:
         raise click.UsageError("Missing argument 'NAME_OR_FILE'; normlib study --list lists those that there are.")
-    if scheduler and workers is not None:
+    if scheduler is not None and workers is not None:
         raise click.UsageError("--workers is for this machine, and --scheduler for a cluster, which has its own.")
     from normlib import executors, scheduling, status, studies
 
     chosen = None if orderings is None else orderings.split(",")
     plan = studies.read_study(name_or_file).but(seeds=seeds, orderings=chosen)
-    folder = Path("outputs") / plan.name if out is None else Path(out)
+    folder = Path("outputs") / plan.name if out is None else _folder("out", out)
     if dry_run:
         return _list_executions(plan, folder, threads, workers, how["redo"])
     signal.signal(signal.SIGTERM, _interrupt)
-    place = executors.dask_executor(scheduler) if scheduler else executors.local_executor(workers, threads)
+    place = executors.dask_executor(scheduler) if scheduler is not None else executors.local_executor(workers, threads)
     with place as executor:
         failures = scheduling.run_study(plan, folder, executor, threads, **how)
     if any((folder / "records").glob("*.json")):
@@ -114,7 +115,7 @@ def status(folder: str) -> None:
     """
     from normlib.status import describe_status
 
-    click.echo(describe_status(folder))
+    click.echo(describe_status(_folder("DIR", folder)))
 
 
 @commands.command()
@@ -129,7 +130,7 @@ def summary(folder: str, **exports: str | None) -> None:
     normlib summary outputs/source
     normlib summary outputs/source --csv source.csv --latex source.tex
     """
-    _summarize(Path(folder), {kind: file for kind, file in exports.items() if file is not None})
+    _summarize(_folder("DIR", folder), {kind: file for kind, file in exports.items() if file is not None})
 
 
 @commands.command()
@@ -166,7 +167,7 @@ def notebooks(folder: str) -> None:
     """
     from normlib import execution, files
 
-    target = Path(folder)
+    target = _folder("DIR", folder)
     files.check_writable(target, "DIR")
     sources = sorted(execution.notebook_path("instance").parent.glob("*.ipynb"))
     for path in sources:
@@ -216,33 +217,18 @@ def _summarize(folder: Path, exports: dict[str, str] | None = None) -> None:
         click.echo(path)
 
 
+def _folder(setting: str, path: str) -> Path:
+    """Return a path; an empty one, such as an unset variable gives, would silently mean the present folder."""
+    if not path:
+        raise RequestError(setting, path, "a folder, such as outputs/source")
+    return Path(path)
+
+
 def main() -> None:
     """Run the command line; a wrong request ends in one line and exit code 2."""
-    try:
-        commands(standalone_mode=False)
-    except click.exceptions.Exit as end:
-        sys.exit(end.exit_code)
-    except click.ClickException as error:
-        _refuse(error.format_message())
-    except RequestError as error:
-        _refuse(str(error))
-    except (KeyboardInterrupt, click.Abort):
-        click.echo("interrupted: what is finished is kept; the same command goes on", err=True)
-        sys.exit(130)
-    except (OSError, RuntimeError) as error:
-        click.echo(f"normlib: {type(error).__name__}: {_one_line(str(error))}", err=True)
-        sys.exit(1)
+    exits.run(commands)
 
 
 def _interrupt(*_: object) -> None:
     """Take a request to end as Ctrl-C."""
     raise KeyboardInterrupt
-
-
-def _refuse(message: str) -> None:
-    click.echo(f"normlib: {_one_line(message)}", err=True)
-    sys.exit(2)
-
-
-def _one_line(message: str) -> str:
-    return " ".join(message.split())

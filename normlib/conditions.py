@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import pandas as pd
@@ -12,6 +14,7 @@ from normlib.instance import Instance
 from normlib.statistics import check_comparable
 
 Varies = Sequence[Mapping[str, Sequence]]
+_MOST_CONDITIONS = 1000
 _FORM = "a list such as [{learning_rate: [0.001, 0.003]}, {activation: [none, relu]}]; settings in one {} go together"
 
 
@@ -29,13 +32,15 @@ def check_varies(varies: object, defaults: Mapping[str, object]) -> None:
     groups = varies if isinstance(varies, list | tuple) else [None]
     for group in groups:
         lists = list(group.values()) if isinstance(group, Mapping) else []
-        if not lists or not all(isinstance(values, list | tuple) and values for values in lists):
+        if not lists or not all(isinstance(name, str) for name in group) or not all(map(_are_plain, lists)):
             raise RequestError("varies", varies, _FORM)
         if len({len(values) for values in lists}) > 1:
             raise RequestError("varies", group, "as many values of each setting, since they go together")
-    names = labels(groups)
-    for name in names:
-        if names.count(name) > 1:
+    conditions = math.prod(len(next(iter(group.values()))) for group in groups)
+    if conditions > _MOST_CONDITIONS:
+        raise RequestError("varies", varies, f"at most {_MOST_CONDITIONS:,} conditions, and these are {conditions:,}")
+    for name, times in Counter(labels(groups)).items():
+        if times > 1:
             raise RequestError("varies", name, "conditions that the first setting of each {} tells apart")
     named = [name for group in groups for name in group]
     for name in named:
@@ -124,6 +129,13 @@ def in_words(records: pd.DataFrame, varies: Varies = ()) -> str:
     ]
     phrase = f"{run['model']} {'with ' if 'activation' not in varied else ''}{shared}"
     return f"{phrase} ({'; '.join(together)})" if together else phrase
+
+
+def _are_plain(values: object) -> bool:
+    """Return whether these are some values as a setting may have them, and not lists within lists."""
+    if not isinstance(values, list | tuple) or not values:
+        return False
+    return all(v is None or isinstance(v, str) or (isinstance(v, int | float) and abs(v) < 1e300) for v in values)
 
 
 def _others(settings: Mapping[str, object]) -> str:

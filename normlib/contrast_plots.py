@@ -50,7 +50,7 @@ def plot_contrasts(
         [], [], xerr=[], fmt="s", color="black", markersize=5, capsize=4, label="mean difference, 95 % interval"
     )
     names = [f"{contrast.name}\n{row['condition'] or row['contrast']}: {row['verdict']}" for contrast, row in rows]
-    axis.set_yticks(range(len(rows)), names, fontsize="small")
+    axis.set_yticks(range(len(rows)), names, fontsize="small", parse_math=False)  # names are the study's, not ours
     axis.set_ylim(len(rows) - 0.4, -0.6)
     axis.set_xlabel(f"difference in {MEASURES.get(measure, measure)}")
     axis.spines[["top", "right", "left"]].set_visible(False)

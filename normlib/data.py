@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from normlib import catalog
+from normlib.arrays import ArrayError, read_array
 from normlib.splits import Split
 
 _FOLDER = Path(__file__).parent / "datasets"
@@ -29,8 +30,10 @@ def load_array(dataset: str, name: str) -> np.ndarray:
         OSError: The file is not the one that the catalog describes.
     """
     path = _FOLDER / f"{dataset}.npz"
-    with np.load(path, allow_pickle=False) as arrays:
-        array = arrays[name]
+    try:
+        array = read_array(path, name)
+    except ArrayError as error:
+        raise OSError(f"{path.name} is damaged: {error}; install normlib again") from None
     digest = hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()
     if digest != catalog.DATASETS[dataset].sha256[name]:
         raise OSError(f"{path.name} is damaged: the SHA-256 of {name} is {digest}; install normlib again")

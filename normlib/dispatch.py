@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import contextlib
+import dataclasses
 import queue
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -14,7 +15,8 @@ from normlib.failures import Failure, write_failure
 from normlib.files import write_atomically
 from normlib.instance import Instance
 from normlib.progress import Progress
-from normlib.records import Record, RecordError, save_record
+from normlib.record_format import RecordError
+from normlib.records import Record, read_record, save_record
 from normlib.worker import Job, Outcome, perform
 
 _POLL_SECONDS = 0.5  # how often finished runs are looked for
@@ -89,16 +91,30 @@ class Dispatch:
         except Exception as error:  # the engine's own: the worker was lost, or could not be reached
             outcome = Outcome(reason=f"the worker was lost: {type(error).__name__}: {error}", infrastructure=True)
         for text in outcome.records:
-            record = Record.from_json(text)
-            save_record(record, self._out / "records")
+            try:
+                record = Record.from_json(text)
+            except RecordError as error:
+                if not outcome.reason:
+                    reason = f"the worker sent back what is no record: {error}"
+                    outcome = dataclasses.replace(outcome, reason=reason, infrastructure=True)
+                continue
+            if record.key in execution.keys.values():
+                save_record(record, self._out / "records")
         if outcome.notebook:
-            write_atomically(self._out / _notebook(execution), outcome.notebook)
+            self._keep_notebook(execution, outcome)
         self._look_for_records(execution)
         left = [seed for seed, key in execution.keys.items() if key in self._missing]
         if left:
             self._retry(execution, left, outcome)
         elif outcome.reason and not outcome.infrastructure:  # the notebook failed after its last record
             self._fail(execution, execution.run_seeds[-1], outcome)
+
+    def _keep_notebook(self, execution: Execution, outcome: Outcome) -> None:
+        try:
+            write_atomically(self._out / _notebook(execution), outcome.notebook)
+        except OSError as error:  # of a full disk the record may have met before, and that is told as well
+            before = f"; before that, {outcome.reason}" if outcome.reason else ""
+            raise OSError(error.errno, f"{error.strerror}{before}", error.filename) from None
 
     def _retry(self, execution: Execution, left: list[int], outcome: Outcome) -> None:
         """Put the first run that is left down as the one that failed, and give each of the others an execution."""
@@ -121,10 +137,10 @@ class Dispatch:
             notebook=_notebook(execution) if outcome.notebook else "",
             tries=max(1, self._tries[execution.keys[seed]]),
         )
-        write_failure(failure, self._out)
-        self._failures.append(failure)
         if failure.key in self._missing:
             self._progress.fail(f"{execution.instance.ordering}, seed {seed}: {failure.reason}")
+        write_failure(failure, self._out)  # behind what is said of it, since a full disk takes no failure either
+        self._failures.append(failure)
 
     def _look_for_records(self, execution: Execution) -> None:
         """Count the runs whose records have come; they are then no longer missing."""
@@ -144,8 +160,8 @@ class Dispatch:
 def read_run(out: Path, key: str) -> Record | None:
     """Return a run's record from a study's folder, or None where it is missing, damaged or another run's."""
     try:
-        record = Record.from_json((out / "records" / f"{key}.json").read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, RecordError):
+        record = read_record(out / "records" / f"{key}.json")
+    except RecordError:
         return None
     return record if record.key == key else None
 

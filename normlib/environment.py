@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import platform
+import re
 import subprocess
 from pathlib import Path
 
@@ -40,7 +41,8 @@ def _processor() -> str:
     cpuinfo = Path("/proc/cpuinfo")
     lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
     models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return models[0] if models else platform.processor() or platform.machine()
+    name = models[0] if models else platform.processor() or platform.machine()
+    return re.sub(r"[^ -~]", "?", name)[:200]  # what a record's schema allows
 
 
 @functools.cache

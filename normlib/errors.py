@@ -6,8 +6,19 @@ import difflib
 import reprlib
 from collections.abc import Iterable
 
-_repr = reprlib.Repr()
-_repr.maxstring = _repr.maxother = 80
+
+class _Repr(reprlib.Repr):
+    def repr_int(self, value: int, level: int) -> str:
+        try:
+            return super().repr_int(value, level)
+        except ValueError:  # Python's own limit
+            return "a number of thousands of digits"
+
+
+_repr = _Repr()
+_repr.maxstring = _repr.maxother = _repr.maxlong = 80
+_repr.maxlevel = 2  # a few lines of YAML can stand for more than any machine holds
+_LONGEST = 1000  # characters of a message
 
 
 class RequestError(ValueError):
@@ -22,10 +33,21 @@ class RequestError(ValueError):
 
     def __init__(self, setting: str, value: object, allowed: str, names: Iterable[str] = ()):
         self._arguments = (setting, value, allowed, tuple(names))
-        near = difflib.get_close_matches(str(value)[:80], self._arguments[3], n=1)
+        near = difflib.get_close_matches(value[:80], self._arguments[3], n=1) if isinstance(value, str) else []
         hint = f" (did you mean {near[0]!r}?)" if near else ""
-        super().__init__(f"{setting} is {_repr.repr(value)}; allowed: {allowed}{hint}")
+        super().__init__(one_line(f"{setting} is {_repr.repr(value)}; allowed: {allowed}{hint}"))
 
     def __reduce__(self) -> tuple:
         # By what it was made of, so that it comes back whole from another process.
         return type(self), self._arguments
+
+
+def one_line(text: str) -> str:
+    r"""Return a text as one line, not too long, of characters that a terminal only shows.
+
+    Others, among them those that colour, erase or turn round what stands beside them, are written as Python writes
+    them, such as ``\x1b``.
+    """
+    line = " ".join(text[: 2 * _LONGEST].split())
+    line = "".join(c if c.isprintable() else repr(c)[1:-1] for c in line)
+    return line if len(line) <= _LONGEST else f"{line[:_LONGEST]}…"

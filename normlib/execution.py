@@ -10,8 +10,8 @@ import itertools
 import json
 import logging
 import math
+import os
 import re
-import tempfile
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -20,8 +20,9 @@ import nbformat
 import papermill
 from nbclient.exceptions import DeadKernelError
 from papermill.exceptions import PapermillExecutionError
+from papermill.translators import PythonTranslator
 
-from normlib import kernels
+from normlib import files, kernels
 from normlib.errors import RequestError
 from normlib.instance import Instance
 from normlib.records import run_key
@@ -157,7 +158,7 @@ def execute(
         ExecutionError: A cell failed, the kernel died, or the time was up.
     """
     logging.getLogger("papermill").setLevel(logging.CRITICAL)  # what fails is told by the exception
-    with tempfile.TemporaryDirectory() as scratch:
+    with files.ScratchFolder() as scratch:
         given, executed = Path(scratch) / "given.ipynb", Path(scratch) / "executed.ipynb"
         given.write_text(notebook, encoding="utf-8")
         try:
@@ -202,15 +203,33 @@ def _deadline(kernel: kernels.Kernel, timeout: float | None) -> Iterator[None]:
 def _tidy(executed: Path, shown: Mapping[str, str] | None) -> str:
     """Return an executed notebook that is the same wherever it was made: no such paths, no papermill metadata."""
     notebook = nbformat.read(executed, as_version=4)
-    notebook.metadata.pop("papermill", None)
-    for cell in notebook.cells:
-        cell.metadata.pop("papermill", None)
-        for path, text in (shown or {}).items():
-            cell.source = cell.source.replace(path, text)
-            for output in cell.get("outputs", []):
-                if "text" in output:
-                    output.text = output.text.replace(path, text)
-    return nbformat.writes(notebook) + "\n"
+    for part in (notebook, *notebook.cells):
+        part.metadata.pop("papermill", None)
+    # As papermill writes a path into a cell, and as it stands in outputs.
+    names = {PythonTranslator.translate_str(path)[1:-1]: name for path, name in (shown or {}).items()} | (shown or {})
+
+    def tidy(value: object) -> object:
+        if isinstance(value, dict):
+            return type(value)({name: tidy(item) for name, item in value.items()})
+        if isinstance(value, list):
+            return [tidy(item) for item in value]
+        if not isinstance(value, str):
+            return value
+        for path, name in names.items():
+            value = value.replace(path, name)
+        return without_home(value)
+
+    return nbformat.writes(tidy(notebook)) + "\n"
+
+
+def without_home(text: str) -> str:
+    """Return a text in which the user's home folder is ``~``, so that it tells nobody's name when it is passed on."""
+    home = os.path.expanduser("~")
+    for path in {home, os.path.realpath(home)}:
+        if len(Path(path).parts) > 1:  # else there is none, or it is the root of the file system
+            # Behind a character that is no part of a name, or behind one that colours; before the path's end.
+            text = re.sub(rf"(^|[^\w.-]|\x1b\[[\d;]*m){re.escape(path)}(?![\w-]|\.\w)", r"\1~", text)
+    return text
 
 
 def _plain(text: str) -> str:

@@ -12,7 +12,7 @@ from jupyter_core.utils import run_sync
 
 from normlib import kernels, stack
 from normlib.errors import RequestError
-from normlib.instance import whole_number
+from normlib.instance import thread_count, whole_number
 
 _CONNECT_TIMEOUT = 5  # seconds
 
@@ -31,7 +31,7 @@ def local_executor(workers: int | None = None, threads: int = 1) -> Iterator[con
     Raises:
         RequestError: Not a whole number from 1 up.
     """
-    workers = local_workers(workers, whole_number("threads", threads, minimum=1))
+    workers = local_workers(workers, thread_count(threads))
     warm = kernels.Kernels(warm=True)
     executor = concurrent.futures.ThreadPoolExecutor(workers, "normlib", kernels.work_with, (warm,))
     try:
@@ -86,7 +86,9 @@ def local_workers(workers: int | None, threads: int) -> int:
     Raises:
         RequestError: Not a whole number from 1 up.
     """
-    return max(1, stack.cores() // threads) if workers is None else whole_number("workers", workers, minimum=1)
+    if workers is None:
+        return max(1, stack.cores() // threads)
+    return whole_number("workers", workers, minimum=1, maximum=1000)
 
 
 def concurrency(executor: concurrent.futures.Executor) -> int:

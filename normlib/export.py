@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import html
+import stat
 from collections.abc import Callable
 from pathlib import Path
 
@@ -23,7 +25,13 @@ def check_file(setting: str, file: str | Path) -> None:
     Raises:
         RequestError: It is a folder, or its folder cannot be written.
     """
-    if Path(file).is_dir():
+    try:
+        is_folder = stat.S_ISDIR(Path(file).stat().st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        is_folder = False
+    except (OSError, ValueError) as error:  # what can be no path: too long, say
+        raise RequestError(setting, str(file), f"a file; {getattr(error, 'strerror', None) or error}") from None
+    if is_folder:
         raise RequestError(setting, str(file), "a file, and this is a folder")
     check_writable(Path(file).parent, setting)
 
@@ -57,14 +65,15 @@ def to_csv(records: pd.DataFrame, study: Study) -> str:
 
 def to_html(records: pd.DataFrame, study: Study) -> str:
     """Return a page: the question, what was found in sentences, contrasts, results, provenance."""
-    said = nbconvert.filters.markdown2html(f"*{study.question}*\n\n{sentences.findings(records, study)}")
+    said = nbconvert.filters.markdown2html(f"{sentences.asked(study)}\n\n{sentences.findings(records, study)}")
     shown = [
         tables.style(tables.verdicts(estimate(records, **study.family)), f"Declared contrasts in {study.measure}"),
         tables.style(tables.results(records, study.varies), "Results"),
         tables.style(tables.provenance(records).rename_axis("fact"), "Provenance"),
     ]
     parts = [table.to_html() for table in shown]
-    head = f'<meta charset="utf-8"><title>{study.name}</title><style>body {{font-family: sans-serif}}</style>'
+    title = f"<title>{html.escape(study.name)}</title>"
+    head = f'<meta charset="utf-8">{title}<style>body {{font-family: sans-serif}}</style>'
     return f"<!DOCTYPE html>\n<html><head>{head}</head><body>{said}{''.join(parts)}</body></html>\n"
 
 

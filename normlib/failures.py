@@ -7,7 +7,7 @@ import json
 import warnings
 from pathlib import Path
 
-from normlib.files import write_atomically
+from normlib.files import read_text, write_atomically
 from normlib.instance import Instance
 
 
@@ -50,10 +50,13 @@ def read_failures(out: Path) -> list[Failure]:
     failures = []
     for path in sorted((out / "failures").glob("*.json")):
         try:
-            failure = Failure(**json.loads(path.read_text(encoding="utf-8")))
-            Instance(**failure.instance)  # refuses settings that are none
+            failure = Failure(**json.loads(read_text(path)))
+            Instance.of(**failure.instance)  # refuses settings that are none
+            texts = (failure.key, failure.reason, failure.log, failure.notebook)
+            if {*map(type, texts)} != {str} or {type(failure.seed), type(failure.tries)} != {int}:
+                raise TypeError("a failure's reason, log and notebook are texts, its seed and tries numbers")
             failures.append(failure)
-        except (ValueError, TypeError):
+        except (OSError, ValueError, TypeError, RecursionError):
             warnings.warn(f"left out {path.name} of {path.parent}: no failure of normlib's", stacklevel=2)
     return failures
 

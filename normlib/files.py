@@ -1,9 +1,12 @@
-"""Files that are either whole or not there."""
+"""Files that are either whole or not there, and temporary ones that do not stay when their process is killed."""
 
 from __future__ import annotations
 
 import contextlib
+import errno
+import itertools
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +14,14 @@ from pathlib import Path
 import filelock
 
 from normlib.errors import RequestError
+
+try:
+    import fcntl
+except ImportError:  # on Windows, where what a killed process leaves stays
+    fcntl = None
+
+_LARGEST_FILE = 50_000_000  # bytes; the record of a run of thousands of epochs has a few million
+_TEMPORARY = {"prefix": ".normlib-", "suffix": ".tmp"}
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:
@@ -21,19 +32,112 @@ def write_atomically(path: Path, content: str | bytes) -> None:
     Args:
         path: Where it goes; its folder is made when it is missing.
         content: Text (written as UTF-8) or bytes.
+
+    Raises:
+        OSError: It cannot be written: the disk is full, say. The error names the file.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+    temporary = ""
     try:
-        with os.fdopen(descriptor, "wb") as file:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, temporary = _make_file(path.parent)
+        with os.fdopen(descriptor, "wb") as file:  # locked until it is closed, which comes last
             file.write(content.encode() if isinstance(content, str) else content)
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)  # mkstemp makes it private, and results are there to be shared
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
+            os.chmod(temporary, 0o644)  # mkstemp makes it private, and results are there to be shared
+            os.replace(temporary, path)
+    except BaseException as error:
+        with contextlib.suppress(OSError):  # there is none, or the disk has become read-only
+            os.unlink(temporary)
+        if isinstance(error, OSError):
+            raise OSError(error.errno, error.strerror, str(path)) from None
         raise
+
+
+def read_text(path: Path) -> str:
+    """Return the text of a file, which anybody may have put there.
+
+    Raises:
+        OSError: It is no regular file, too large to be one of normlib's, or cannot be read.
+        UnicodeDecodeError: It is no UTF-8.
+    """
+    if not path.is_file():  # to read a pipe would never end
+        raise OSError(errno.EINVAL, "Not a regular file", str(path))
+    if path.stat().st_size > _LARGEST_FILE:
+        raise OSError(errno.EFBIG, "Too large for what it should be", str(path))
+    return path.read_text(encoding="utf-8")
+
+
+class ScratchFolder(tempfile.TemporaryDirectory):
+    """A folder for the time being, where the system keeps such. Those that killed processes left there go."""
+
+    def __init__(self) -> None:
+        sweep(Path(tempfile.gettempdir()))
+        super().__init__(**_TEMPORARY, ignore_cleanup_errors=True)
+        self._descriptor = os.open(self.name, os.O_RDONLY)
+        _lock(self._descriptor)
+
+    def cleanup(self) -> None:
+        """Remove the folder."""
+        super().cleanup()
+        with contextlib.suppress(OSError):  # it has been closed before
+            os.close(self._descriptor)
+
+
+def sweep(folder: Path) -> None:
+    """Remove from a folder what processes of this user had there for the time being when they were killed.
+
+    What a living process has is locked, and stays. Folders in the folder are not looked through.
+
+    Args:
+        folder: It need not exist.
+    """
+    with contextlib.suppress(OSError):  # there is none, or it cannot be listed
+        for path in folder.glob(f"{_TEMPORARY['prefix']}*{_TEMPORARY['suffix']}"):
+            with contextlib.suppress(OSError):  # another user's, or another process was faster
+                _sweep_one(path)
+
+
+def _sweep_one(path: Path) -> None:
+    if path.is_symlink() or path.lstat().st_uid != os.getuid():
+        return
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        if _lock(descriptor):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    finally:
+        os.close(descriptor)
+
+
+def _make_file(folder: Path) -> tuple[int, str]:
+    """Make a temporary file that is locked as long as it is open; return its descriptor and its path."""
+    while True:
+        descriptor, path = tempfile.mkstemp(dir=folder, **_TEMPORARY)
+        _lock(descriptor)
+        if os.path.exists(path):
+            return descriptor, path
+        os.close(descriptor)  # it was swept before it was locked
+
+
+def _lock(descriptor: int) -> bool:
+    """Lock an open file or folder until it is closed; return whether it could be, and nobody else has locked it."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (OSError, AttributeError):  # locked; or a file system, or an operating system, without such locks
+        return False
+    return True
+
+
+def set_aside(path: Path, folder: Path) -> Path:
+    """Move a file into a folder, under a name that is free there, and return its new path; nothing is lost."""
+    folder.mkdir(parents=True, exist_ok=True)
+    target = folder / path.name
+    for number in itertools.count(2):
+        if not os.path.lexists(target):
+            break
+        target = folder / f"{path.stem}_{number}{path.suffix}"
+    os.rename(path, target)
+    return target
 
 
 def check_writable(folder: Path, setting: str) -> None:
@@ -55,10 +159,27 @@ def check_writable(folder: Path, setting: str) -> None:
         missing = [path, *path.parents]
         missing = missing[: next(i for i, parent in enumerate(missing) if os.path.lexists(parent))]
         (missing[-1] if missing else path).mkdir()
-        missing[-1].rmdir()
+        with contextlib.suppress(OSError):  # another process has put something there meanwhile
+            missing[-1].rmdir()
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise RequestError(setting, str(folder), f"a folder that can be written, and here: {reason}") from None
+
+
+def check_inside(folder: Path, setting: str) -> None:
+    """Refuse a folder in which a link leads out of it: what is written into the folder would land elsewhere.
+
+    Args:
+        folder: It need not exist.
+        setting: Name of the setting that holds it.
+
+    Raises:
+        RequestError: There is such a link.
+    """
+    for path in folder.iterdir() if os.path.isdir(folder) else ():
+        if path.is_symlink() and not path.resolve().is_relative_to(folder.resolve()):
+            allowed = f"a folder without links that lead out of it, as {path.name!r} does"
+            raise RequestError(setting, str(folder), allowed)
 
 
 @contextlib.contextmanager
@@ -80,7 +201,8 @@ def only_writer(folder: Path, setting: str) -> Iterator[None]:
             try:
                 yield
             finally:
-                writer.unlink(missing_ok=True)
+                with contextlib.suppress(OSError):  # of a disk that has become read-only; the lock is what counts
+                    writer.unlink()
     except filelock.Timeout:
         process = writer.read_text() if writer.is_file() else "unknown"
         allowed = f"a folder that no other process is writing; process {process} is"

@@ -12,6 +12,8 @@ from normlib.errors import RequestError
 from normlib.ordering import Ordering
 from normlib.splits import Split, parse_split
 
+MOST_SEEDS = 100_000  # of an instance
+
 
 @dataclasses.dataclass(frozen=True)
 class Instance:
@@ -59,8 +61,10 @@ class Instance:
         self.fit_examples, self.evaluate_examples  # noqa: B018  (properties that refuse a wrong split)
         for name in ("epochs", "batch_size"):
             object.__setattr__(self, name, whole_number(name, getattr(self, name), minimum=1))
-        self._set_number("learning_rate", "a positive, finite number", lambda value: value > 0)
-        self._set_number("momentum", "a number from 0 up to, but not including, 1", lambda value: 0 <= value < 1)
+        rate = real_number("learning_rate", self.learning_rate, "a positive, finite number", lambda value: value > 0)
+        object.__setattr__(self, "learning_rate", rate)
+        allowed = "a number from 0 up to, but not including, 1"
+        object.__setattr__(self, "momentum", real_number("momentum", self.momentum, allowed, lambda m: 0 <= m < 1))
         self._check_groups()
         stack.resolve_provider(self.provider)
 
@@ -117,7 +121,7 @@ class Instance:
         return max(0, min(fit.stop, evaluate.stop) - max(fit.start, evaluate.start))
 
     @classmethod
-    def of(cls, **settings: object) -> Instance:
+    def of(cls, /, **settings: object) -> Instance:
         """Make an Instance of settings that somebody typed: an unknown name is refused in one line.
 
         Raises:
@@ -128,16 +132,6 @@ class Instance:
             if name not in names:
                 raise RequestError("setting", name, ", ".join(names), names=names)
         return cls(**settings)  # type: ignore[arg-type]
-
-    def _set_number(self, name: str, allowed: str, holds: Callable[[float], bool]) -> None:
-        value = getattr(self, name)
-        try:
-            number = float(value) if isinstance(value, numbers.Real) and not isinstance(value, bool) else math.nan
-        except OverflowError:
-            number = math.inf
-        if not math.isfinite(number) or not holds(number):
-            raise RequestError(name, value, allowed)
-        object.__setattr__(self, name, number)
 
     def _check_groups(self) -> None:
         if self.groups is None:
@@ -162,15 +156,47 @@ def one_of(setting: str, value: object, names: Iterable[str]) -> None:
         raise RequestError(setting, value, ", ".join(names), names=names)
 
 
-def whole_number(setting: str, value: object, minimum: int) -> int:
+def whole_number(setting: str, value: object, minimum: int, maximum: int = 1_000_000_000) -> int:
     """Return a whole number, NumPy's too, as Python's; refuse others. True and False are no numbers here.
 
     Raises:
-        RequestError: It is none, or below the minimum.
+        RequestError: It is none, or outside these bounds.
     """
     if not isinstance(value, numbers.Integral) or isinstance(value, bool) or value < minimum:
         raise RequestError(setting, value, f"a whole number from {minimum} up")
+    if value > maximum:
+        raise RequestError(setting, value, f"a whole number from {minimum} to {maximum:,}")
     return int(value)
+
+
+def real_number(setting: str, value: object, allowed: str, holds: Callable[[float], bool]) -> float:
+    """Return a finite number, NumPy's too, as Python's float; refuse others. True and False are no numbers here.
+
+    Args:
+        setting: Its name.
+        value: What it was given.
+        allowed: What it takes, as a phrase.
+        holds: Whether a number is allowed.
+
+    Raises:
+        RequestError: It is no finite number, or not allowed.
+    """
+    try:
+        number = float(value) if isinstance(value, numbers.Real) and not isinstance(value, bool) else math.nan
+    except OverflowError:
+        number = math.inf
+    if not math.isfinite(number) or not holds(number):
+        raise RequestError(setting, value, allowed)
+    return number
+
+
+def thread_count(threads: int) -> int:
+    """Return a number of threads; refuse what is none.
+
+    Raises:
+        RequestError: Not a whole number from 1 up, or more than any machine has.
+    """
+    return whole_number("threads", threads, minimum=1, maximum=1024)
 
 
 def seed_range(first_seed: int, seeds: int = 1, setting: str = "first_seed") -> range:
@@ -184,8 +210,8 @@ def seed_range(first_seed: int, seeds: int = 1, setting: str = "first_seed") -> 
     Raises:
         RequestError: They do not fit.
     """
-    seeds = whole_number("seeds", seeds, minimum=1)
-    first_seed = whole_number(setting, first_seed, minimum=0)
+    seeds = whole_number("seeds", seeds, minimum=1, maximum=MOST_SEEDS)
+    first_seed = whole_number(setting, first_seed, minimum=0, maximum=2**32 - 1)
     if first_seed + seeds > 2**32:
         raise RequestError(setting, first_seed, "a number below 2 ** 32, as all seeds")
     return range(first_seed, first_seed + seeds)

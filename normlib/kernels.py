@@ -7,12 +7,14 @@ import os
 import platform
 import signal
 import subprocess
-import tempfile
 import threading
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 
 from jupyter_client import AsyncKernelManager
 from jupyter_core.utils import run_sync
+
+from normlib import files
 
 KERNEL = "python3"
 MOST_RUNS = 50  # of a kernel: TensorFlow keeps about 20 MB of each for as long as the kernel lives
@@ -46,12 +48,14 @@ class Kernel:
     def __init__(self, variables: Mapping[str, str]):
         self.variables = dict(variables)
         self.runs = 0
-        self._log = tempfile.TemporaryFile()  # noqa: SIM115  (for as long as the kernel lives)
-        self.manager = _Manager(kernel_name=KERNEL)
+        # It goes with the kernel, also where one of the two processes is killed. TensorFlow leaves files in it.
+        self._scratch = files.ScratchFolder()
+        self._log = (Path(self._scratch.name) / "log").open("w+b")
+        self.manager = _Manager(kernel_name=KERNEL, connection_file=f"{self._scratch.name}/connection.json")
         run_sync(self.manager.start_kernel)(
             # New kernels warn that they are spoken to without encryption; it is over this machine's loopback only.
             extra_arguments=["--log-level=ERROR"],
-            env={**os.environ, **self.variables},
+            env={**os.environ, "TMPDIR": self._scratch.name, **self.variables},
             stdout=subprocess.DEVNULL,
             stderr=self._log,
         )
@@ -84,8 +88,11 @@ class Kernel:
 
     def end(self) -> None:
         """End it at once and let go of its files."""
-        run_sync(self.manager.shutdown_kernel)(now=True)
-        self._log.close()
+        try:
+            run_sync(self.manager.shutdown_kernel)(now=True)
+        finally:
+            self._log.close()
+            self._scratch.cleanup()
 
     async def _run(self, code: str) -> None:
         client = self.manager.client()

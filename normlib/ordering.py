@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from dataclasses import dataclass
 
 from normlib.errors import RequestError
@@ -13,6 +14,15 @@ KINDS = {
     "in": "GroupNorm with a group per channel (InstanceNorm)",
 }
 EMPTY = "none"
+_MOST_LAYERS = 100  # in a slot
+# What people type, and what they mean by it.
+_MEANT = {
+    **{kind: kind for kind in (*KINDS, EMPTY)},
+    "batchnorm": "bn",
+    "groupnorm": "gn",
+    "layernorm": "ln",
+    "instancenorm": "in",
+}
 _ALLOWED = f"{', '.join(KINDS)} joined by '+' in each slot, or {EMPTY}; slots separated by '/', as in 'gn/bn'"
 
 
@@ -85,5 +95,9 @@ def _parse_slot(slot: str, ordering: str) -> tuple[str, ...]:
     kinds = tuple(kind.strip() for kind in slot.split("+"))
     for kind in kinds:
         if kind not in KINDS:
-            raise RequestError("ordering", ordering, f"{_ALLOWED}; there is no kind {kind[:40]!r}")
+            near = difflib.get_close_matches(kind[:40], _MEANT, n=1)
+            hint = f" (did you mean {_MEANT[near[0]]!r}?)" if near else ""
+            raise RequestError("ordering", ordering, f"{_ALLOWED}; there is no kind {kind[:40]!r}{hint}")
+    if len(kinds) > _MOST_LAYERS:
+        raise RequestError("ordering", ordering, f"at most {_MOST_LAYERS} layers in a slot, and this has {len(kinds)}")
     return kinds

@@ -3,29 +3,25 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
+import functools
 import json
-import math
+import os
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from normlib import stack
+from normlib import record_format, stack
 from normlib.errors import RequestError
-from normlib.files import write_atomically
-from normlib.instance import Instance
+from normlib.files import read_text, write_atomically
+from normlib.instance import Instance, one_of
+from normlib.record_format import OtherVersionError, RecordError
 
 if TYPE_CHECKING:
     import pandas
 
-SCHEMA = 1
 KEPT = Path(__file__).parent / "kept"  # records that ship with the package, one JSON Lines file a study
 SOURCE_RECORDS = KEPT / "source.jsonl"
-
-
-class RecordError(ValueError):
-    """A file that is no whole record of a schema known here."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,29 +57,25 @@ class Record:
 
     def to_json(self, indent: int | None = None) -> str:
         """Return the record as JSON, with its schema, key and checksum; one line unless ``indent`` is given."""
-        body = {"schema": SCHEMA, **_encode(dataclasses.asdict(self))}
-        return json.dumps({**body, "checksum": _sha256(body)}, indent=indent, allow_nan=False)
+        return record_format.write(dataclasses.asdict(self), indent)
 
     @classmethod
     def from_json(cls, text: str) -> Record:
         """Read a record.
 
         Raises:
-            RecordError: Not JSON, of another schema, or not what its checksum says.
+            RecordError: Not JSON, of another schema, not what its checksum says, or something else than a record
+                whatever its checksum says: values that no run gives, settings that there are not, another run's key.
         """
+        record = cls(**record_format.read(text))
         try:
-            body = json.loads(text)
-            checksum = body.pop("checksum")
-            schema = body["schema"]
-        except (ValueError, AttributeError, KeyError, TypeError, RecursionError):
-            raise RecordError("no record of normlib's") from None
-        if schema != SCHEMA:
-            raise RecordError(f"schema {schema!r}; this normlib reads {SCHEMA}")
-        if checksum != _sha256(body):
-            raise RecordError("the checksum does not match: edited or damaged")
-        del body["schema"]
-        # Few records have such numbers, and to look for them in each value takes as long as all the rest of reading.
-        return cls(**(_decode(body) if any(f'"{name}"' in text for name in _NOT_FINITE) else body))
+            changes = _changes(json.dumps(record.instance))
+        except RequestError:
+            raise RecordError("instance has settings that there are not") from None
+        versions = stack.deciding(record.environment["provider"], record.environment["versions"])
+        if record.key != _key(record.seed, record.data, versions, record.environment["threads"], changes):
+            raise RecordError("the key is not that of its seed, data, versions, threads and settings")
+        return record
 
     def row(self) -> dict[str, object]:
         """Return the record as one row of the table that ``load_records`` gives."""
@@ -117,15 +109,7 @@ def run_key(instance: Instance, seed: int, threads: int) -> str:
     They are SHA-256 over the seed, the data, TensorFlow's and the provider's versions, the number of threads and the
     settings that differ from the defaults, so that a setting added later leaves the keys of old records valid.
     """
-    return _sha256(
-        {
-            "seed": seed,
-            "data": data_used(instance),
-            "versions": stack.versions(instance.provider),
-            "threads": threads,
-            "settings": instance.changes,
-        }
-    )[:16]
+    return _key(seed, data_used(instance), stack.versions(instance.provider), threads, instance.changes)
 
 
 def data_used(instance: Instance) -> dict[str, str]:
@@ -141,29 +125,35 @@ def save_record(record: Record, folder: Path | str) -> Path:
     return path
 
 
+def read_record(path: Path) -> Record:
+    """Read the record of a file.
+
+    Raises:
+        RecordError: It cannot be read, or is none.
+    """
+    try:
+        return Record.from_json(read_text(path))
+    except OSError as error:
+        raise RecordError(f"it cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise RecordError("no record of normlib's") from None
+
+
 def read_records(path: Path | str) -> list[Record]:
     """Read all records of a folder, of a study's folder, or of a JSON Lines file; files that are none are named.
 
     Raises:
         RequestError: There is no such file or folder.
     """
-    path = Path(path)
-    if path.suffix == ".json" and path.is_file():
-        named_texts: Iterable = [(path.name, path.read_text(errors="replace"))]
-    elif path.is_file():
-        named_texts = ((f"line {number}", line) for number, line in enumerate(path.read_text().splitlines(), start=1))
-    elif path.is_dir():
-        folder = path / "records" if (path / "records").is_dir() else path
-        named_texts = ((file.name, file.read_text(errors="replace")) for file in sorted(folder.glob("*.json")))
-    else:
-        raise RequestError("records", str(path), "a folder of records, a record or a JSON Lines file")
-    records = []
-    for name, text in named_texts:
-        try:
-            records.append(Record.from_json(text))
-        except (RecordError, TypeError) as error:
-            warnings.warn(f"left out {name} of {path}: {error}", stacklevel=2)
-    return records
+    records: dict[str, Record] = {}
+    for name, record in _each(Path(path)):
+        if isinstance(record, Record) and record.key in records:
+            record = RecordError(f"the run {record.key} stands there already")
+        if isinstance(record, Record):
+            records[record.key] = record
+        else:
+            warnings.warn(f"left out {name} of {path}: {record}", stacklevel=2)
+    return list(records.values())
 
 
 def to_frame(records: Iterable[Record]) -> pandas.DataFrame:
@@ -206,27 +196,50 @@ def load_original_stack() -> pandas.DataFrame:
     return pd.read_csv(KEPT / "original_stack.csv")
 
 
-def _sha256(content: Mapping) -> str:
-    return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+def _each(path: Path) -> Iterator[tuple[str, Record | RecordError]]:
+    """Give what there is by its name: a record, or the error that says why it is none."""
+    if os.path.isdir(path):  # and not Path's own, which raises of what can be no path
+        folder = path / "records" if (path / "records").is_dir() else path
+        # A copy of a record, under a name of its own, comes after the record.
+        files = sorted(folder.glob("*.json"), key=lambda file: (len(file.stem) != 16, file.name))
+        named = [(file.name, functools.partial(read_record, file)) for file in files]
+    elif os.path.isfile(path) and path.suffix == ".json":
+        named = [(path.name, functools.partial(read_record, path))]
+    elif os.path.isfile(path):
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+        named = [(f"line {n}", functools.partial(Record.from_json, line)) for n, line in enumerate(lines, start=1)]
+    else:
+        raise RequestError("records", str(path), "a folder of records, a record or a JSON Lines file")
+    for name, read in named:
+        try:
+            yield name, read()
+        except RecordError as error:
+            yield name, error
 
 
-_NOT_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
+@functools.lru_cache(maxsize=1024)
+def _changes(settings: str) -> dict[str, object]:
+    """Return which of a record's settings, given as JSON, differ from the defaults.
+
+    Raises:
+        RequestError: There are no such settings, or they are not in the form in which an instance keeps them.
+    """
+    named = json.loads(settings)  # as text they are cached, in which 32 is not 32.0
+    defaults = Instance().settings
+    if unknown := [name for name in named if name not in defaults]:
+        raise OtherVersionError(f"of another version of normlib, with the setting {unknown[0][:40]!r}")
+    named = {**defaults, **named}  # a record from before a setting was added has its default
+    provider = named["provider"]
+    one_of("provider", provider, stack.PROVIDERS)
+    instance = Instance.of(**{**named, "provider": "auto"})  # that of the record need not be installed here
+    kept = {**instance.settings, "provider": provider}
+    if {name: (type(value), value) for name, value in kept.items()} != {n: (type(v), v) for n, v in named.items()}:
+        raise RequestError("instance", named, "settings as an instance keeps them")
+    return {**instance.changes, **({} if provider == "auto" else {"provider": provider})}
 
 
-def _encode(value: object) -> object:
-    """Write not-a-number and infinities as strings, since JSON has no such numbers."""
-    if isinstance(value, dict):
-        return {name: _encode(item) for name, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_encode(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return "NaN" if math.isnan(value) else ("Infinity" if value > 0 else "-Infinity")
-    return value
-
-
-def _decode(value: object) -> object:
-    if isinstance(value, dict):
-        return {name: _decode(item) for name, item in value.items()}
-    if isinstance(value, list):
-        return [_decode(item) for item in value]
-    return _NOT_FINITE.get(value, value) if isinstance(value, str) else value
+def _key(
+    seed: int, data: Mapping[str, str], versions: Mapping[str, str | None], threads: int, settings: Mapping
+) -> str:
+    facts = {"seed": seed, "data": data, "versions": versions, "threads": threads, "settings": settings}
+    return record_format.sha256(facts)[:16]

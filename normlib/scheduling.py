@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import concurrent.futures
+import threading
+import warnings
 from pathlib import Path
 
 from normlib import executors, kernels, stack
@@ -10,12 +12,15 @@ from normlib.dispatch import Dispatch, read_run
 from normlib.errors import RequestError
 from normlib.execution import Execution, check_parameters, notebook_path, plan
 from normlib.failures import Failure, failure_path
-from normlib.files import check_writable, only_writer, write_atomically
-from normlib.instance import Instance, whole_number
+from normlib.files import check_inside, check_writable, only_writer, set_aside, sweep, write_atomically
+from normlib.instance import Instance, real_number, thread_count, whole_number
 from normlib.progress import Progress
-from normlib.records import load_records, run_key
+from normlib.record_format import OtherVersionError, RecordError
+from normlib.records import load_records, read_record, run_key
 from normlib.studies import Study
 from normlib.worker import Job
+
+_FOLDERS = ("records", "notebooks", "failures", "figures", "set_aside")
 
 
 def run_study(
@@ -59,8 +64,9 @@ def run_study(
     if executor is None:
         with executors.local_executor(threads=threads) as executor:
             return run_study(study, out, executor, threads, redo=redo, timeout=timeout, retries=retries)
-    if timeout is not None and not (isinstance(timeout, int | float) and 0 < timeout < float("inf")):
-        raise RequestError("timeout", timeout, "a positive number of seconds")
+    if timeout is not None:
+        allowed = f"a positive number of seconds, at most {threading.TIMEOUT_MAX:.0f}"
+        timeout = real_number("timeout", timeout, allowed, lambda seconds: 0 < seconds <= threading.TIMEOUT_MAX)
     retries = whole_number("retries", retries, minimum=0)
     threads = _check(study, Path(out), threads)
     out = Path(out).absolute()  # kernels have working directories of their own
@@ -71,13 +77,18 @@ def run_study(
     text, caller = master.read_text(encoding="utf-8"), kernels.this_process()
     common = (text, records_dir, stack.installed(), caller, study.declared_in, timeout)
     with only_writer(out, "out"):
+        _sweep(out)
+        set_strangers_aside(out)
         runs, missing, executions = _plan(study, out, threads, executors.concurrency(executor), redo)
         write_atomically(out / "study.yaml", f"# {study.name}, as run with --threads {threads}\n{study.to_yaml()}")
         for key in runs:
             failure_path(out, key).unlink(missing_ok=True)
         with Progress(len(runs), study.name, done=len(runs) - len(missing)) as progress:
             dispatch = Dispatch(missing, out, executor, lambda execution: Job(execution, *common), retries, progress)
-            failures = dispatch.finish(executions)
+            try:
+                failures = dispatch.finish(executions)
+            finally:
+                _sweep(out)  # what killed kernels left
     order = {key: place for place, key in enumerate(runs)}
     return sorted(failures, key=lambda failure: order[failure.key])
 
@@ -104,12 +115,47 @@ def plan_study(
     return _plan(study, Path(out), threads, executors.local_workers(workers, threads), redo)
 
 
+def _sweep(out: Path) -> None:
+    for folder in (out, *(out / name for name in _FOLDERS)):
+        sweep(folder)
+
+
+def set_strangers_aside(out: Path) -> None:
+    """Move what is no record out of a study's ``records/`` into ``set_aside/``, and name it.
+
+    It may be truncated, edited, another run's or none of normlib's. Nothing is deleted.
+
+    Args:
+        out: The study's folder.
+
+    Raises:
+        RequestError: One was written by another version of normlib, which this one must not take for damaged.
+    """
+    strangers = {}
+    for path in sorted((out / "records").glob("*.json")):
+        try:
+            record = read_record(path)
+        except OtherVersionError as error:
+            raise RequestError("out", str(out), f"a folder of this normlib's; records/{path.name} is {error}") from None
+        except RecordError as error:
+            strangers[path] = str(error)
+        else:
+            if path.stem != record.key:
+                strangers[path] = f"it is the record of the run {record.key}"
+    for path, reason in strangers.items():
+        there = set_aside(path, out / "set_aside").relative_to(out)
+        warnings.warn(f"set aside {path.relative_to(out)} of {out} as {there}: {reason}", stacklevel=3)
+
+
 def _check(study: Study, out: Path, threads: int) -> int:
     """Refuse a folder that cannot be written, or whose records come from another stack or number of threads."""
-    threads = whole_number("threads", threads, minimum=1)
-    for folder in (out, *(out / name for name in ("records", "notebooks", "failures", "figures"))):
+    threads = thread_count(threads)
+    check_inside(out, "out")
+    for folder in (out, *(out / name for name in _FOLDERS)):
         check_writable(folder, "out")
-    there = load_records(out) if out.is_dir() else None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what is no record is named when it is set aside
+        there = load_records(out) if out.is_dir() else None
     if there is None or there.empty:
         return threads
     stacks = [stack.describe(stack.versions(instance.provider)) for instance in study.instances]

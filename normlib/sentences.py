@@ -9,12 +9,18 @@ import pandas as pd
 
 from normlib.conditions import in_words, label
 from normlib.gaps import GAP_PARTS, depends_on_reading, estimate_readings, split_gap
+from normlib.markup import as_markdown
 from normlib.ordering import has_batch_norm
 from normlib.ranking_sentences import baseline_sentence, baseline_sentences, source_sentences
 from normlib.statistics import MEASURES
 from normlib.status import name_run, planned_runs
 from normlib.studies import UNDECLARED, Study
 from normlib.verdicts import estimate, seeds_in_words
+
+
+def asked(study: Study) -> str:
+    """Return what a study asks, in Markdown."""
+    return f"*{as_markdown(study.question)}*"
 
 
 def findings(records: pd.DataFrame, study: Study) -> str:
@@ -48,7 +54,7 @@ def headline(records: pd.DataFrame, study: Study) -> str:
         told += [f"**{verdict}:** {named}"] if named else []
     contrasts = ". ".join(told) or "no contrast was declared"
     depending = _depending(_by_reading(records, study), study.margin)
-    names = "; ".join(f"{name}{f' ({condition})' if condition else ''}" for name, condition, _ in depending)
+    names = "; ".join(f"{as_markdown(name)}{f' ({where})' if where else ''}" for name, where, _ in depending)
     training = ", not of the training figure but on evaluation images" if study.measure.startswith("train") else ""
     reading = [f"Depends on the reading of BatchNorm{training}: {names}."] if names else []
     baseline = baseline_sentence(records, study.measure, study.varies)
@@ -70,7 +76,7 @@ def contrast_sentences(records: pd.DataFrame, study: Study) -> list[str]:
             group = rows[[each == conclusion for each in conclusions]]
             told.append(f"{conclusion}{_details(group)}")
         first, second = (_side(side) for side in (contrast.first, contrast.second))
-        sentences.append(f"*{contrast.name}*, {first} against {second}: {'; '.join(told)}.")
+        sentences.append(f"*{as_markdown(contrast.name)}*, {first} against {second}: {'; '.join(told)}.")
     return sentences
 
 
@@ -86,7 +92,8 @@ def reading_sentences(records: pd.DataFrame, study: Study) -> list[str]:
             f"{reading} {row['verdict']} ({row['mean']:+.4f})" if pd.notna(row["mean"]) else f"{reading} diverged"
             for reading, row in rows.items()
         )
-        sentences.append(f"On evaluation {kind}, *{name}*{where} depends on the reading{untouched}: {told}.")
+        contrast = f"*{as_markdown(name)}*{where}"
+        sentences.append(f"On evaluation {kind}, {contrast} depends on the reading{untouched}: {told}.")
     if sentences or not by_reading or (by_reading["inference"]["verdict"] == "undecided").all():
         return sentences
     return [f"No conclusion on evaluation {kind} depends on the reading of BatchNorm{untouched}."]
@@ -159,6 +166,7 @@ def _depending(by_reading: dict[str, pd.DataFrame], margin: float) -> Iterator[t
 
 def _brief(name: str, rows: pd.DataFrame, study: Study) -> str:
     """Return what was concluded of a contrast, shortly: by how much, or, where settings vary, under which of them."""
+    name = as_markdown(name)
     if study.varies:
         told = {}
         for _, row in rows.iterrows():

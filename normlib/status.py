@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
 import pandas as pd
 
 from normlib.conditions import label
-from normlib.errors import RequestError
+from normlib.errors import RequestError, one_line
 from normlib.failures import read_failures
 from normlib.instance import Instance
 from normlib.records import load_records
@@ -62,7 +63,7 @@ def read_status(folder: Path | str) -> pd.DataFrame:
         RequestError: There is no ``study.yaml`` in the folder.
     """
     folder = Path(folder)
-    if not (folder / "study.yaml").is_file():
+    if not os.path.isfile(folder / "study.yaml"):  # and not Path's own, which raises of what can be no path
         raise RequestError("DIR", str(folder), "a study's output folder, with study.yaml in it")
     study = study_of_records(folder)
     records = load_records(folder / "records") if (folder / "records").is_dir() else load_records(folder)
@@ -88,8 +89,10 @@ def describe_status(folder: Path | str) -> str:
     table = table.reset_index().drop(columns=[] if runs["condition"].any() else "condition")
     lines = [table[[*table.columns.difference(states, sort=False), *states]].to_string(index=False)]
     for _, run in runs[runs["reason"] != ""].iterrows():
-        lines.append(f"failed{' after its record' if run['state'] == 'done' else ''}: {name_run(run)}: {run['reason']}")
-        lines += [f"    {line}" for line in run["log"].splitlines()[-_LOG_LINES:]]
-        lines += [f"  as far as it came: {Path(folder) / run['notebook']}"] if run["notebook"] else []
+        late = " after its record" if run["state"] == "done" else ""
+        lines.append(f"failed{late}: {name_run(run)}: {one_line(run['reason'])}")
+        lines += [f"    {one_line(line)}" for line in run["log"].splitlines()[-_LOG_LINES:]]
+        notebook = one_line(str(Path(folder) / run["notebook"]))
+        lines += [f"  as far as it came: {notebook}"] if run["notebook"] else []
     counts = runs["state"].value_counts()
     return "\n".join([*lines, ", ".join(f"{counts.get(state, 0)} {state}" for state in ("done", "failed", "missing"))])

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import math
+import os
+import re
+from collections import Counter
 from pathlib import Path
 
 import yaml
@@ -12,10 +14,13 @@ import yaml
 from normlib.conditions import check_varies, expand
 from normlib.contrasts import Contrast
 from normlib.errors import RequestError
-from normlib.instance import Instance, one_of, seed_range
+from normlib.instance import Instance, one_of, real_number, seed_range
 from normlib.records import SOURCE_RECORDS, Record, read_records
 from normlib.statistics import MEASURES
+from normlib.yaml_files import LARGEST_FILE, load, read_small
 
+_NAME = re.compile(r"\w[\w .+-]{0,99}")
+_MOST_INSTANCES = 10_000
 UNDECLARED = "No study was declared beside these records."
 SHIPPED = Path(__file__).parent / "studies"
 
@@ -57,9 +62,11 @@ class Study:
     declared_in: str = dataclasses.field(default="", compare=False)
 
     def __post_init__(self) -> None:
+        _check_text("name", self.name, most=255)  # a folder's, perhaps
         for key in ("question", "citation"):
-            if not isinstance(getattr(self, key), str):
-                raise RequestError(key, getattr(self, key), "text")
+            _check_text(key, getattr(self, key), most=2000)
+        if not isinstance(self.declared_in, str) or not re.fullmatch("([0-9a-f]{64})?", self.declared_in):
+            raise RequestError("declared_in", self.declared_in, "a SHA-256, as normlib writes it; leave it out")
         seed_range(self.first_seed, self.seeds)
         named = isinstance(self.defaults, dict) and all(isinstance(name, str) for name in self.defaults)
         if not named or "ordering" in self.defaults:
@@ -67,20 +74,26 @@ class Study:
         if not isinstance(self.orderings, list | tuple) or not self.orderings:
             raise RequestError("orderings", self.orderings, "a list of orderings, such as [bn/none, none/none]")
         check_varies(self.varies, self.defaults)
+        instances = len(self.orderings) * len(expand(self.varies))
+        if instances > _MOST_INSTANCES:
+            allowed = f"at most {_MOST_INSTANCES:,} instances, and with all conditions these are {instances:,}"
+            raise RequestError("orderings", self.orderings, allowed)
         object.__setattr__(self, "varies", tuple(self.varies))
         instances = self.instances
-        for instance in instances:
-            if instances.count(instance) > 1:
+        for instance, times in Counter(instances).items():
+            if times > 1:
                 raise RequestError("orderings", instance.ordering, "each ordering once, and each condition")
         object.__setattr__(self, "orderings", tuple(dict.fromkeys(instance.ordering for instance in instances)))
         self._check_contrasts()
 
     def _check_contrasts(self) -> None:
         one_of("measure", self.measure, MEASURES)
-        if not isinstance(self.margin, int | float) or isinstance(self.margin, bool) or not 0 < self.margin < math.inf:
-            raise RequestError("margin", self.margin, "a positive, finite number, in the unit of the measure")
+        allowed = "a positive, finite number, in the unit of the measure"
+        object.__setattr__(self, "margin", real_number("margin", self.margin, allowed, lambda margin: margin > 0))
         if not isinstance(self.contrasts, dict) or not all(isinstance(name, str) for name in self.contrasts):
             raise RequestError("contrasts", self.contrasts, "differences by name, such as {order: bn/gn - gn/bn}")
+        for name in self.contrasts:
+            _check_text("a contrast's name", name, most=100)
         self.declared  # noqa: B018  (a property that refuses a wrong contrast)
 
     @property
@@ -145,20 +158,14 @@ def read_study(name_or_file: str | Path) -> Study:
     path = SHIPPED / f"{name_or_file}.yaml"
     if str(name_or_file) not in shipped_studies():
         path = Path(name_or_file)
-        if not path.is_file():
+        if not os.path.isfile(path):  # Path's own raises of what can be no path
             allowed = f"{', '.join(shipped_studies())}, or the path of a YAML file"
             raise RequestError("study", str(name_or_file), allowed, names=shipped_studies())
-    try:
-        content = path.read_bytes()
-        body = yaml.load(content.decode("utf-8"), _Loader)
-    except OSError as error:
-        raise RequestError("study", str(name_or_file), f"a file that can be read; {error.strerror}") from None
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        where = getattr(error, "problem_mark", None)
-        line = f", line {where.line + 1}" if where else ""
-        problem = getattr(error, "problem", None)
-        reason = f" ({problem})" if problem else ""
-        raise RequestError("study", str(name_or_file), f"a YAML file; this is none{line}{reason}") from None
+    if not _NAME.fullmatch(path.stem):  # outputs are called by it
+        allowed = "a file whose name starts with a letter or digit and has but letters, digits, spaces, _ . + - in it"
+        raise RequestError("study", str(name_or_file), allowed)
+    content = read_small("study", path)
+    body = load("study", path, content)
     if not isinstance(body, dict):
         raise RequestError("study", str(name_or_file), "a YAML file with keys such as 'question' and 'orderings'")
     keys = [field.name for field in dataclasses.fields(Study) if field.name != "name"]
@@ -168,18 +175,17 @@ def read_study(name_or_file: str | Path) -> Study:
         if key not in body:
             raise RequestError(f"a key of {path.name}", key, "to be there, and it is missing")
     # What normlib wrote as run says itself in which file it was declared.
-    return Study(**{"name": path.stem, "declared_in": hashlib.sha256(content).hexdigest(), **body})
+    study = Study(**{"name": path.stem, "declared_in": hashlib.sha256(content).hexdigest(), **body})
+    if len(study.to_yaml().encode()) > LARGEST_FILE:  # as run, it has to be read again
+        raise RequestError("study", str(name_or_file), f"a YAML file of at most {LARGEST_FILE:,} bytes")
+    return study
 
 
-class _Loader(yaml.SafeLoader):
-    """The safe loader, which also refuses a key that stands twice; PyYAML takes the last one silently."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        for i, key in enumerate(keys):
-            if key in keys[:i]:
-                raise yaml.constructor.ConstructorError(None, None, f"{key} stands twice", node.value[i][0].start_mark)
-        return super().construct_mapping(node, deep)
+def _check_text(setting: str, value: object, most: int) -> None:
+    """Refuse what is no text that can be shown: control characters, and marks that turn the direction of writing."""
+    lines = value.splitlines() if isinstance(value, str) and setting in ("question", "citation") else [value]
+    if not isinstance(value, str) or len(value) > most or not all(line.isprintable() for line in lines):
+        raise RequestError(setting, value, f"text of at most {most:,} characters that can be printed")
 
 
 def study_of_records(records_dir: str | Path) -> Study:
@@ -198,7 +204,7 @@ def study_of_records(records_dir: str | Path) -> Study:
         return read_study("source")
     folder = Path(records_dir)
     for path in (folder / "study.yaml", folder.parent / "study.yaml"):
-        if path.is_file():
+        if os.path.isfile(path):
             return dataclasses.replace(read_study(path), name=path.parent.name)
     return Study(folder.name, UNDECLARED, ("none",))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from normlib.conditions import split_records
 from normlib.contrast_plots import plot_contrasts, plot_winners
 from normlib.errors import RequestError
 from normlib.execution import ExecutionError, execute, notebook_path
-from normlib.files import check_writable, write_atomically
+from normlib.files import check_inside, check_writable, write_atomically
 from normlib.plots import plot_bars
 from normlib.records import Record, to_frame
 from normlib.studies import Study, read_study_records
@@ -36,10 +37,12 @@ def write_summary(folder: Path) -> list[Path]:
         RequestError: There are no records, or some that must not be compared.
         ExecutionError: The summary notebook failed.
     """
-    study, runs = read_study_records(folder / "records") if (folder / "records").is_dir() else (None, [])
+    # Not Path's own test, which raises of what can be no path.
+    study, runs = read_study_records(folder / "records") if os.path.isdir(folder / "records") else (None, [])
     if not runs:
         raise RequestError("DIR", str(folder), "a study's output folder, with at least one record in records/")
     split_records(to_frame(runs), study.varies)  # refuses what must not be compared
+    check_inside(folder, "DIR")
     check_writable(folder, "DIR")
     notebook = folder / "summary.ipynb"
     records_dir = str((folder / "records").resolve())  # kernels have working directories of their own
@@ -88,7 +91,10 @@ def draw(runs: Sequence[Record], study: Study) -> dict[str, Figure]:
 
 def export_html(notebook: Path) -> Path:
     """Write a notebook as HTML without its code, beside it, and return the path."""
-    exporter = nbconvert.HTMLExporter(exclude_input=True, exclude_input_prompt=True, exclude_output_prompt=True)
+    # Without MathJax: a summary has no formulas, and what looks like one in a name is none.
+    exporter = nbconvert.HTMLExporter(
+        exclude_input=True, exclude_input_prompt=True, exclude_output_prompt=True, mathjax_url=""
+    )
     html, _ = exporter.from_filename(str(notebook))
     path = notebook.with_suffix(".html")
     write_atomically(path, html)

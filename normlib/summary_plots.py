@@ -139,5 +139,6 @@ def _draw_curve(axis: Axes, curves: list[pd.DataFrame], measure: str, ordering: 
     dark = "black" if ordering == BASELINE else colour
     axis.plot(images, mean, color=dark, linestyle=line, linewidth=1.6, label=ordering)
     if len(curves) > 1:
-        reach = half_width(values.std(axis=0, ddof=1), len(curves))
+        with np.errstate(invalid="ignore"):  # an infinite loss has no spread
+            reach = half_width(values.std(axis=0, ddof=1), len(curves))
         axis.fill_between(images, mean - reach, mean + reach, color=dark, alpha=0.15, linewidth=0)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from normlib import data
 from normlib.errors import RequestError
 from normlib.files import check_writable
-from normlib.instance import Instance, seed_range, whole_number
+from normlib.instance import Instance, seed_range, thread_count
 from normlib.progress import Progress
 from normlib.records import Record, data_used, run_key, save_record, to_frame
 
@@ -43,7 +43,7 @@ def train(instance: Instance, seed: int, threads: int | None = None) -> Record:
     """
     (seed,) = seed_range(seed, setting="seed")
     if threads is not None:
-        threads = whole_number("threads", threads, minimum=1)
+        threads = thread_count(threads)
 
     from normlib.environment import describe_environment
     from normlib.models import build_model
@@ -104,7 +104,7 @@ def check_runs(seeds: int, first_seed: int = 0, threads: int | None = None, reco
     """
     seed_range(first_seed, seeds)
     if threads is not None:
-        whole_number("threads", threads, minimum=1)
+        thread_count(threads)
     if records_dir:
         check_writable(Path(records_dir), "records_dir")
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import platform
-import tempfile
 from pathlib import Path
 
-from normlib import kernels, stack
-from normlib.execution import Execution, ExecutionError, execute
+from normlib import files, kernels, stack
+from normlib.execution import Execution, ExecutionError, execute, without_home
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,7 +58,7 @@ def perform(job: Job) -> Outcome:
     """Run a job. Whatever goes wrong is told in the outcome, so that what was finished comes back with it."""
     if other := stack.differences(job.stack, stack.installed()):
         return Outcome(reason=f"the worker on {platform.node()} has another stack: {other}", infrastructure=True)
-    with tempfile.TemporaryDirectory(prefix="normlib-") as scratch:
+    with files.ScratchFolder() as scratch:
         records_dir = job.records_dir or str(Path(scratch) / "records")
         failure = ExecutionError("")
         try:
@@ -81,9 +80,8 @@ def perform(job: Job) -> Outcome:
         except Exception as error:  # the worker's own: its disk, its processes; what was finished still goes back
             notebook, failure = "", ExecutionError(f"{type(error).__name__}: {error}", infrastructure=True)
         records = () if job.records_dir else tuple(path.read_text("utf-8") for path in _records(records_dir))
-        return Outcome(
-            records, notebook, failure.reason, failure.log, failure.infrastructure, timed_out=failure.timed_out
-        )
+        reason, log = without_home(failure.reason), without_home(failure.log)
+        return Outcome(records, notebook, reason, log, failure.infrastructure, timed_out=failure.timed_out)
 
 
 def _records(folder: str) -> list[Path]:

@@ -10,7 +10,7 @@ import matplotlib as mpl
 import pytest
 from matplotlib import pyplot as plt
 
-from normlib import records
+from normlib import record_format, records, stack
 from normlib.instance import Instance
 
 # A busy machine takes longer than Hypothesis allows by default; and the same examples everywhere.
@@ -20,7 +20,27 @@ hypothesis.settings.load_profile("normlib")
 # Notebooks with defects, which tests execute themselves; not for nbval to collect.
 collect_ignore_glob = ["notebooks/*"]
 
+
+def pytest_addoption(parser):
+    """Add what ``make soak`` asks more of."""
+    parser.addoption("--trials", type=int, default=5, help="Trials of what is killed at a random moment.")
+    parser.addoption("--executions", type=int, default=50, help="Executions in one process.")
+
+
+def pytest_generate_tests(metafunc):
+    """Give a test that asks for a trial each of their numbers."""
+    if "trial" in metafunc.fixturenames:
+        metafunc.parametrize("trial", range(metafunc.config.getoption("--trials")))
+
+
+@pytest.fixture
+def executions(request):
+    """Return how many executions there are in one process."""
+    return request.config.getoption("--executions")
+
+
 READINGS = ("inference", "debiased", "recalibrated")
+PACKAGES = ("normlib", "tensorflow", "keras", "tensorflow-addons", "numpy")
 SMALL = {"fit_split": "test[:320]", "evaluate_split": "train[:200]"}
 
 
@@ -48,10 +68,28 @@ def readings(evaluation):
 def make_record():
     """Return a function that makes up a record; give it what the test is about."""
 
-    def make(ordering="bn/none", seed=0, loss=0.4, accuracy=0.88, evaluation=None, **changes):
+    def make(ordering="bn/none", seed=0, loss=0.4, accuracy=0.88, evaluation=None, environment=None, **changes):
         instance = Instance(ordering=ordering, **changes)
+        environment = {
+            "versions": {"python": "3.11.7", **{name: stack.version(name) for name in PACKAGES}},
+            "provider": stack.resolve_provider(instance.provider),
+            "device": "CPU",
+            "processor": "a processor",
+            "threads": 1,
+            "onednn": None,
+            "commit": None,
+            "study_sha256": None,
+            **(environment or {}),
+        }
+        facts = {
+            "seed": seed,
+            "data": records.data_used(instance),
+            "versions": stack.deciding(environment["provider"], environment["versions"]),
+            "threads": environment["threads"],
+            "settings": instance.changes,
+        }
         return records.Record(
-            key=records.run_key(instance, seed, threads=1),
+            key=record_format.sha256(facts)[:16],
             instance=instance.settings,
             seed=seed,
             training={"loss": [loss], "accuracy": [accuracy]},
@@ -59,23 +97,7 @@ def make_record():
             evaluation=readings(evaluation or {"loss": loss / 2, "accuracy": accuracy}),
             parameters={"total": 739_748, "trainable": 739_728, "non_trainable": 20},
             seconds={"build": 0.1, "fit": 5.0, "evaluate": 0.2},
-            environment={
-                "versions": {
-                    "python": "3.11.7",
-                    "normlib": "0.1.0",
-                    "tensorflow": "2.15.1",
-                    "keras": "2.15.0",
-                    "tensorflow-addons": "0.23.0",
-                    "numpy": "1.26.4",
-                },
-                "provider": "addons",
-                "device": "CPU",
-                "processor": "a processor",
-                "threads": 1,
-                "onednn": None,
-                "commit": None,
-                "study_sha256": None,
-            },
+            environment=environment,
             data=records.data_used(instance),
         )
 

@@ -98,7 +98,7 @@ def test_names_tell_ordering_and_seeds_and_differ_where_executions_do():
     assert len(long) < 150
     names = {
         long,
-        Execution(Instance("+".join(["bn"] * 101)), 0, 10).name,
+        Execution(Instance("+".join(["bn"] * 99)), 0, 10).name,
     } | {
         Execution(Instance("gn/bn", **changes), 0, 10).name
         for changes in ({}, {"fit_split": "test[:1]"}, {"fit_split": "test[1:]"}, {"epochs": 2})

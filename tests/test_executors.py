@@ -1,16 +1,15 @@
 """Where executions go. Dask's scheduler and workers are real programs in folders of their own, spoken to over TCP."""
 
 import concurrent.futures
-import json
 import multiprocessing
 import os
 import re
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
+from processes import dask_cluster, processes_in, wait_until
 
 from conftest import SMALL
 from normlib import executors, stack
@@ -28,45 +27,9 @@ def study():
 
 @pytest.fixture
 def cluster(tmp_path):
-    """A scheduler and two workers: the address, and the workers' processes, each with its nanny, by folder."""
-    dask = [sys.executable, "-m", "dask"]
-    told = tmp_path / "scheduler" / "told.json"
-    programs = {"scheduler": [*dask, "scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard"]}
-    programs["scheduler"] += ["--scheduler-file", told]
-    for name in ("first", "second"):
-        programs[name] = [*dask, "worker", "--scheduler-file", told, "--nthreads", "1", "--no-dashboard"]
-    started = []
-    for name, command in programs.items():
-        (tmp_path / name).mkdir()
-        log = (tmp_path / name).with_suffix(".log").open("w")
-        started.append(subprocess.Popen(command, cwd=tmp_path / name, stdout=log, stderr=log))
-    wait_until(told.is_file)
-    address = json.loads(told.read_text())["address"]
-    with dask_executor(address) as executor:
-        wait_until(lambda: concurrency(executor) == 2)
-    yield address, {tmp_path / name: processes_in(tmp_path / name) for name in ("first", "second")}
-    for process in started[::-1]:
-        process.terminate()
-        process.wait()
-
-
-def wait_until(condition, seconds=120):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-
-
-def processes_in(folder):
-    """Return the processes that run in a folder, as a worker and its kernels do."""
-    found = set()
-    for pid in filter(str.isdigit, os.listdir("/proc")):
-        try:
-            if os.readlink(f"/proc/{pid}/cwd") == str(folder):
-                found.add(int(pid))
-        except OSError:
-            continue
-    return found
+    """A scheduler and two workers: the address, and the processes of each worker and its nanny, by folder."""
+    with dask_cluster(tmp_path) as cluster:
+        yield cluster.address, {folder: processes_in(folder) for folder in cluster.workers}
 
 
 def figures(folder):

@@ -1,11 +1,23 @@
 import os
 import subprocess
 import sys
+import tempfile
 
 import pytest
 
+from normlib import files
 from normlib.errors import RequestError
-from normlib.files import check_writable, only_writer, write_atomically
+from normlib.files import ScratchFolder, check_writable, only_writer, read_text, set_aside, sweep, write_atomically
+
+# Writes a file whose rename never ends, so that it can be killed meanwhile, and holds a scratch folder.
+STUCK = """
+import os, sys, time
+from pathlib import Path
+from normlib import files
+scratch = files.ScratchFolder()
+os.replace = lambda *_: (print(scratch.name, flush=True), time.sleep(600))
+files.write_atomically(Path(sys.argv[1]) / "record.json", "half")
+"""
 
 
 def test_text_and_bytes_are_written_and_missing_folders_made(tmp_path):
@@ -27,6 +39,94 @@ def test_an_interruption_leaves_the_old_file_whole_and_nothing_beside_it(tmp_pat
         write_atomically(path, "new")
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_file_that_cannot_be_written_is_named_whatever_is_wrong(tmp_path):
+    """A name that is too long, a file in a folder's place; what the disk does is in test_faults.py."""
+    (tmp_path / "file").write_text("mine")
+    for path in (tmp_path / ("n" * 300), tmp_path / "file" / "record.json"):
+        with pytest.raises(OSError, match=path.name) as told:
+            write_atomically(path, "new")
+        assert told.value.filename == str(path)
+    assert list(tmp_path.iterdir()) == [tmp_path / "file"]
+
+
+@pytest.fixture
+def stuck(tmp_path, monkeypatch):
+    """A process that is writing into a folder and holds a scratch folder: the process, the two folders."""
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "scratch"))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "scratch"))
+    for name in ("out", "scratch"):
+        (tmp_path / name).mkdir()
+    with subprocess.Popen(
+        [sys.executable, "-c", STUCK, tmp_path / "out"], stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout.readline().startswith(str(tmp_path / "scratch"))
+        yield process, tmp_path / "out", tmp_path / "scratch"
+        process.kill()
+
+
+def test_what_a_killed_process_left_is_swept_and_what_a_running_one_uses_is_not(stuck):
+    process, out, scratch = stuck
+    for name in ("record.json", ".hidden.tmp", "normlib-notes.tmp"):
+        (out / name).write_text("mine")
+    left = [path for path in out.iterdir() if path.read_text() == "half"]
+    assert len(left) == 1
+    sweep(out)
+    ScratchFolder().cleanup()
+    assert left[0].exists()
+    assert len(list(scratch.iterdir())) == 1
+    process.kill()
+    process.wait()
+    sweep(out)
+    ScratchFolder().cleanup()
+    assert sorted(path.name for path in out.iterdir()) == [".hidden.tmp", "normlib-notes.tmp", "record.json"]
+    assert list(scratch.iterdir()) == []
+
+
+def test_what_is_swept_before_it_is_locked_is_made_anew(tmp_path, monkeypatch):
+    """Another process may look between the two."""
+    swept = []
+
+    def lock(descriptor):
+        if not swept:
+            swept.extend(tmp_path.glob(".normlib-*"))
+            swept[0].unlink()
+        return True
+
+    monkeypatch.setattr(files, "_lock", lock)
+    write_atomically(tmp_path / "record.json", "whole")
+    assert swept
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["whole"]
+
+
+def test_links_are_not_followed_and_what_cannot_be_listed_is_no_error(tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "file").write_text("mine")
+    (tmp_path / ".normlib-1.tmp").symlink_to(tmp_path / "mine")
+    sweep(tmp_path)
+    sweep(tmp_path / "nowhere")
+    sweep(tmp_path / "mine" / "file")
+    assert (tmp_path / "mine" / "file").read_text() == "mine"
+
+
+def test_only_files_of_a_usual_size_are_read(tmp_path):
+    os.mkfifo(tmp_path / "pipe")  # to read it would never end
+    with (tmp_path / "large").open("wb") as file:
+        file.truncate(10**12)  # bytes, none of which takes any space
+    (tmp_path / "text").write_text("±", encoding="utf-8")
+    assert read_text(tmp_path / "text") == "±"
+    for name, reason in {"pipe": "Not a regular file", "large": "Too large for what it should be"}.items():
+        with pytest.raises(OSError, match=reason):
+            read_text(tmp_path / name)
+
+
+def test_what_is_set_aside_takes_no_other_files_place(tmp_path):
+    for content in ("one", "two", "three"):
+        (tmp_path / "record.json").write_text(content)
+        set_aside(tmp_path / "record.json", tmp_path / "aside")
+    there = {path.name: path.read_text() for path in (tmp_path / "aside").iterdir()}
+    assert there == {"record.json": "one", "record_2.json": "two", "record_3.json": "three"}
 
 
 def test_results_can_be_read_by_others(tmp_path):

@@ -11,6 +11,7 @@ PACKAGE = Path(__file__).parent.parent / "normlib"
 PAGE = [
     "__main__",
     "cli",
+    "exits",
     "scheduling",
     "dispatch",
     "worker",
@@ -34,6 +35,7 @@ PAGE = [
     "normalization",
     "tensorflow_quietly",
     "data",
+    "arrays",
     "progress",
     "diagrams",
     "summary_plots",
@@ -50,12 +52,15 @@ PAGE = [
     "statistics",
     "curves",
     "records",
+    "record_format",
     "files",
     "instance",
     "splits",
+    "yaml_files",
     "catalog",
     "stack",
     "ordering",
+    "markup",
     "errors",
 ]
 MODULES = sorted(path.stem for path in PACKAGE.glob("*.py") if path.stem != "__init__")

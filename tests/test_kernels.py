@@ -6,11 +6,11 @@ import os
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import nbformat
 import pytest
+from processes import alive, wait_until
 
 from normlib import kernels
 from normlib.execution import ExecutionError, execute
@@ -28,13 +28,6 @@ def notebook(*sources):
 def printed(text):
     outputs = [output for cell in nbformat.reads(text, 4).cells for output in cell.get("outputs", [])]
     return "".join(output.get("text", "") for output in outputs)
-
-
-def wait_until(condition, seconds=60):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 @pytest.fixture
@@ -135,11 +128,3 @@ def test_kernels_end_with_the_process_that_started_them(tmp_path):
         assert alive(pid)
         process.kill()
     wait_until(lambda: not alive(pid))
-
-
-def alive(pid):
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True

@@ -2,15 +2,15 @@ import dataclasses
 import hashlib
 import json
 import math
+import os
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from normlib import records, stack
+from normlib import record_format, records, stack
 from normlib.errors import RequestError
 from normlib.instance import Instance
-from normlib.records import Record, RecordError
+from normlib.record_format import OtherVersionError, RecordError
+from normlib.records import Record
 
 
 def test_a_record_file_holds_what_the_contract_names(make_record, tmp_path):
@@ -54,36 +54,89 @@ def test_only_the_arrays_that_a_run_reads_are_named():
     assert set(records.data_used(Instance(fit_split="test[:10]", evaluate_split="test[10:20]"))) == {"x_test", "y_test"}
 
 
-@given(st.floats(), st.floats(0, 1))
-def test_reading_is_the_inverse_of_writing(loss, accuracy):
-    record = Record("0" * 16, {}, 1, {"loss": [loss], "accuracy": [accuracy]}, {}, {}, {}, {}, {}, {})
-    again = Record.from_json(record.to_json())
-    assert repr(again) == repr(record)  # by their text, since NaN is not equal to itself
+def test_reading_is_the_inverse_of_writing(make_record):
+    for record in (make_record(), make_record("gn/bn", 3, provider="keras", groups=5, batch_size=64)):
+        assert Record.from_json(record.to_json()) == record
+        assert Record.from_json(record.to_json(indent=1)) == record
 
 
 @pytest.mark.parametrize(("value", "text"), [(math.nan, "NaN"), (math.inf, "Infinity"), (-math.inf, "-Infinity")])
 def test_what_json_cannot_say_is_a_string(make_record, value, text):
     record = make_record(loss=value)
     assert json.loads(record.to_json())["training"]["loss"] == [text]
-    assert repr(float(records.to_frame([record])["train_loss"][0])) == repr(value)
+    again = Record.from_json(record.to_json())
+    assert repr(float(records.to_frame([again])["train_loss"][0])) == repr(value)
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "null", "{}", '{"schema": 1}', '{"checksum": "0"}', "[" * 100_000])
-def test_what_is_no_record_is_told(text):
-    with pytest.raises(RecordError, match=r"no record of normlib's"):
-        Record.from_json(text)
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"seed": 7},
+        {"key": "0" * 16},
+        {"instance": {"ordering": "gn/bn"}},
+        {"instance": {"batch_size": 64}},
+        {"environment": {"threads": 2}},
+        {"data": {"x_test": "0" * 64}},
+    ],
+    ids=str,
+)
+def test_a_record_of_another_run_than_its_key_says_is_told_whatever_its_checksum(make_record, changes):
+    content = dataclasses.asdict(make_record())
+    for name, value in changes.items():
+        content[name] = content[name] | value if isinstance(value, dict) else value
+    with pytest.raises(RecordError, match="the key is not that of its seed, data, versions, threads and settings"):
+        Record.from_json(Record(**content).to_json())
 
 
-def test_an_edited_record_is_told(make_record):
-    edited = make_record(accuracy=0.88).to_json().replace("0.88", "0.99")
-    with pytest.raises(RecordError, match="checksum does not match"):
-        Record.from_json(edited)
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"ordering": "<script>alert(1)</script>"},
+        {"ordering": "bn"},  # not the form that is kept
+        {"model": "../../etc/passwd"},
+        {"batch_size": 32.0},
+        {"batch_size": True},
+        {"epochs": 0},
+        {"provider": "mine"},
+        {"learning_rate": [0.001]},
+        {"fit_split": {"deep": {"deeper": {}}}},
+    ],
+    ids=str,
+)
+def test_settings_that_there_are_not_are_told(make_record, settings):
+    record = make_record()
+    changed = dataclasses.replace(record, instance=record.instance | settings)
+    with pytest.raises(RecordError, match=r"instance has settings that there are not|^instance\.\w+ breaks the rule"):
+        Record.from_json(changed.to_json())
 
 
-def test_a_newer_schema_is_told(make_record):
-    newer = make_record().to_json().replace('"schema": 1', '"schema": 2')
-    with pytest.raises(RecordError, match="schema 2; this normlib reads 1"):
-        Record.from_json(newer)
+def test_a_record_from_before_a_setting_was_added_has_its_default(make_record):
+    record = make_record("gn/bn")
+    older = {name: value for name, value in record.instance.items() if name not in ("groups", "momentum")}
+    again = Record.from_json(dataclasses.replace(record, instance=older).to_json())
+    assert again.key == record.key
+
+
+def test_a_record_of_another_version_is_told_as_such(make_record):
+    record = make_record()
+    newer = dataclasses.replace(record, instance=record.instance | {"optimizer": "adam"})
+    with pytest.raises(OtherVersionError, match="of another version of normlib, with the setting 'optimizer'"):
+        Record.from_json(newer.to_json())
+
+
+def test_a_record_of_a_provider_that_is_not_installed_here_can_be_read(make_record):
+    """Its key is by the versions that it names, not by those that are installed."""
+    record = make_record("gn/none")
+    for provider, versions in (("addons", {"tensorflow-addons": "0.22.0"}), ("keras", {"keras": "3.99.0"})):
+        environment = record.environment | {
+            "provider": provider,
+            "versions": record.environment["versions"] | versions | {"tensorflow": "2.99.0"},
+        }
+        decided = {"tensorflow": "2.99.0", **versions}
+        facts = {"seed": 0, "data": record.data, "versions": decided, "threads": 1}
+        key = record_format.sha256({**facts, "settings": {"ordering": "gn/none"}})[:16]
+        text = dataclasses.replace(record, key=key, environment=environment).to_json()
+        assert Record.from_json(text).row()["stack"].startswith("tensorflow 2.99.0")
 
 
 def test_loading_gives_one_row_a_run_with_the_contracts_columns(make_record, tmp_path):
@@ -108,11 +161,33 @@ def test_each_reading_has_columns_of_its_own(make_record):
     assert row[["eval_accuracy", "debiased_accuracy", "recalibrated_accuracy"]].tolist() == [0.75, 0.8, 0.9]
 
 
-def test_a_file_that_is_no_record_is_named_and_the_others_count(make_record, tmp_path):
-    records.save_record(make_record(), tmp_path)
-    (tmp_path / "broken.json").write_text("{")
-    with pytest.warns(UserWarning, match=r"left out broken.json of .*: no record"):
-        assert len(records.load_records(tmp_path)) == 1
+def test_what_is_no_record_in_a_folder_is_named_and_the_others_count(make_record, tmp_path):
+    """No JSON, no text, a folder, a copy of the record, a file that would fill the memory."""
+    path = records.save_record(make_record(), tmp_path)
+    (tmp_path / "a.json").write_text("{")
+    (tmp_path / "b.json").write_bytes(b"\xff\xfe\x00")
+    (tmp_path / "c.json").mkdir()
+    (tmp_path / "copy.json").write_text(path.read_text())
+    with (tmp_path / "d.json").open("wb") as file:
+        file.truncate(10**12)  # bytes, none of which takes any space
+    os.mkfifo(tmp_path / "e.json")  # to read it would never end
+    with pytest.warns(UserWarning, match="left out") as told:
+        assert records.read_records(tmp_path) == [make_record()]
+    reasons = {
+        "a.json": "no record of normlib's",
+        "b.json": "no record of normlib's",
+        "c.json": "it cannot be read: Not a regular file",
+        "copy.json": f"the run {make_record().key} stands there already",
+        "d.json": "it cannot be read: Too large for what it should be",
+        "e.json": "it cannot be read: Not a regular file",
+    }
+    assert [str(w.message) for w in told] == [f"left out {n} of {tmp_path}: {reason}" for n, reason in reasons.items()]
+
+
+def test_a_line_that_stands_twice_counts_once(make_record, tmp_path):
+    (tmp_path / "kept.jsonl").write_text(2 * f"{make_record().to_json()}\n")
+    with pytest.warns(UserWarning, match=r"left out line 2 of .*: the run \w+ stands there already"):
+        assert len(records.load_records(tmp_path / "kept.jsonl")) == 1
 
 
 def test_a_json_lines_file_is_read_like_a_folder(make_record, tmp_path):
@@ -121,9 +196,10 @@ def test_a_json_lines_file_is_read_like_a_folder(make_record, tmp_path):
     assert records.read_records(tmp_path / "kept.jsonl") == made
 
 
-def test_a_folder_that_is_not_there_is_refused(tmp_path):
-    with pytest.raises(RequestError, match=r"records is .*nowhere.*; allowed: a folder of records"):
-        records.load_records(tmp_path / "nowhere")
+@pytest.mark.parametrize("path", ["nowhere", "n" * 1_000_000, "null\0byte"], ids=["missing", "long", "null"])
+def test_what_is_not_there_is_refused(path):
+    with pytest.raises(RequestError, match=r"^records is '.*'; allowed: a folder of records"):
+        records.load_records(path)
 
 
 def test_the_kept_records_have_every_reading_and_one_commit():

@@ -171,11 +171,36 @@ def test_an_output_folder_that_cannot_be_written_is_refused(study, tmp_path, whe
 )
 def test_a_folder_whose_records_cannot_be_compared_is_refused(study, tmp_path, make_record, versions, threads, message):
     record = make_record("bn/none", **SMALL)
-    record.environment["versions"].update(versions)
-    save_record(record, tmp_path / "records")
+    there = record.environment["versions"] | versions
+    save_record(make_record("bn/none", environment={"versions": there}, **SMALL), tmp_path / "records")
     with pytest.raises(RequestError, match=message):
         run_study(study, tmp_path, threads=threads)
     assert [path.name for path in tmp_path.iterdir()] == ["records"]
+
+
+def test_records_of_another_version_are_not_taken_for_damaged(study, tmp_path, make_record):
+    """A setting that this one does not know: the folder is refused, and nothing in it is moved."""
+    record = make_record("none", **SMALL)
+    newer = dataclasses.replace(record, instance=record.instance | {"optimizer": "sgd"})
+    path = save_record(newer, tmp_path / "records")
+    allowed = (
+        rf"a folder of this normlib's; records/{path.name} is of another version of normlib, with the setting 'opt"
+    )
+    with pytest.raises(RequestError, match=allowed):
+        run_study(study, tmp_path)
+    assert [path.name for path in tmp_path.rglob("*.json")] == [path.name]
+
+
+@pytest.mark.parametrize("name", ["records", "notebooks", ".lock", "figures"])
+def test_a_folder_in_which_a_link_leads_out_of_it_is_refused(study, tmp_path, name):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "mine.json").write_text("mine")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / name).symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(RequestError, match=f"a folder without links that lead out of it, as '{name}' does"):
+        run_study(study, tmp_path / "out")
+    assert (tmp_path / "elsewhere" / "mine.json").read_text() == "mine"
+    assert len(list(tmp_path.rglob("*"))) == 4
 
 
 def test_a_folder_that_a_study_is_writing_is_refused_to_a_second_one(study, tmp_path):

@@ -179,9 +179,9 @@ def test_diverged_runs_are_named_with_their_condition_also_where_only_a_reading_
 
 
 def test_runs_of_another_version_of_the_file_are_told(make_frame):
-    frame = make_frame(losses(0.3, 0.4, 0.5)).assign(study_sha256="a")
-    assert sentences.run_sentences(frame, study(declared_in="a")) == []
-    (said,) = sentences.run_sentences(frame, study(declared_in="b"))
+    frame = make_frame(losses(0.3, 0.4, 0.5)).assign(study_sha256="a" * 64)
+    assert sentences.run_sentences(frame, study(declared_in="a" * 64)) == []
+    (said,) = sentences.run_sentences(frame, study(declared_in="b" * 64))
     assert said.startswith("24 of 24 runs were made for another version of the study's file")
 
 

@@ -127,68 +127,9 @@ def test_what_is_written_can_be_read_again(tmp_path):
     assert read_study(path) == study
 
 
-WRONG = [
-    ("", "a YAML file with keys"),
-    ("just text", "a YAML file with keys"),
-    (SMALLEST + "seeds: 3\nseeds: 5\n", r"a YAML file; this is none, line 4 \(seeds stands twice\)"),
-    (SMALLEST + "defaults: {1: 2}\n", "defaults is .*; allowed: settings by name"),
-    ("question: 2024-13-45\norderings: [bn]\n", "a YAML file; this is none"),
-    ("[" * 10_000, "a YAML file; this is none"),
-    ("question: [", "a YAML file; this is none, line 1"),
-    ("question: Which?\n", "a key of mine.yaml is 'orderings'; allowed: to be there"),
-    (SMALLEST + "sedes: 3\n", "a key of mine.yaml is 'sedes'; allowed: .*did you mean 'seeds'"),
-    (SMALLEST + "1: 2\n", "a key of mine.yaml is 1; allowed"),
-    (SMALLEST + "seeds: 0\n", "seeds is 0; allowed: a whole number from 1 up"),
-    (SMALLEST + "seeds: many\n", "seeds is 'many'"),
-    (SMALLEST + "first_seed: -1\n", "first_seed is -1"),
-    (SMALLEST + "defaults: {epoch: 1}\n", "setting is 'epoch'; allowed: .*did you mean 'epochs'"),
-    (SMALLEST + "defaults: {learning_rate: 1e-3}\n", "learning_rate is '1e-3'; allowed: a positive, finite number"),
-    (SMALLEST + "defaults: {ordering: bn}\n", "defaults is .*; allowed: settings by name"),
-    (SMALLEST + "defaults: 3\n", "defaults is 3; allowed: settings by name"),
-    (SMALLEST + "measure: loss\n", "measure is 'loss'; allowed: train_accuracy, train_loss"),
-    (SMALLEST + "margin: 0\n", "margin is 0; allowed: a positive, finite number"),
-    (SMALLEST + "margin: .inf\n", "margin is inf; allowed: a positive, finite number"),
-    (SMALLEST + "contrasts: [bn]\n", "contrasts is .*; allowed: differences by name"),
-    (SMALLEST + "contrasts: {1: bn/none - none/none}\n", "contrasts is .*; allowed: differences by name"),
-    (SMALLEST + "contrasts: {kind: bn/none}\n", "contrast kind is 'bn/none'; allowed: a difference such as"),
-    (SMALLEST + "contrasts: {kind: bn/none - gn/none}\n", "contrast kind is 'gn/none'; allowed: the study's bn/none"),
-    (SMALLEST + "varies: {batch_size: [32]}\n", "varies is .*; allowed: a list such as"),
-    (SMALLEST + "varies: [{batch_size: 32}]\n", "varies is .*; allowed: a list such as"),
-    (SMALLEST + "varies: [{}]\n", "varies is .*; allowed: a list such as"),
-    (SMALLEST + "varies: [{batch_size: [32, 64], epochs: [1]}]\n", "varies is .*; allowed: as many values"),
-    (SMALLEST + "varies: [{ordering: [bn]}]\n", "varies is 'ordering'; allowed: settings named nowhere else"),
-    (SMALLEST + "varies: [{epochs: [1]}, {epochs: [2]}]\n", "varies is 'epochs'; allowed: settings named nowhere else"),
-    (SMALLEST + "defaults: {epochs: 2}\nvaries: [{epochs: [1]}]\n", "varies is 'epochs'; allowed: settings named"),
-    (SMALLEST + "varies: [{epochs: [1, 1], batch_size: [8, 9]}]\n", "varies is 'epochs 1'; allowed: conditions that"),
-    (SMALLEST + "varies: [{epoch: [1]}]\n", "setting is 'epoch'; allowed: .*did you mean 'epochs'"),
-    (SMALLEST + "varies: [{epochs: [0]}]\n", "epochs is 0; allowed"),
-    (SMALLEST + "varies: [{epochs: [2, 2]}]\n", "varies is 'epochs 2'; allowed: conditions that"),
-    ("question: 3\norderings: [bn]\n", "question is 3; allowed: text"),
-    ("question: Which?\norderings: bn\n", "orderings is 'bn'; allowed: a list of orderings"),
-    ("question: Which?\norderings: []\n", "orderings is .*; allowed: a list of orderings"),
-    ("question: Which?\norderings: [bx]\n", "ordering is 'bx'"),
-    ("question: Which?\norderings: [bn, bn/none]\n", "orderings is 'bn/none'; allowed: each ordering once"),
-    ("question: !!python/object/apply:os.system [echo]\n", "a YAML file; this is none"),
-]
-
-
-@pytest.mark.parametrize(("text", "message"), WRONG)
-def test_a_wrong_study_file_is_refused_in_one_line(tmp_path, text, message):
-    with pytest.raises(RequestError, match=message) as refusal:
-        read_study(write(tmp_path, text))
-    assert "\n" not in str(refusal.value)
-
-
 def test_a_study_that_does_not_exist_is_refused_with_those_that_do():
     with pytest.raises(RequestError, match=r"study is 'sorce'; allowed: conditions, .*did you mean 'source'"):
         read_study("sorce")
-
-
-def test_a_binary_file_is_refused(tmp_path):
-    path = tmp_path / "mine.yaml"
-    path.write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(RequestError, match="a YAML file; this is none"):
-        read_study(path)
 
 
 def test_from_python_a_study_is_checked_as_well():

@@ -1,4 +1,3 @@
-import dataclasses
 import math
 import os
 
@@ -90,8 +89,7 @@ def test_a_folder_without_records_is_refused(tmp_path):
 
 
 def test_records_that_must_not_be_compared_are_refused_before_anything_is_written(study_folder, make_record):
-    record = make_record("bn/none", 3)
-    save_record(dataclasses.replace(record, environment={**record.environment, "threads": 2}), study_folder / "records")
+    save_record(make_record("bn/none", 3, environment={"threads": 2}), study_folder / "records")
     with pytest.raises(RequestError, match=r"records is 'threads of 1 and 2'; allowed: one threads"):
         write_summary(study_folder)
     assert sorted(path.name for path in study_folder.iterdir()) == ["records", "study.yaml"]

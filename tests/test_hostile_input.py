@@ -1,0 +1,355 @@
+"""Data never becomes code: strings, studies and records that strangers made, and what can be reached from outside."""
+
+import concurrent.futures
+import dataclasses
+import html.parser
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import nbformat
+import psutil
+import pytest
+import yaml
+from processes import wait_until
+
+from conftest import SMALL
+from normlib import execution, export, records, studies, summary
+from normlib.execution import ExecutionError, execute, notebook_path
+from normlib.executors import local_executor
+from normlib.kernels import Kernel
+from normlib.records import save_record
+from normlib.scheduling import run_study
+from normlib.studies import Study
+
+ROOT = Path(__file__).parent.parent
+# Each would make a file called "executed", or show itself, where it is taken for code.
+TOUCH = "__import__('pathlib').Path('executed').touch()"
+HOSTILE = {
+    "double quotes": f'"; {TOUCH}; "',
+    "single quotes": f"'; {TOUCH.replace(chr(39), chr(34))}; '",
+    "three quotes": f'"""\n{TOUCH}\n"""',
+    "a line of its own": f"bn\n{TOUCH}\n",
+    "a carriage return": f"bn\r{TOUCH}\r",
+    "shell": "bn\n!touch executed",
+    "a cell's magic": "%%bash\ntouch executed",
+    "a line's magic": "\n%system touch executed\n",
+    "braces": f"{{{TOUCH}}}",
+    "a shell's substitution": "$(touch executed)`touch executed`; touch executed",
+    "a backslash at the end": "bn\\",
+    "a null byte": "bn\0",
+    "a mark that turns the writing": "\u202egnp.exe\u2066",
+    "a terminal's commands": "\x1b]0;mine\x07\x1b[2J",
+    "a line separator": f"bn\u2028{TOUCH}\u2029{TOUCH}\x85{TOUCH}",
+    "a path": "../../executed",
+    "a megabyte": "x" * 1_000_000,
+    "a lone surrogate": "bn\ud800",
+}
+MARK = "pwned"
+MARKUP = [
+    f"<script>alert('{MARK}')</script>",
+    f"<img src={MARK} onerror=alert('{MARK}')>",
+    f"</title></style><iframe src='javascript:{MARK}'>",
+    f"[{MARK}](javascript:{MARK})",
+    f"![{MARK}](https://example.invalid/{MARK})",
+    f"$\\frac{{{MARK}$ and $$x",
+    f"=HYPERLINK('{MARK}')",
+    f"{{{{ {MARK} }}}} {{% {MARK} %}}",
+    f"--><!-- {MARK} ]]>",
+    f"\\input{{{MARK}}}",
+]
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A folder in which this process, and the kernels that it starts, are."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def notebook(*sources):
+    cells = [nbformat.v4.new_code_cell(source) for source in sources]
+    cells[0].metadata["tags"] = ["parameters"]
+    metadata = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+    return nbformat.writes(nbformat.v4.new_notebook(cells=cells, metadata=metadata))
+
+
+def test_a_notebook_gets_every_string_as_it_is_and_runs_none_of_it(folder):
+    texts = [text for text in HOSTILE.values() if text.isprintable() or "\ud800" not in text]
+    asks = notebook("texts = []", "import json\nprint(json.dumps(texts))")
+    executed = nbformat.reads(execute(asks, {"texts": texts}), as_version=4)
+    printed = "".join(output.text for cell in executed.cells for output in cell.outputs)
+    assert json.loads(printed) == texts
+    assert list(folder.iterdir()) == []
+
+
+TEXTS = ["ordering", "model", "activation", "dataset", "fit_split", "evaluate_split", "provider"]
+
+
+def test_the_master_notebook_refuses_every_string_that_is_none_of_its_settings_and_runs_none_of_it(folder):
+    """All strings at once in each setting, a list of them where a number belongs, and as a folder."""
+    everything = "".join(text for text in HOSTILE.values() if "\ud800" not in text)
+    master = notebook_path("instance").read_text("utf-8")
+
+    def said(parameter):
+        try:
+            execute(master, {parameter: everything})
+        except ExecutionError as error:
+            return error.reason
+        return "nothing"
+
+    parameters = [*TEXTS, "epochs", "learning_rate", "groups", "seeds", "threads", "records_dir"]
+    with concurrent.futures.ThreadPoolExecutor(3) as executor:
+        for parameter, reason in zip(parameters, executor.map(said, parameters), strict=True):
+            assert reason.startswith(f"RequestError: {parameter} is "), reason[:500]
+            assert len(reason) < 1500
+    assert list(folder.iterdir()) == []
+
+
+class Elements(html.parser.HTMLParser):
+    """Collects where the mark stands in a page: attributes, scripts, styles and comments."""
+
+    def __init__(self):
+        super().__init__()
+        self.inside, self.wrong = [], []
+
+    def handle_starttag(self, tag, attributes):
+        """Look at an element's attributes."""
+        self.inside.append(tag)
+        self.wrong += [(tag, name, value) for name, value in attributes if MARK in f"{name}{value}"]
+
+    def handle_endtag(self, tag):
+        """Leave an element."""
+        while self.inside and self.inside.pop() != tag:
+            pass
+
+    def handle_data(self, data):
+        """Look at text, which belongs anywhere but there."""
+        if MARK in data and {"script", "style"} & set(self.inside):
+            self.wrong.append((self.inside[-1], data))
+
+    def handle_comment(self, data):
+        """Look at a comment."""
+        if MARK in data:
+            self.wrong.append(("comment", data))
+
+
+def wrong_places(page):
+    elements = Elements()
+    elements.feed(page)
+    return elements.wrong
+
+
+def hostile_study(folder, make_record):
+    """Make a study whose every text is markup, with its runs, and beside them records that say more than they may."""
+    contrasts = dict.fromkeys(MARKUP, "bn/none - none/none")
+    body = {"question": " ".join(MARKUP), "citation": MARKUP[0], "orderings": ["bn", "none"], "contrasts": contrasts}
+    body |= {"seeds": 3, "margin": 0.01}
+    (folder / "study.yaml").write_text(yaml.safe_dump(body))
+    for ordering, losses in {"bn": (0.4, 0.41, 0.43), "none": (0.3, 0.32, 0.31)}.items():
+        for seed, loss in enumerate(losses):
+            save_record(make_record(ordering, seed, loss), folder / "records")
+    for number, text in enumerate(MARKUP):
+        record = make_record("gn", number)
+        for name, changed in {
+            "processor": dataclasses.replace(record, environment=record.environment | {"processor": text}),
+            "ordering": dataclasses.replace(record, instance=record.instance | {"ordering": text}),
+            "key": dataclasses.replace(record, key=text),
+        }.items():
+            (folder / "records" / f"{name}{number}.json").write_text(changed.to_json())
+
+
+def test_what_strangers_wrote_is_shown_and_is_no_markup_in_notebook_page_picture_table_and_paper(
+    folder, make_record, recwarn
+):
+    """Texts of a study that may be anything printable; records' are not read where they are no processor's names."""
+    hostile_study(folder, make_record)
+    written = summary.write_summary(folder)
+    left_out = [str(warning.message) for warning in recwarn if "left out" in str(warning.message)]
+    assert len({message.split()[2] for message in left_out}) >= 2 * len(MARKUP)
+    study, runs = studies.read_study_records(folder / "records")
+    frame = records.to_frame(runs)
+    page = export.to_html(frame, study)
+    shown = (folder / "summary.html").read_text("utf-8")
+    for text in (page, shown):
+        assert wrong_places(text) == []
+        assert f"&lt;script&gt;alert('{MARK}')&lt;/script&gt;" in text or f"alert(&#x27;{MARK}&#x27;)" in text
+    for path in written:
+        if path.suffix == ".svg":
+            svg = path.read_text("utf-8")
+            assert "<script" not in svg
+            assert "onerror=" not in re.sub(r"<!--.*?-->", "", svg, flags=re.DOTALL)
+    assert "contrasts.svg" in {path.name for path in written}
+    csv = export.to_csv(frame, study)
+    cells = [cell for line in csv.splitlines() for cell in line.split(",")]
+    assert not [cell for cell in cells if re.match(r"[=+@\t\r]|-(?!\d)", cell.strip('"'))]
+    latex = export.to_latex(frame, study)
+    assert "\\input{" not in latex
+    assert sorted(path.name for path in folder.iterdir()) == sorted(
+        ["study.yaml", "records", "summary.ipynb", "summary.html", "figures"]
+    )
+
+
+def test_a_folders_name_is_no_markup_either(tmp_path, make_frame):
+    study = Study("</title><script>pwned", "Which?", ("bn", "none"))
+    assert wrong_places(export.to_html(make_frame({"bn": [0.4, 0.5], "none": [0.3, 0.4]}), study)) == []
+
+
+def test_what_the_terminal_shows_of_a_failure_is_no_command_to_it(folder, make_record):
+    from normlib.failures import Failure, write_failure
+    from normlib.status import describe_status
+
+    (folder / "study.yaml").write_text("question: Which?\norderings: [bn]\nseeds: 1\n")
+    save_record(make_record("gn"), folder / "records")
+    text = HOSTILE["a terminal's commands"] + HOSTILE["a mark that turns the writing"]
+    settings = make_record("bn").instance
+    write_failure(Failure("0" * 16, settings, 0, text, f"{text}\n{text}", text), folder)
+    told = describe_status(folder)
+    assert "gnp.exe" in told
+    assert all(line.isprintable() for line in told.splitlines())
+
+
+def listening(process):
+    """Return the addresses at which a process and all that it started take connections."""
+    found = set()
+    for each in [process, *process.children(recursive=True)]:
+        for connection in each.net_connections("inet"):
+            if connection.status == psutil.CONN_LISTEN:
+                found.add(connection.laddr.ip)
+    return found
+
+
+def test_kernels_listen_on_loopback_only():
+    kernel = Kernel({})
+    try:
+        wait_until(lambda: listening(psutil.Process()))
+        assert listening(psutil.Process()) == {"127.0.0.1"}
+    finally:
+        kernel.end()
+
+
+def test_the_readmes_cluster_listens_on_loopback_only(tmp_path):
+    """Its commands, but for the port, which another cluster may have."""
+    lines = re.findall(r"^dask .*$", (ROOT / "README.md").read_text("utf-8"), flags=re.MULTILINE)
+    assert [line.split()[1] for line in lines] == ["scheduler", "worker", "worker"]
+    told = tmp_path / "scheduler.json"
+    commands = [f"{line} --scheduler-file {told}".replace("tcp://127.0.0.1:8786", "") for line in lines]
+    commands[0] = commands[0].replace(":8787", ":0") + " --port 0"
+    started = []
+    try:
+        for command in commands:
+            arguments = [sys.executable, "-m", *command.split()]
+            with (tmp_path / f"{len(started)}.log").open("w") as log:
+                started.append(psutil.Popen(arguments, cwd=tmp_path, stdout=log, stderr=log))
+            wait_until(told.is_file)
+        wait_until(lambda: all(listening(process) for process in started))
+        time.sleep(1)  # for what starts to listen a little later, as a dashboard does
+        assert {address for process in started for address in listening(process)} == {"127.0.0.1"}
+    finally:
+        for process in started[::-1]:
+            process.terminate()
+            process.wait()
+
+
+def test_make_lab_asks_for_jupyters_token_and_listens_on_loopback_only(tmp_path):
+    """The Makefile's command, with a free port, without a browser, and with no settings but its own."""
+    (recipe,) = re.findall(r"^lab:.*\n\t(.*)$", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)
+    command = recipe.replace("$(BIN)/jupyter", f"{sys.executable} -m jupyter").split()
+    folders = ("HOME", "JUPYTER_CONFIG_DIR", "JUPYTER_RUNTIME_DIR", "JUPYTER_DATA_DIR")
+    environment = {**os.environ, **{name: str(tmp_path / name) for name in folders}}
+    with (tmp_path / "log").open("w") as log:
+        options = ["--no-browser", "--allow-root", "--port", "0"]
+        server = psutil.Popen([*command, *options], cwd=ROOT, env=environment, stdout=log, stderr=log)
+    try:
+        wait_until(lambda: list((tmp_path / "JUPYTER_RUNTIME_DIR").glob("jpserver-*.json")) or not server.is_running())
+        (about,) = (tmp_path / "JUPYTER_RUNTIME_DIR").glob("jpserver-*.json")
+        running = json.loads(about.read_text())
+        address = f"{running['url']}api/contents"
+        assert len(running["token"]) >= 32
+        wait_until(lambda: listening(server))
+        assert listening(server) <= {"127.0.0.1", "::1"}
+        with pytest.raises(urllib.error.HTTPError, match="403"):
+            urllib.request.urlopen(address)
+        asks = urllib.request.Request(address, headers={"Authorization": f"token {running['token']}"})
+        assert urllib.request.urlopen(asks).status == 200
+    finally:
+        server.terminate()
+        server.wait()
+
+
+def test_no_home_and_no_secret_of_the_users_is_in_what_a_study_leaves(tmp_path, monkeypatch):
+    """One run is done, one fails with a message that names the home, and a cell warns with its path."""
+    home = tmp_path / "home" / "somebody é"
+    out = home / "outputs" / "small"
+    home.mkdir(parents=True)
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "a-secret-of-mine")
+    master = nbformat.read(notebook_path("instance"), as_version=4)
+    shows = "import pathlib, warnings\nprint(pathlib.Path.home() / 'x')\nwarnings.warn(records_dir)\n"
+    fails = "if first_seed == 1:\n    open(pathlib.Path.home() / 'missing')"
+    master.cells.insert(2, nbformat.v4.new_code_cell(shows + fails))
+    nbformat.write(master, tmp_path / "master.ipynb")
+    monkeypatch.setattr("normlib.scheduling.notebook_path", lambda name: tmp_path / "master.ipynb")
+    with local_executor(2) as executor:
+        (failure,) = run_study(Study("small", "Which?", ("none",), seeds=2, defaults=SMALL), out, executor)
+    assert "No such file or directory: '~/missing'" in failure.reason
+    left = [path for path in out.rglob("*") if path.is_file()]
+    assert {path.parent.name for path in left} >= {"records", "notebooks", "failures", "small"}
+    for path in left:
+        text = path.read_text("utf-8")
+        assert "a-secret-of-mine" not in text
+        for name in ("somebody", str(home)):
+            assert name not in text, path
+    executed = [path.read_text("utf-8") for path in (out / "notebooks").iterdir()]
+    assert all("~/x" in text and '\\"../records\\"' in text for text in executed)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("/home/me/a, /home/me, '/home/me' in /home/me.", "~/a, ~, '~' in ~."),
+        ("\n/home/me/a\t/home/me/b \x1b[0;32m/home/me/c\x1b[0m", "\n~/a\t~/b \x1b[0;32m~/c\x1b[0m"),
+        ("/home/meg /home/me-too /home/me.old /mnt/home/me x/home/me", None),
+    ],
+)
+def test_the_home_itself_is_hidden_and_nothing_else(monkeypatch, text, told):
+    monkeypatch.setenv("HOME", "/home/me")
+    assert execution.without_home(text) == (text if told is None else told)
+    monkeypatch.setenv("HOME", "/")
+    assert execution.without_home(text) == text
+
+
+def test_yaml_and_arrays_are_read_by_loaders_that_run_nothing():
+    """What they do with hostile files, test_bad_input.py and test_arrays.py show; here, that there are no others."""
+    for path in (ROOT / "normlib").glob("*.py"):
+        source = path.read_text("utf-8")
+        assert not re.search(r"yaml\.(?:unsafe_|full_)?load(?:_all)?\((?!.*, _Loader\))", source), path
+        assert not re.search(r"pickle\.|allow_pickle=True|\beval\(|\bexec\(|shell=True|os\.system", source), path
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_on_the_command_line_no_string_is_run(folder, name):
+    """In a real process, wherever a command takes one, but for what no process is given: null bytes, surrogates."""
+    text = HOSTILE[name].replace("\0", "").replace("\ud800", "")[:100_000]
+    (folder / "mine.yaml").write_text("question: Which?\norderings: [bn]\n")
+    code = (
+        "import sys, contextlib, io; from normlib import cli\n"
+        "for arguments in (['study', sys.argv[1]], ['study', 'mine.yaml', '--dry-run', '--orderings', sys.argv[1]],\n"
+        "        ['study', 'mine.yaml', '--dry-run', '--out', sys.argv[1]], ['status', sys.argv[1]],\n"
+        "        ['study', 'mine.yaml', '--scheduler', 'tcp://' + sys.argv[1]], ['summary', sys.argv[1]],\n"
+        "        ['summary', 'mine.yaml', '--csv', sys.argv[1]], ['verify', sys.argv[1]]):\n"
+        "    text = sys.argv[1]; sys.argv = ['normlib', *arguments]\n"
+        "    with contextlib.suppress(SystemExit): cli.main()\n"
+        "    sys.argv = ['', text]"
+    )
+    done = subprocess.run([sys.executable, "-c", code, text], cwd=folder, capture_output=True, text=True, check=True)
+    assert "Traceback" not in done.stderr
+    assert done.stderr.count("\n") <= 8
+    assert all(line.isprintable() for line in done.stderr.splitlines())
+    assert [path.name for path in folder.iterdir()] == ["mine.yaml"]
