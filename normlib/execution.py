@@ -210,7 +210,8 @@ def _tidy(executed: Path, shown: Mapping[str, str] | None) -> str:
 
     def tidy(value: object) -> object:
         if isinstance(value, dict):
-            return type(value)({name: tidy(item) for name, item in value.items()})
+            # A picture's data are no text, though they may spell a path.
+            return type(value)({n: item if n.startswith("image/") else tidy(item) for n, item in value.items()})
         if isinstance(value, list):
             return [tidy(item) for item in value]
         if not isinstance(value, str):

@@ -40,7 +40,6 @@ def executions(request):
 
 
 READINGS = ("inference", "debiased", "recalibrated")
-PACKAGES = ("normlib", "tensorflow", "keras", "tensorflow-addons", "numpy")
 SMALL = {"fit_split": "test[:320]", "evaluate_split": "train[:200]"}
 
 
@@ -66,13 +65,23 @@ def readings(evaluation):
 
 @pytest.fixture
 def make_record():
-    """Return a function that makes up a record; give it what the test is about."""
+    """Return a function that makes up a record; give it what the test is about.
+
+    It has the key that its content gives; with ``environment=made_here``, that of a run of this stack.
+    """
 
     def make(ordering="bn/none", seed=0, loss=0.4, accuracy=0.88, evaluation=None, environment=None, **changes):
         instance = Instance(ordering=ordering, **changes)
         environment = {
-            "versions": {"python": "3.11.7", **{name: stack.version(name) for name in PACKAGES}},
-            "provider": stack.resolve_provider(instance.provider),
+            "versions": {
+                "python": "3.11.7",
+                "normlib": "0.1.0",
+                "tensorflow": "2.15.1",
+                "keras": "2.15.0",
+                "tensorflow-addons": "0.23.0",
+                "numpy": "1.26.4",
+            },
+            "provider": "addons",
             "device": "CPU",
             "processor": "a processor",
             "threads": 1,
@@ -102,6 +111,12 @@ def make_record():
         )
 
     return make
+
+
+@pytest.fixture
+def made_here():
+    """What a record says of the stack that is installed here."""
+    return {"versions": stack.installed(), "provider": stack.resolve_provider("auto")}
 
 
 @pytest.fixture

@@ -303,7 +303,7 @@ COMMANDS = {
     "summary --csv": [
         (["summary", "nowhere", "--csv", "."], "csv is '.'; allowed: a file, and this is a folder"),
         (["summary", "nowhere", "--csv", ""], "csv is ''; allowed: a file"),
-        (["summary", "nowhere", "--csv", "null\0byte/a.csv"], "a file; embedded null byte"),
+        (["summary", "nowhere", "--csv", "null\0byte/a.csv"], "embedded null"),
     ],
     "summary --html": [
         (["summary", "nowhere", "--html", "mine.yaml/a.html"], f"html is 'mine.yaml'; allowed: {WRITABLE}"),

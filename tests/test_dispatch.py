@@ -30,7 +30,7 @@ class InPlace(concurrent.futures.Executor):
 
 
 @pytest.fixture
-def finish(make_record, tmp_path, monkeypatch):
+def finish(make_record, made_here, tmp_path, monkeypatch):
     """Return a function that makes four seeds in one execution, and returns failures and the seeds of each try.
 
     ``outcome(seeds, number)`` says what becomes of a try: ``done``, seeds whose records come back, and what else an
@@ -44,7 +44,7 @@ def finish(make_record, tmp_path, monkeypatch):
             seeds = list(execution.run_seeds)
             tried.append(seeds)
             told = dict(outcome(seeds, tried.count(seeds)))
-            records = tuple(make_record("none", seed).to_json() for seed in told.pop("done", ()))
+            records = tuple(make_record("none", seed, environment=made_here).to_json() for seed in told.pop("done", ()))
             return Outcome(records, **told)
 
         monkeypatch.setattr(dispatch, "perform", perform)
@@ -163,9 +163,9 @@ def test_a_pool_that_broke_ends_the_study_with_failures(finish, monkeypatch):
     assert all(failure.reason.endswith("a process ended abruptly") for failure in failures)
 
 
-def test_a_record_that_was_there_counts_only_when_it_was_made_again(finish, make_record, tmp_path, capsys):
+def test_a_record_that_was_there_counts_only_when_it_was_made_again(finish, make_record, made_here, tmp_path, capsys):
     for seed in range(4):
-        save_record(make_record("none", seed, loss=9.0), tmp_path / "records")
+        save_record(make_record("none", seed, loss=9.0, environment=made_here), tmp_path / "records")
     failures, _ = finish(fails(3, reason="OSError"))
     assert [failure.seed for failure in failures] == [3]
     keys = Execution(NONE, 0, 4).keys

@@ -178,11 +178,14 @@ def test_a_file_that_may_not_grow_further_is_named_and_the_old_one_stays_whole(t
 
 
 def test_damaged_and_foreign_files_among_the_records_are_named_and_set_aside_and_their_runs_done_again(
-    tmp_path, make_record
+    tmp_path, make_record, made_here
 ):
     """Truncated, empty, edited, another run's, and a note; the sixth run's record is whole, and counts."""
     study = Study("small", "Which?", ("none",), seeds=5, defaults=SMALL)
-    paths = [save_record(make_record("none", seed, **SMALL), tmp_path / "records") for seed in range(5)]
+    paths = [
+        save_record(make_record("none", seed, environment=made_here, **SMALL), tmp_path / "records")
+        for seed in range(5)
+    ]
     whole = [path.read_bytes() for path in paths]
     damaged = {
         paths[0]: whole[0][:-200],
@@ -231,9 +234,9 @@ def test_of_two_studies_on_one_folder_at_once_one_is_refused_and_the_other_goes_
     assert len(load_records(tmp_path / "outputs" / "mine")) == 1
 
 
-def test_a_clock_that_jumps_back_changes_nothing(tmp_path, monkeypatch, put_into_master, make_record):
+def test_a_clock_that_jumps_back_changes_nothing(tmp_path, monkeypatch, put_into_master, make_record, made_here):
     """By a year, here and in the kernel, at every look; and a record that is there is from the future."""
-    there = save_record(make_record("none", 0, **SMALL), tmp_path / "out" / "records")
+    there = save_record(make_record("none", 0, environment=made_here, **SMALL), tmp_path / "out" / "records")
     os.utime(there, (2**32, 2**32))
     back = "import itertools, time\nlooks, now = itertools.count(), time.time\n"
     put_into_master(f"{back}time.time = lambda: now() - 3e7 * next(looks)")
