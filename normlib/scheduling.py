@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import tempfile
 import threading
 import warnings
 from pathlib import Path
@@ -116,7 +117,8 @@ def plan_study(
 
 
 def _sweep(out: Path) -> None:
-    for folder in (out, *(out / name for name in _FOLDERS)):
+    """Remove what killed processes left in a study's folder, and where kernels have theirs, as none may start now."""
+    for folder in (out, *(out / name for name in _FOLDERS), Path(tempfile.gettempdir())):
         sweep(folder)
 
 

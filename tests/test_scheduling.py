@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 import json
 import os
+import tempfile
 
 import nbformat
 import pytest
@@ -201,6 +202,20 @@ def test_a_folder_in_which_a_link_leads_out_of_it_is_refused(study, tmp_path, na
         run_study(study, tmp_path / "out")
     assert (tmp_path / "elsewhere" / "mine.json").read_text() == "mine"
     assert len(list(tmp_path.rglob("*"))) == 4
+
+
+def test_what_killed_kernels_left_goes_also_where_nothing_is_left_to_run(
+    study, tmp_path, monkeypatch, make_record, made_here
+):
+    for name in ("tmp/.normlib-a.tmp", "out/records/.normlib-b.tmp"):
+        (tmp_path / name).mkdir(parents=True)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "tmp"))
+    for instance in study.instances:
+        for seed in study.run_seeds:
+            save_record(make_record(instance.ordering, seed, environment=made_here, **SMALL), tmp_path / "out/records")
+    assert run_study(study, tmp_path / "out") == []
+    assert list((tmp_path / "tmp").iterdir()) == []
+    assert len(list((tmp_path / "out" / "records").iterdir())) == 4
 
 
 def test_a_folder_that_a_study_is_writing_is_refused_to_a_second_one(study, tmp_path):
