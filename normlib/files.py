@@ -38,7 +38,6 @@ def write_atomically(path: Path, content: str | bytes) -> None:
     """
     temporary = ""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
         descriptor, temporary = _make_file(path.parent)
         with os.fdopen(descriptor, "wb") as file:  # locked until it is closed, which comes last
             file.write(content.encode() if isinstance(content, str) else content)
@@ -112,7 +111,13 @@ def _sweep_one(path: Path) -> None:
 def _make_file(folder: Path) -> tuple[int, str]:
     """Make a temporary file that is locked as long as it is open; return its descriptor and its path."""
     while True:
-        descriptor, path = tempfile.mkstemp(dir=folder, **_TEMPORARY)
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            descriptor, path = tempfile.mkstemp(dir=folder, **_TEMPORARY)
+        except FileNotFoundError:
+            if folder.is_dir():
+                raise
+            continue  # another process made it, to see whether it can be made, and has removed it
         _lock(descriptor)
         if os.path.exists(path):
             return descriptor, path
@@ -158,9 +163,12 @@ def check_writable(folder: Path, setting: str) -> None:
                 return
         missing = [path, *path.parents]
         missing = missing[: next(i for i, parent in enumerate(missing) if os.path.lexists(parent))]
-        (missing[-1] if missing else path).mkdir()
-        with contextlib.suppress(OSError):  # another process has put something there meanwhile
-            missing[-1].rmdir()
+        if not missing:
+            path.mkdir()  # which tells why it cannot be
+        with contextlib.suppress(FileExistsError):  # another process was faster, and may have put something there
+            missing[-1].mkdir()
+            with contextlib.suppress(OSError):
+                missing[-1].rmdir()
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise RequestError(setting, str(folder), f"a folder that can be written, and here: {reason}") from None
