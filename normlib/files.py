@@ -8,6 +8,7 @@ import itertools
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -212,6 +213,10 @@ def only_writer(folder: Path, setting: str) -> Iterator[None]:
                 with contextlib.suppress(OSError):  # of a disk that has become read-only; the lock is what counts
                     writer.unlink()
     except filelock.Timeout:
+        for _ in range(20):  # it writes its number as soon as it has the lock
+            if writer.is_file():
+                break
+            time.sleep(0.05)
         process = writer.read_text() if writer.is_file() else "unknown"
         allowed = f"a folder that no other process is writing; process {process} is"
         raise RequestError(setting, str(folder), allowed) from None
