@@ -25,11 +25,11 @@ INSTALLED := $(VENV)/installed
 
 STUDY := source
 
-.PHONY: help install study test soak lint lab calibrate keep notebooks findings verify benchmark audit lock clean
+.PHONY: help install study test soak applications lint lab calibrate keep notebooks findings verify benchmark audit lock clean
 .DEFAULT_GOAL := help
 
 help:  ## list the commands
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo "stack here: $(STACK), Python $(PYTHON_VERSION), in $(VENV)"
 
 install: $(INSTALLED)  ## make the virtual environment from the lock file, if it is missing or the lock changed
@@ -49,6 +49,9 @@ test: $(INSTALLED)  ## run all tests, the notebooks among them
 
 soak: $(INSTALLED)  ## kill a hundred studies at random moments, and make a thousand executions in one process
 	$(BIN)/python -m pytest tests/test_soak.py -v -rA --trials 100 --executions 1000
+
+applications: $(INSTALLED)  ## swap the normalization of every model of keras.applications that has BatchNorm
+	$(BIN)/python -m pytest tests/test_swapping.py -v -rA --applications all
 
 lint: $(INSTALLED)  ## check style and formatting, notebooks included
 	$(BIN)/ruff check .

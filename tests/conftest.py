@@ -10,7 +10,7 @@ import matplotlib as mpl
 import pytest
 from matplotlib import pyplot as plt
 
-from normlib import record_format, records, stack
+from normlib import record_format, records, run_keys, stack
 from normlib.instance import Instance
 
 # A busy machine takes longer than Hypothesis allows by default; and the same examples everywhere.
@@ -22,15 +22,31 @@ collect_ignore_glob = ["notebooks/*"]
 
 
 def pytest_addoption(parser):
-    """Add what ``make soak`` asks more of."""
+    """Add what ``make soak`` and ``make applications`` ask more of."""
     parser.addoption("--trials", type=int, default=5, help="Trials of what is killed at a random moment.")
     parser.addoption("--executions", type=int, default=50, help="Executions in one process.")
+    parser.addoption("--applications", choices=["few", "all"], default="few", help="Models of keras.applications.")
 
 
 def pytest_generate_tests(metafunc):
-    """Give a test that asks for a trial each of their numbers."""
+    """Give a test that asks for a trial each of their numbers, and one that asks for an application each name."""
     if "trial" in metafunc.fixturenames:
         metafunc.parametrize("trial", range(metafunc.config.getoption("--trials")))
+    if "application" in metafunc.fixturenames:
+        every = metafunc.config.getoption("--applications") == "all"
+        metafunc.parametrize("application", applications_with_batch_norm() if every else FEW_APPLICATIONS)
+
+
+FEW_APPLICATIONS = ["DenseNet121", "EfficientNetB0", "MobileNetV2", "ResNet50V2"]
+WITHOUT_BATCH_NORM = ("ConvNeXt", "VGG")
+
+
+def applications_with_batch_norm():
+    """Return the names of all models of ``keras.applications`` with BatchNorm."""
+    from normlib.tensorflow_quietly import tf
+
+    functions = [name for name, value in vars(tf.keras.applications).items() if name[0].isupper() and callable(value)]
+    return sorted(name for name in functions if not name.startswith(WITHOUT_BATCH_NORM))
 
 
 @pytest.fixture
@@ -92,7 +108,7 @@ def make_record():
         }
         facts = {
             "seed": seed,
-            "data": records.data_used(instance),
+            "data": run_keys.data_used(instance),
             "versions": stack.deciding(environment["provider"], environment["versions"]),
             "threads": environment["threads"],
             "settings": instance.changes,
@@ -107,7 +123,7 @@ def make_record():
             parameters={"total": 739_748, "trainable": 739_728, "non_trainable": 20},
             seconds={"build": 0.1, "fit": 5.0, "evaluate": 0.2},
             environment=environment,
-            data=records.data_used(instance),
+            data=run_keys.data_used(instance),
         )
 
     return make

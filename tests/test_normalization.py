@@ -28,18 +28,18 @@ def give_weights(layer, images):
     return scale, offset
 
 
-def group_norm(images, groups, scale, offset):
+def group_norm(images, groups, scale, offset, epsilon=EPSILON):
     """Wu and He 2018, equations 1, 2 and 7: each image and each group of consecutive channels by itself."""
     batch, height, width, channels = images.shape
     grouped = images.astype(np.float64).reshape(batch, height, width, groups, channels // groups)
     mean = grouped.mean(axis=(1, 2, 4), keepdims=True)
     variance = ((grouped - mean) ** 2).mean(axis=(1, 2, 4), keepdims=True)
-    return ((grouped - mean) / np.sqrt(variance + EPSILON)).reshape(images.shape) * scale + offset
+    return ((grouped - mean) / np.sqrt(variance + epsilon)).reshape(images.shape) * scale + offset
 
 
-def batch_norm(images, mean, variance, scale, offset):
+def batch_norm(images, mean, variance, scale, offset, epsilon=EPSILON):
     """Ioffe and Szegedy 2015, algorithm 1: each channel by itself."""
-    return (images.astype(np.float64) - mean) / np.sqrt(variance + EPSILON) * scale + offset
+    return (images.astype(np.float64) - mean) / np.sqrt(variance + epsilon) * scale + offset
 
 
 @pytest.mark.parametrize("provider", PROVIDERS)
@@ -83,6 +83,31 @@ def test_momentum_is_that_of_batch_norms_moving_averages(images):
     layer(images, training=True)
     mean = images.astype(np.float64).mean(axis=(0, 1, 2))
     np.testing.assert_allclose(layer.moving_mean, 0.25 * mean, rtol=1e-5)
+
+
+@pytest.mark.parametrize("provider", PROVIDERS)
+def test_epsilon_is_what_is_added_to_group_norms_variance(images, provider):
+    layer = normalization_layer("gn", channels=10, groups=5, provider=provider, epsilon=2.0)
+    scale, offset = give_weights(layer, images)
+    np.testing.assert_allclose(layer(images), group_norm(images, 5, scale, offset, epsilon=2.0), rtol=1e-5, atol=2e-5)
+
+
+def test_epsilon_is_what_is_added_to_batch_norms_variance(images):
+    layer = normalization_layer("bn", channels=10, groups=5, epsilon=2.0)
+    scale, offset = give_weights(layer, images)
+    expected = batch_norm(images, np.zeros(10), np.ones(10), scale, offset, epsilon=2.0)
+    np.testing.assert_allclose(layer(images, training=False), expected, rtol=1e-5, atol=2e-5)
+
+
+@pytest.mark.parametrize("provider", PROVIDERS)
+@pytest.mark.parametrize("kind", ["bn", "gn"])
+def test_other_options_are_the_keras_layers(images, kind, provider):
+    layer = normalization_layer(kind, 5, 1, provider=provider, axis=1, scale=False, name="named", dtype="float64")
+    layer.build(images.shape)  # [6, 5, 4, 10]: five channels on axis 1
+    assert layer.name == "named"
+    trainable = [(tuple(weight.shape), str(weight.dtype)) for weight in layer.trainable_weights]
+    assert [shape for shape, _ in trainable] == [(5,)]
+    assert "float64" in trainable[0][1]
 
 
 @pytest.mark.skipif("addons" not in PROVIDERS, reason="tensorflow-addons cannot be imported on this stack")
