@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 
@@ -11,9 +12,9 @@ class DataSet:
 
     Args:
         sizes: Number of examples of each split.
-        image_shape: Shape of one image, ``[height, width]``.
+        image_shape: Shape of one image, ``[height, width]`` or ``[height, width, channels]``.
         classes: Number of classes; labels are 0 to ``classes - 1``.
-        sha256: SHA-256 of the bytes (C order) of each array in the file.
+        sha256: SHA-256 of the bytes (C order) of each array, by name; empty: known once the data are there.
     """
 
     sizes: dict[str, int]
@@ -27,12 +28,18 @@ class ModelFacts:
     """Facts about a model that are needed before it is built.
 
     Args:
-        slot_channels: Number of channels at each slot, in data-flow order.
+        slots: Length of an ordering. None: any, since the model is built elsewhere; the ordering goes along it.
+        channels: Numbers of channels that there are where normalization may stand.
         groups: GroupNorm's number of groups unless the user sets one.
+        smallest_image: Height and width that an image has at least.
+        activations: Values of ``activation`` that it takes; a model with activations of its own takes but ``none``.
     """
 
-    slot_channels: tuple[int, ...]
+    slots: int | None
+    channels: tuple[int, ...]
     groups: int
+    smallest_image: int
+    activations: tuple[str, ...] = ("none",)
 
 
 DATASETS = {
@@ -47,10 +54,39 @@ DATASETS = {
             "y_test": "ddeff807876a9661a1110d45c266c86239a3a1b7d37da0c3716a7a683c852ff5",
         },
     ),
-}
-
-MODELS = {
-    "source_cnn": ModelFacts(slot_channels=(10, 10), groups=5),
+    "fashion_mnist": DataSet(
+        sizes={"train": 60_000, "test": 10_000},
+        image_shape=(28, 28),
+        classes=10,
+        sha256={
+            "x_train": "2e487a6c89124f78f2d7521542223cafe96f7123c3ca13d447772ac6ecbb3012",
+            "y_train": "657fbd221bfc9f4198cc14b5619cc33ec57c58dd0e47af4d99d6650759e869a7",
+            "x_test": "c867c93ff95360594e8ec3287995350b824dd110b11595c0e13d5423f621867a",
+            "y_test": "3d0e6c6ea990b53b6f8f500a41cac93881d981b315f84578b7d915342ade01e9",
+        },
+    ),
+    # No copy of it was at hand when this was written; Keras checks the archive that it downloads.
+    "cifar10": DataSet(sizes={"train": 50_000, "test": 10_000}, image_shape=(32, 32, 3), classes=10, sha256={}),
 }
 
 ACTIVATIONS = ("none", "relu")
+OPTIMIZERS = ("adam", "sgd")
+
+MODELS = {
+    "source_cnn": ModelFacts(slots=2, channels=(10,), groups=5, smallest_image=5, activations=ACTIVATIONS),
+    "convnet": ModelFacts(slots=4, channels=(16,), groups=8, smallest_image=4),
+    # Its ordering is the pattern of a block.
+    "resnet20": ModelFacts(slots=2, channels=(16, 32, 64), groups=8, smallest_image=4),
+}
+# A model of one's own; the number of groups is Wu and He's (2018) and Keras' default.
+OWN_MODEL = ModelFacts(slots=None, channels=(), groups=32, smallest_image=1)
+
+
+def is_file(dataset: object) -> bool:
+    """Tell whether a data set is given as the path of an ``.npz`` file."""
+    return isinstance(dataset, str) and dataset.endswith(".npz")
+
+
+def recorded_name(dataset: object) -> object:
+    """Return what a data set is called in records: a file by its name, so that no path of anybody's gets into them."""
+    return re.split(r"[\\/]", dataset)[-1] if is_file(dataset) else dataset

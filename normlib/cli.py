@@ -55,6 +55,7 @@ def commands(context: click.Context) -> None:
     "--retries", type=int, metavar="N", default=2, show_default=True, help="Tries after a dead kernel or a lost worker."
 )
 @click.option("--orderings", metavar="A,B", help="Other orderings than the study's, such as bn,gn/bn,bn+gn.")
+@click.option("--quick", is_flag=True, help="A small size of the study, into outputs/NAME-quick: minutes, not hours.")
 @click.option("--list", "list_studies", is_flag=True, help="List the studies that ship with normlib, and end.")
 @click.option("--dry-run", is_flag=True, help="List the executions that would be made, and end.")
 def study(
@@ -65,6 +66,7 @@ def study(
     threads: int,
     orderings: str | None,
     scheduler: str | None,
+    quick: bool,
     list_studies: bool,
     dry_run: bool,
     **how: object,
@@ -77,6 +79,7 @@ def study(
     \b
     normlib study --list
     normlib study source
+    normlib study batch-size --quick
     normlib study source --orderings bn,gn --seeds 3 --out outputs/first_look
     normlib study source --scheduler tcp://127.0.0.1:8786
     """
@@ -89,18 +92,21 @@ def study(
     from normlib import executors, scheduling, status, studies
 
     chosen = None if orderings is None else orderings.split(",")
-    plan = studies.read_study(name_or_file).but(seeds=seeds, orderings=chosen)
-    folder = Path("outputs") / plan.name if out is None else _folder("out", out)
+    plan = studies.read_study(name_or_file)
+    plan = (plan.quickly() if quick else plan).but(seeds=seeds, orderings=chosen)
+    folder = Path("outputs") / (plan.name + quick * "-quick") if out is None else _folder("out", out)
     if dry_run:
         return _list_executions(plan, folder, threads, workers, how["redo"])
     signal.signal(signal.SIGTERM, _interrupt)
     place = executors.dask_executor(scheduler) if scheduler is not None else executors.local_executor(workers, threads)
     with place as executor:
         failures = scheduling.run_study(plan, folder, executor, threads, **how)
-    if any((folder / "records").glob("*.json")):
-        _summarize(folder)
+    for stage in ([folder / scheduling.TUNING] if plan.tune else []) + [folder]:
+        if any((stage / "records").glob("*.json")):
+            _summarize(stage)
+        if failures and (stage / "study.yaml").exists():
+            click.echo(status.describe_status(stage), err=True)
     if failures:
-        click.echo(status.describe_status(folder), err=True)
         sys.exit(1)
     return None
 
@@ -191,7 +197,11 @@ def _list_studies() -> None:
 def _list_executions(plan: Study, folder: Path, threads: int, workers: int | None, redo: bool) -> None:
     from normlib import scheduling
     from normlib.conditions import label
+    from normlib.tuning import tuning_study
 
+    if plan.tune:
+        plan, folder = tuning_study(plan), folder / scheduling.TUNING
+        click.echo("by these runs, each ordering's own settings are chosen, with which the study is then run:")
     runs, missing, executions = scheduling.plan_study(plan, folder, threads, workers, redo)
     for execution in executions:
         condition = label(execution.instance.settings, plan.varies)
@@ -202,14 +212,14 @@ def _list_executions(plan: Study, folder: Path, threads: int, workers: int | Non
 def _summarize(folder: Path, exports: dict[str, str] | None = None) -> None:
     import matplotlib as mpl
 
-    from normlib import export, records, studies, summary, tables
+    from normlib import export, study_records, summary, tables
 
     for kind, file in (exports or {}).items():
         export.check_file(kind, file)
     mpl.use("agg")  # figures go to files, never to a window
     paths = summary.write_summary(folder)
-    plan, chosen = studies.read_study_records(folder)
-    runs = records.to_frame(chosen)
+    plan, chosen = study_records.read_study_records(folder)
+    runs = plan.to_frame(chosen)
     for kind, file in (exports or {}).items():
         paths.append(export.write_export(kind, file, runs, plan))
     click.echo(tables.results(runs, plan.varies).drop(columns="source's label", errors="ignore").to_string())

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
+from normlib import catalog
 from normlib.errors import RequestError
 from normlib.instance import Instance
 from normlib.statistics import check_comparable
@@ -109,25 +110,31 @@ def in_words(records: pd.DataFrame, varies: Varies = ()) -> str:
     """
     run = records.iloc[0]
     activation = "no activation" if run["activation"] == "none" else run["activation"]
+    own_activations = run["model"] != "source_cnn"
+    optimizer = {"adam": "Adam", "sgd": "SGD with momentum 0.9"}[run["optimizer"]]
+    rate = run["learning_rate"]
     phrases = {
-        "activation": f"{activation} after its convolutions",
+        "activation": "" if own_activations else f"with {activation} after its convolutions",
         "fit_split": f"fitted on {run['dataset']} {run['fit_split']}",
         "epochs": f"{run['epochs']} epoch{'s' if run['epochs'] > 1 else ''}",
         "batch_size": f"batches of {run['batch_size']}",
-        "learning_rate": f"Adam at {run['learning_rate']:g}",
+        "learning_rate": f"{optimizer} at {rate if isinstance(rate, str) else f'{rate:g}'}",
     }
     defaults = Instance().settings
-    for name in ("momentum", "groups"):
+    for name in ("momentum", "groups", "channels_per_group", "weight_decay", "epsilon"):
         if str(run[name]) != str(defaults[name]):
-            phrases[name] = f"{name} {run[name]}"
+            phrases[name] = f"{name.replace('_', ' ')} {run[name]}"
     varied = {name for group in varies for name in group}
     if "fit_split" in varied and "dataset" not in varied:
         phrases["dataset"] = f"fitted on {run['dataset']}"
-    shared = ", ".join(phrase for name, phrase in phrases.items() if name not in varied)
+    if "learning_rate" in varied and "optimizer" not in varied and run["optimizer"] != defaults["optimizer"]:
+        phrases["optimizer"] = optimizer
+    shared = ", ".join(phrase for name, phrase in phrases.items() if phrase and name not in varied)
     together = [
         f"{label(part, [group])} with {_others(part)}" for group in varies if len(group) > 1 for part in expand([group])
     ]
-    phrase = f"{run['model']} {'with ' if 'activation' not in varied else ''}{shared}"
+    model = "" if "model" in varied else run["model"]
+    phrase = f"{model} {shared}".strip()
     return f"{phrase} ({'; '.join(together)})" if together else phrase
 
 
@@ -143,4 +150,5 @@ def _others(settings: Mapping[str, object]) -> str:
 
 
 def _written(value: object) -> str:
+    value = catalog.recorded_name(value)
     return f"{value:.12g}" if isinstance(value, int | float) and not isinstance(value, bool) else str(value)

@@ -14,7 +14,7 @@ from matplotlib.patches import Rectangle
 
 from normlib.conditions import Varies, expand, label, split_records
 from normlib.contrasts import Contrast, paired_differences
-from normlib.ordering import BASELINE
+from normlib.ordering import is_baseline
 from normlib.plots import styles
 from normlib.rankings import winners
 from normlib.statistics import MEASURES
@@ -129,8 +129,8 @@ def _draw_cell(axis: Axes, x: int, y: int, winner: pd.Series, look: dict[str, tu
     )
     interval = "" if math.isnan(winner["low"]) else f" [{winner['low']:.3f}, {winner['high']:.3f}]"
     lines = [f"{winner['lead']:.3f}{interval} ahead of", winner["rival"]]
-    if BASELINE not in (winner["winner"], winner["rival"]) and not math.isnan(winner["baseline_lead"]):
-        lines[1] += f", {winner['baseline_lead']:.3f} of {BASELINE}"
+    if not (is_baseline(winner["winner"]) or is_baseline(winner["rival"])) and not math.isnan(winner["baseline_lead"]):
+        lines[1] += f", {winner['baseline_lead']:.3f} of {winner['baseline']}"
     lines.append(f"first with {winner['first']:.0f} of {winner['seeds']:.0f} seeds")
     axis.text(x, y - 0.24, winner["winner"], ha="center", va="center", weight="bold")
     axis.text(x, y + 0.16, "\n".join(lines), ha="center", va="center", fontsize="small")

@@ -5,6 +5,22 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from normlib import catalog
+from normlib.records import Record
+from normlib.splits import parse_split
+
+
+def examples_an_epoch(record: Record) -> int:
+    """Return the number of images that a run was fitted on.
+
+    Of a file, which need not be where its records are, that is what its steps give: of the last one, up to
+    ``batch_size - 1`` images too many.
+    """
+    settings = record.instance
+    if catalog.is_file(settings["dataset"]):
+        return max(record.curve["step"]) * settings["batch_size"]
+    return len(parse_split(settings["fit_split"], catalog.DATASETS[settings["dataset"]].sizes))
+
 
 def interval_means(curve: dict[str, list[float]], batch_size: int, examples: int) -> pd.DataFrame:
     """Turn the running figures of a run into means over the images between two points.

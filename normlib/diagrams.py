@@ -50,22 +50,63 @@ def plot_model(instance: Instance) -> tuple[matplotlib.figure.Figure, Axes]:
 
 def _boxes(instance: Instance) -> list[tuple[str, str]]:
     """Return text and colour of each box, in data-flow order."""
-    facts = instance.data_facts
-    groups = instance.groups or instance.model_facts.groups
-    boxes = [(f"image\n{' × '.join(map(str, facts.image_shape))}", _PLAIN)]
-    for number, channels in enumerate(instance.model_facts.slot_channels, start=1):
-        kinds = instance.layers.slots[number - 1]
-        boxes.append((f"convolution {number}\n3 × 3,\n{channels} channels", _PLAIN))
-        boxes += [(_describe(kind, channels, groups), _COLOURS[kind]) for kind in kinds]
-        boxes += [] if kinds else [(f"slot {number}\nempty", _EMPTY)]
+    image = (f"image\n{' × '.join(map(str, instance.data_facts.image_shape))}", _PLAIN)
+    classes = (f"dense {instance.data_facts.classes}\nsoftmax", _PLAIN)
+    inner = {"source_cnn": _source_cnn, "convnet": _convnet, "resnet20": _resnet20}.get(instance.model, _own_model)
+    return [image, *inner(instance), *([] if inner is _own_model else [classes])]
+
+
+def _source_cnn(instance: Instance) -> list[tuple[str, str]]:
+    boxes = []
+    for number in (1, 2):
+        boxes += _convolution(f"convolution {number}", instance, number, [10])
         boxes += [] if instance.activation == "none" else [({"relu": "ReLU"}[instance.activation], _PLAIN)]
-    return [*boxes, ("dense 128\nReLU,\ndropout 0.2", _PLAIN), (f"dense {facts.classes}\nsoftmax", _PLAIN)]
+    return [*boxes, ("dense 128\nReLU,\ndropout 0.2", _PLAIN)]
 
 
-def _describe(kind: str, channels: int, groups: int) -> str:
+def _convnet(instance: Instance) -> list[tuple[str, str]]:
+    boxes = []
+    for number in (1, 2, 3, 4):
+        boxes += _convolution(f"convolution {number}", instance, number, [16])
+        boxes.append(("ReLU" if number % 2 else "ReLU,\npooling", _PLAIN))
+    return boxes
+
+
+def _resnet20(instance: Instance) -> list[tuple[str, str]]:
+    blocks = [16, 32, 64]
+    return [
+        *_convolution("convolution", instance, 1, [16]),
+        ("ReLU;\n9 blocks of", _PLAIN),
+        *_convolution("convolution", instance, 1, blocks),
+        ("ReLU", _PLAIN),
+        *_convolution("convolution", instance, 2, blocks),
+        ("+ input\nof the block,\nReLU", _PLAIN),
+        ("mean over\npositions", _PLAIN),
+    ]
+
+
+def _own_model(instance: Instance) -> list[tuple[str, str]]:
+    module, _, function = instance.model.partition(":")
+    boxes = [(f"{function}\nof {module.rpartition('.')[2]}:\nits BatchNorms", _PLAIN)]
+    for kinds in instance.layers.slots:
+        boxes += [(_NAMES[kind], _COLOURS[kind]) for kind in kinds] or [("none", _EMPTY)]
+    return [*boxes, *([("and so on,\nin turn", _PLAIN)] if len(instance.layers.slots) > 1 else [])]
+
+
+def _convolution(name: str, instance: Instance, slot: int, channels: list[int]) -> list[tuple[str, str]]:
+    """Return the boxes of a 3 x 3 convolution and of what stands in its slot."""
+    kinds = instance.layers.slots[slot - 1]
+    numbers = ", ".join(map(str, channels))
+    boxes = [(f"{name}\n3 × 3,\n{numbers} channels", _PLAIN)]
+    boxes += [(_describe(kind, channels, instance), _COLOURS[kind]) for kind in kinds]
+    return boxes + ([] if kinds else [(f"slot {slot}\nempty", _EMPTY)])
+
+
+def _describe(kind: str, channels: list[int], instance: Instance) -> str:
     if kind == "bn":
         return "BatchNorm"
-    groups = {"gn": groups, "ln": 1, "in": channels}[kind]
-    size = channels // groups
-    plural = ("s" if groups > 1 else "", "s" if size > 1 else "")
-    return f"{_NAMES[kind]}\n{groups} group{plural[0]} of\n{size} channel{plural[1]}"
+    groups = [{"gn": instance.groups_of(c), "ln": 1, "in": c}[kind] for c in channels]
+    sizes = [c // g for c, g in zip(channels, groups, strict=True)]
+    numbers = [", ".join(map(str, dict.fromkeys(values))) for values in (groups, sizes)]
+    plural = ("s" if max(groups) > 1 else "", "s" if max(sizes) > 1 else "")
+    return f"{_NAMES[kind]}\n{numbers[0]} group{plural[0]} of\n{numbers[1]} channel{plural[1]}"

@@ -25,7 +25,7 @@ from papermill.translators import PythonTranslator
 from normlib import files, kernels
 from normlib.errors import RequestError
 from normlib.instance import Instance
-from normlib.records import run_key
+from normlib.run_keys import run_key
 
 
 class ExecutionError(RuntimeError):
@@ -79,7 +79,7 @@ class Execution:
     def parameters(self, records_dir: Path | str) -> dict[str, object]:
         """Return the master notebook's parameters."""
         return {
-            **self.instance.settings,
+            **self.instance.parameters,
             "seeds": self.seeds,
             "first_seed": self.first_seed,
             "threads": self.threads,

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from jupyter_core.utils import run_sync
 
 from normlib import kernels, stack
+from normlib.checks import thread_count, whole_number
 from normlib.errors import RequestError
-from normlib.instance import thread_count, whole_number
 
 _CONNECT_TIMEOUT = 5  # seconds
 

@@ -8,7 +8,7 @@ import warnings
 from pathlib import Path
 
 from normlib.files import read_text, write_atomically
-from normlib.instance import Instance
+from normlib.run_keys import recorded_changes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,7 +51,7 @@ def read_failures(out: Path) -> list[Failure]:
     for path in sorted((out / "failures").glob("*.json")):
         try:
             failure = Failure(**json.loads(read_text(path)))
-            Instance.of(**failure.instance)  # refuses settings that are none
+            recorded_changes(json.dumps(failure.instance))  # refuses settings that are none
             texts = (failure.key, failure.reason, failure.log, failure.notebook)
             if {*map(type, texts)} != {str} or {type(failure.seed), type(failure.tries)} != {int}:
                 raise TypeError("a failure's reason, log and notebook are texts, its seed and tries numbers")

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-import math
-import numbers
-from collections.abc import Callable, Iterable
+import os
+import re
 
 from normlib import catalog, stack
+from normlib.checks import one_of, real_number, whole_number
 from normlib.errors import RequestError
 from normlib.ordering import Ordering
 from normlib.splits import Split, parse_split
 
-MOST_SEEDS = 100_000  # of an instance
+_OWN_MODEL = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*")
+_LONGEST_NAME = 200
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,17 +24,27 @@ class Instance:
 
     Args:
         ordering: What stands in each slot, such as ``"gn/bn"``; kept in its full form.
-        model: Name of the model.
-        activation: ``"none"`` or ``"relu"``: what follows each convolution and its normalization.
-        dataset: Name of the data set.
+        model: ``"source_cnn"``, ``"convnet"``, ``"resnet20"``, or one of your own, ``"package.module:function"``.
+        activation: ``"none"`` or ``"relu"``: what follows each convolution and its normalization in ``source_cnn``;
+            other models have activations of their own.
+        dataset: ``"mnist"``, ``"fashion_mnist"``, ``"cifar10"``, or the path of an ``.npz`` file.
         fit_split: Images to train on, in TensorFlow Datasets' slice notation.
         evaluate_split: Images to evaluate on.
         epochs: Passes over the fit split.
         batch_size: Images a step.
-        learning_rate: Adam's.
-        groups: GroupNorm's number of groups; None: the model's own (``source_cnn``: 5).
+        learning_rate: The optimizer's.
+        groups: GroupNorm's number of groups; None: the model's own (``source_cnn``: 5, ``convnet`` and ``resnet20``: 8,
+            one of your own: 32, or the nearest divisor below).
         momentum: BatchNorm's, of its moving averages.
         provider: Library that GroupNorm comes from: ``"addons"``, ``"keras"`` or ``"auto"``.
+        optimizer: ``"adam"``, or ``"sgd"``, stochastic gradient descent with momentum 0.9.
+        weight_decay: Decoupled, as Keras' optimizers have it: each step takes this share times the learning rate off
+            all trainable weights (Loshchilov and Hutter 2019, arXiv 1711.05101, algorithm 2).
+        epsilon: What normalization layers add to the variance.
+        channels_per_group: GroupNorm's channels in a group, instead of ``groups``; None: as ``groups`` says.
+
+    In a model of your own, BatchNorm layers keep the momentum and epsilon that they have, unless these settings differ
+    from the defaults.
 
     Raises:
         RequestError: A setting has a value that is not allowed.
@@ -51,36 +62,70 @@ class Instance:
     groups: int | None = None
     momentum: float = 0.99
     provider: str = "auto"
+    optimizer: str = "adam"
+    weight_decay: float = 0.0
+    epsilon: float = 0.001
+    channels_per_group: int | None = None
 
     def __post_init__(self) -> None:
-        one_of("model", self.model, catalog.MODELS)
-        one_of("activation", self.activation, catalog.ACTIVATIONS)
-        one_of("dataset", self.dataset, catalog.DATASETS)
-        ordering = Ordering.parse(self.ordering, len(self.model_facts.slot_channels))
-        object.__setattr__(self, "ordering", str(ordering))
-        self.fit_examples, self.evaluate_examples  # noqa: B018  (properties that refuse a wrong split)
+        self._check_model()
+        self._check_data()
+        one_of("optimizer", self.optimizer, catalog.OPTIMIZERS)
         for name in ("epochs", "batch_size"):
             object.__setattr__(self, name, whole_number(name, getattr(self, name), minimum=1))
-        rate = real_number("learning_rate", self.learning_rate, "a positive, finite number", lambda value: value > 0)
-        object.__setattr__(self, "learning_rate", rate)
-        allowed = "a number from 0 up to, but not including, 1"
-        object.__setattr__(self, "momentum", real_number("momentum", self.momentum, allowed, lambda m: 0 <= m < 1))
-        self._check_groups()
+        for name, allowed, holds in (
+            ("learning_rate", "a positive, finite number", lambda rate: rate > 0),
+            ("momentum", "a number from 0 up to, but not including, 1", lambda momentum: 0 <= momentum < 1),
+            ("weight_decay", "a number from 0 up to, but not including, 1", lambda decay: 0 <= decay < 1),
+            ("epsilon", "a positive number, at most 1", lambda epsilon: 0 < epsilon <= 1),
+        ):
+            object.__setattr__(self, name, real_number(name, getattr(self, name), allowed, holds))
+        for name in ("groups", "channels_per_group"):
+            self._check_groups(name)
+        if self.groups is not None and self.channels_per_group is not None:
+            raise RequestError("channels_per_group", self.channels_per_group, "None where groups is given, and it is")
         stack.resolve_provider(self.provider)
+
+    def _check_model(self) -> None:
+        text = isinstance(self.model, str) and len(self.model) <= _LONGEST_NAME
+        if not (text and _OWN_MODEL.fullmatch(self.model)):
+            one_of("model", self.model, catalog.MODELS, "or a function that builds one, 'package.module:function'")
+        object.__setattr__(self, "ordering", str(Ordering.parse(self.ordering, self.model_facts.slots)))
+        one_of("activation", self.activation, catalog.ACTIVATIONS)
+        if self.activation not in self.model_facts.activations:
+            allowed = f"none for {self.model}, whose activations are its own"
+            raise RequestError("activation", self.activation, allowed)
+
+    def _check_data(self) -> None:
+        if not catalog.is_file(self.dataset):
+            one_of("dataset", self.dataset, catalog.DATASETS, "or the path of an .npz file")
+        self.fit_examples, self.evaluate_examples  # noqa: B018  (properties that refuse a wrong split)
+        least, size = self.model_facts.smallest_image, self.data_facts.image_shape[:2]
+        if min(size) < least:
+            allowed = f"images of at least {least} x {least} for {self.model}, and these are {size[0]} x {size[1]}"
+            raise RequestError("dataset", catalog.recorded_name(self.dataset), allowed)
 
     @property
     def layers(self) -> Ordering:
         """The ordering, read."""
-        return Ordering.parse(self.ordering, len(self.model_facts.slot_channels))
+        return Ordering.parse(self.ordering, self.model_facts.slots)
 
     @property
     def model_facts(self) -> catalog.ModelFacts:
-        """What the catalog says of the model."""
-        return catalog.MODELS[self.model]
+        """What is known of the model before it is built."""
+        return catalog.MODELS.get(self.model, catalog.OWN_MODEL)
 
     @property
     def data_facts(self) -> catalog.DataSet:
-        """What the catalog says of the data set."""
+        """What is known of the data set: from the catalog, or from its file.
+
+        Raises:
+            RequestError: The file is not there, or is no data set.
+        """
+        if catalog.is_file(self.dataset):
+            from normlib import archives  # NumPy, which other instances start without
+
+            return archives.read_facts(self.dataset)
         return catalog.DATASETS[self.dataset]
 
     @property
@@ -95,17 +140,20 @@ class Instance:
 
     @property
     def settings(self) -> dict[str, object]:
-        """All settings by name, in the order of the fields."""
-        return dataclasses.asdict(self)
+        """All settings in the order of the fields, as records keep them: a file by its name, without its path."""
+        return {**dataclasses.asdict(self), "dataset": catalog.recorded_name(self.dataset)}
+
+    @property
+    def parameters(self) -> dict[str, object]:
+        """All settings by name, as a kernel with another working directory needs them: a file by its absolute path."""
+        path = os.path.abspath(self.dataset) if catalog.is_file(self.dataset) else self.dataset
+        return {**dataclasses.asdict(self), "dataset": path}
 
     @property
     def changes(self) -> dict[str, object]:
-        """The settings that differ from the defaults."""
-        return {
-            field.name: getattr(self, field.name)
-            for field in dataclasses.fields(self)
-            if getattr(self, field.name) != field.default
-        }
+        """The settings that differ from the defaults, as records keep them."""
+        defaults = {field.name: field.default for field in dataclasses.fields(self)}
+        return {name: value for name, value in self.settings.items() if value != defaults[name]}
 
     @property
     def follows_source(self) -> bool:
@@ -133,85 +181,18 @@ class Instance:
                 raise RequestError("setting", name, ", ".join(names), names=names)
         return cls(**settings)  # type: ignore[arg-type]
 
-    def _check_groups(self) -> None:
-        if self.groups is None:
+    def groups_of(self, channels: int) -> int:
+        """Return GroupNorm's number of groups where it normalizes so many channels."""
+        return (
+            channels // self.channels_per_group if self.channels_per_group else self.groups or self.model_facts.groups
+        )
+
+    def _check_groups(self, name: str) -> None:
+        value = getattr(self, name)
+        if value is None:
             return
-        object.__setattr__(self, "groups", whole_number("groups", self.groups, minimum=1))
-        for channels in self.model_facts.slot_channels:
-            if channels % self.groups:
+        object.__setattr__(self, name, value := whole_number(name, value, minimum=1))
+        for channels in self.model_facts.channels:
+            if channels % value:
                 divisors = [str(d) for d in range(1, channels + 1) if channels % d == 0]
-                raise RequestError(
-                    "groups", self.groups, f"a divisor of the {channels} channels: {', '.join(divisors)}"
-                )
-
-
-def one_of(setting: str, value: object, names: Iterable[str]) -> None:
-    """Refuse a value that is not among the names.
-
-    Raises:
-        RequestError: It is not.
-    """
-    names = list(names)
-    if not isinstance(value, str) or value not in names:
-        raise RequestError(setting, value, ", ".join(names), names=names)
-
-
-def whole_number(setting: str, value: object, minimum: int, maximum: int = 1_000_000_000) -> int:
-    """Return a whole number, NumPy's too, as Python's; refuse others. True and False are no numbers here.
-
-    Raises:
-        RequestError: It is none, or outside these bounds.
-    """
-    if not isinstance(value, numbers.Integral) or isinstance(value, bool) or value < minimum:
-        raise RequestError(setting, value, f"a whole number from {minimum} up")
-    if value > maximum:
-        raise RequestError(setting, value, f"a whole number from {minimum} to {maximum:,}")
-    return int(value)
-
-
-def real_number(setting: str, value: object, allowed: str, holds: Callable[[float], bool]) -> float:
-    """Return a finite number, NumPy's too, as Python's float; refuse others. True and False are no numbers here.
-
-    Args:
-        setting: Its name.
-        value: What it was given.
-        allowed: What it takes, as a phrase.
-        holds: Whether a number is allowed.
-
-    Raises:
-        RequestError: It is no finite number, or not allowed.
-    """
-    try:
-        number = float(value) if isinstance(value, numbers.Real) and not isinstance(value, bool) else math.nan
-    except OverflowError:
-        number = math.inf
-    if not math.isfinite(number) or not holds(number):
-        raise RequestError(setting, value, allowed)
-    return number
-
-
-def thread_count(threads: int) -> int:
-    """Return a number of threads; refuse what is none.
-
-    Raises:
-        RequestError: Not a whole number from 1 up, or more than any machine has.
-    """
-    return whole_number("threads", threads, minimum=1, maximum=1024)
-
-
-def seed_range(first_seed: int, seeds: int = 1, setting: str = "first_seed") -> range:
-    """Return the seeds of some runs; refuse those that NumPy's and TensorFlow's generators do not take.
-
-    Args:
-        first_seed: The first run's seed, from 0 up to 2 ** 32 - 1, as the last one.
-        seeds: Number of runs; the seeds follow each other.
-        setting: Name of the first seed in the message when it is refused.
-
-    Raises:
-        RequestError: They do not fit.
-    """
-    seeds = whole_number("seeds", seeds, minimum=1, maximum=MOST_SEEDS)
-    first_seed = whole_number(setting, first_seed, minimum=0, maximum=2**32 - 1)
-    if first_seed + seeds > 2**32:
-        raise RequestError(setting, first_seed, "a number below 2 ** 32, as all seeds")
-    return range(first_seed, first_seed + seeds)
+                raise RequestError(name, value, f"a divisor of the {channels} channels: {', '.join(divisors)}")

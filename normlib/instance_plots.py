@@ -10,8 +10,7 @@ import pandas as pd
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 
-from normlib.curves import interval_means
-from normlib.instance import Instance
+from normlib.curves import examples_an_epoch, interval_means
 from normlib.plots import styles
 from normlib.records import Record
 
@@ -26,10 +25,9 @@ def plot_learning_curves(records: Sequence[Record]) -> tuple[matplotlib.figure.F
         The figure and its axes ``[2]``. Solid: means over the images since the point before. Dashed: the running
         figure, which Keras prints and the source reports; it averages over the epoch so far, so it lags behind.
     """
-    instance = Instance(**records[0].instance)
-    examples = len(instance.fit_examples)
-    means = [interval_means(record.curve, instance.batch_size, examples) for record in records]
-    colour = styles([instance.ordering])[instance.ordering][0]
+    batch_size, ordering = (records[0].instance[name] for name in ("batch_size", "ordering"))
+    means = [interval_means(record.curve, batch_size, examples_an_epoch(record)) for record in records]
+    colour = styles([ordering])[ordering][0]
     figure, axes = plt.subplots(1, 2, figsize=(9, 3.4), layout="constrained")
     for axis, measure in zip(axes, ("loss", "accuracy"), strict=True):
         running = np.mean([record.curve[measure] for record in records], axis=0)

@@ -16,17 +16,17 @@ from normlib.records import Record, load_original_stack
 _MEASURED = "{:.5f}".format
 
 
-def figures(records: Sequence[Record]) -> pd.DataFrame:
+def figures(instance: Instance, records: Sequence[Record]) -> pd.DataFrame:
     """Put the source's figures beside those of some runs of one instance, with the meaning of each.
 
     Args:
-        records: Runs of one instance.
+        instance: The settings.
+        records: Runs of it.
 
     Returns:
         Indexed by figure: ``source`` (empty where it printed none, or had other settings); ``here``, the mean over the
         runs, with its standard deviation when there are several; ``meaning``.
     """
-    instance = Instance(**records[0].instance)
     source = _source_instance(instance)
     frame = pd.DataFrame([record.row() for record in records])
     training = f"mean over epoch {instance.epochs} on {instance.fit_split}, while the weights change, dropout on"
@@ -53,17 +53,17 @@ def figures(records: Sequence[Record]) -> pd.DataFrame:
     ).set_index("figure")
 
 
-def distance_from_source(records: Sequence[Record]) -> pd.DataFrame:
+def distance_from_source(instance: Instance, records: Sequence[Record]) -> pd.DataFrame:
     """Measure how far runs lie from the same ordering's twenty runs on the source's own stack of 2020.
 
     Args:
-        records: Runs of one instance.
+        instance: The settings.
+        records: Runs of it.
 
     Returns:
         For ``loss`` and ``accuracy``: ``here``, ``original`` (means) and ``distance`` in the original runs' standard
         deviations. Empty where the instance is not the source's protocol, which those runs followed.
     """
-    instance = Instance(**records[0].instance)
     original = load_original_stack()
     original = original[original["ordering"] == instance.ordering]
     if original.empty or not instance.follows_source:
@@ -76,9 +76,8 @@ def distance_from_source(records: Sequence[Record]) -> pd.DataFrame:
     return pd.DataFrame.from_dict(rows, orient="index")
 
 
-def takeaway(records: Sequence[Record]) -> str:
+def takeaway(instance: Instance, records: Sequence[Record]) -> str:
     """Return what some runs of one instance gave, as a sentence in Markdown."""
-    instance = Instance(**records[0].instance)
     frame = pd.DataFrame([record.row() for record in records])
     source = _source_instance(instance)
     beside = f" (the source's instance {source.number}: {source.loss:.4f}, {source.accuracy:.4f})" if source else ""

@@ -1,11 +1,12 @@
-"""Models with slots for normalization; the source notebook's CNN first."""
+"""The model of an instance, compiled, and what it is made of."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from normlib import architectures
 from normlib.instance import Instance
-from normlib.normalization import normalization_layer
+from normlib.own_models import own_model
 from normlib.tensorflow_quietly import tf, use_threads
 
 if TYPE_CHECKING:
@@ -19,13 +20,16 @@ def build_model(instance: Instance) -> tf.keras.Model:
         instance: The settings.
 
     Returns:
-        Compiled model: images, float ``[batch, height, width]``, to class probabilities ``[batch, classes]``; Adam,
-        sparse categorical cross-entropy, accuracy.
+        Compiled model: images, float ``[batch, height, width]`` or with channels, as the data set has them, to class
+        probabilities ``[batch, classes]``; the instance's optimizer, sparse categorical cross-entropy, accuracy.
+
+    Raises:
+        RequestError: A model of one's own that cannot be built, see ``own_models``.
     """
     use_threads()  # before TensorFlow's first operation, which fixes their number
-    model = _BUILDERS[instance.model](instance)
+    model = architectures.BUILDERS.get(instance.model, own_model)(instance)
     model.compile(
-        optimizer=tf.keras.optimizers.Adam(instance.learning_rate),
+        optimizer=_optimizer(instance),
         loss="sparse_categorical_crossentropy",
         metrics=["accuracy"],
     )
@@ -56,29 +60,8 @@ def count_weights(weights: list) -> int:
     return sum(int(tf.size(weight)) for weight in weights)
 
 
-def _source_cnn(instance: Instance) -> tf.keras.Model:
-    """The source's CNN: two 3 x 3 convolutions of 10 filters, each with a slot behind it, and two dense layers."""
-    keras = tf.keras
-    facts = instance.data_facts
-    layers = [keras.Input(facts.image_shape), keras.layers.Reshape((*facts.image_shape, 1))]
-    for kinds, channels in zip(instance.layers.slots, instance.model_facts.slot_channels, strict=True):
-        layers.append(keras.layers.Conv2D(filters=channels, kernel_size=(3, 3)))
-        layers += [_normalization(kind, channels, instance) for kind in kinds]
-        if instance.activation != "none":
-            # After the slot: normalization right before the nonlinearity, as in Ioffe and Szegedy 2015, section 3.2.
-            layers.append(keras.layers.Activation(instance.activation))
-    layers += [
-        keras.layers.Flatten(),
-        keras.layers.Dense(128, activation="relu"),
-        keras.layers.Dropout(0.2),
-        keras.layers.Dense(facts.classes, activation="softmax"),
-    ]
-    return keras.Sequential(layers)
-
-
-def _normalization(kind: str, channels: int, instance: Instance) -> tf.keras.layers.Layer:
-    groups = instance.groups or instance.model_facts.groups
-    return normalization_layer(kind, channels, groups, instance.momentum, instance.provider)
-
-
-_BUILDERS = {"source_cnn": _source_cnn}
+def _optimizer(instance: Instance) -> tf.keras.optimizers.Optimizer:
+    decay = instance.weight_decay or None  # Keras' word for none
+    if instance.optimizer == "sgd":
+        return tf.keras.optimizers.SGD(instance.learning_rate, momentum=0.9, weight_decay=decay)
+    return tf.keras.optimizers.Adam(instance.learning_rate, weight_decay=decay)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from normlib.errors import RequestError
@@ -15,6 +16,7 @@ KINDS = {
 }
 EMPTY = "none"
 _MOST_LAYERS = 100  # in a slot
+_MOST_SLOTS = 1000
 # What people type, and what they mean by it.
 _MEANT = {
     **{kind: kind for kind in (*KINDS, EMPTY)},
@@ -47,7 +49,6 @@ SOURCE_INSTANCES = {
     "gn/bn": SourceInstance(3, "Batch and then Group", 0.4598, 0.8695),
     "bn/gn": SourceInstance(4, "Group Then Batch", 0.4683, 0.8658),
 }
-BASELINE = "none/none"
 
 
 @dataclass(frozen=True)
@@ -63,12 +64,12 @@ class Ordering:
     slots: tuple[tuple[str, ...], ...]
 
     @classmethod
-    def parse(cls, text: str, slot_count: int) -> Ordering:
+    def parse(cls, text: str, slot_count: int | None) -> Ordering:
         """Read ``"gn/bn"``, ``"bn+gn/none"`` or, with trailing empty slots left out, ``"bn"``.
 
         Args:
             text: Slots separated by ``/``, layers that share a slot joined by ``+``, ``none`` for an empty slot.
-            slot_count: Number of slots that the model has.
+            slot_count: Number of slots that the model has. None: not known, so nothing was left out.
 
         Raises:
             RequestError: Unknown kind, or more slots than the model has.
@@ -76,9 +77,10 @@ class Ordering:
         if not isinstance(text, str) or not text.strip():
             raise RequestError("ordering", text, _ALLOWED)
         slots = tuple(_parse_slot(slot.strip().lower(), text) for slot in text.split("/"))
-        if len(slots) > slot_count:
-            raise RequestError("ordering", text, f"{slot_count} slots in this model, and this has {len(slots)}")
-        return cls(slots + ((),) * (slot_count - len(slots)))
+        most = _MOST_SLOTS if slot_count is None else slot_count
+        if len(slots) > most:
+            raise RequestError("ordering", text, f"{most} slots in this model, and this has {len(slots)}")
+        return cls(slots + ((),) * ((slot_count or 0) - len(slots)))
 
     def __str__(self) -> str:
         return "/".join("+".join(kinds) or EMPTY for kinds in self.slots)
@@ -87,6 +89,16 @@ class Ordering:
 def has_batch_norm(ordering: str) -> bool:
     """Tell whether BatchNorm stands in an ordering's full form."""
     return "bn" in ordering.replace("/", "+").split("+")
+
+
+def is_baseline(ordering: str) -> bool:
+    """Tell whether all slots of an ordering's full form are empty: what the others are compared with."""
+    return set(ordering.split("/")) == {EMPTY}
+
+
+def find_baseline(orderings: Iterable[str]) -> str | None:
+    """Return the baseline among some orderings of one model, such as ``none/none``, or None where it is not there."""
+    return next(filter(is_baseline, orderings), None)
 
 
 def _parse_slot(slot: str, ordering: str) -> tuple[str, ...]:

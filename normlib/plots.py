@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 
-from normlib.ordering import BASELINE, SOURCE_INSTANCES
+from normlib.ordering import SOURCE_INSTANCES, find_baseline, is_baseline
 from normlib.records import load_original_stack
 from normlib.statistics import MEASURES, check_comparable, follows_source, order_orderings, summarize
 
@@ -20,6 +20,10 @@ _SOURCE_STYLES = {
     "gn/none": ("#E69F00", "//"),
     "gn/bn": ("#009E73", ".."),
     "bn/gn": ("#CC79A7", "xx"),
+}
+_SLOTS = {
+    "source_cnn": "after the first / the second convolution",
+    "resnet20": "after the first / the second convolution of each block",
 }
 _BASELINE_STYLE = ("#999999", "")
 _OTHER_STYLES = [
@@ -31,10 +35,10 @@ _OTHER_STYLES = [
 
 def styles(orderings: Sequence[str]) -> dict[str, tuple[str, str]]:
     """Return colour and hatch of each ordering, in the order in which orderings are shown everywhere."""
-    others = [name for name in order_orderings(orderings) if name not in _SOURCE_STYLES and name != BASELINE]
+    others = [name for name in order_orderings(orderings) if name not in _SOURCE_STYLES and not is_baseline(name)]
     chosen = {name: _OTHER_STYLES[i % len(_OTHER_STYLES)] for i, name in enumerate(others)}
-    chosen |= _SOURCE_STYLES | {BASELINE: _BASELINE_STYLE}
-    return {name: chosen[name] for name in order_orderings(orderings)}
+    chosen |= _SOURCE_STYLES
+    return {name: chosen.get(name, _BASELINE_STYLE) for name in order_orderings(orderings)}
 
 
 def plot_bars(
@@ -69,14 +73,15 @@ def plot_bars(
 
 def _draw_bars(axis: Axes, records: pd.DataFrame, measure: str) -> None:
     summary = summarize(records, measure)
-    bars = summary.drop(index=BASELINE) if len(summary) > 1 and BASELINE in summary.index else summary
+    baseline = find_baseline(summary.index)
+    bars = summary.drop(index=baseline) if len(summary) > 1 and baseline else summary
     _draw_means(axis, bars)
     _draw_runs(axis, records, measure, bars.index)
     if len(bars) < len(summary):
-        label = "mean without normalization (none/none)"
-        axis.axhline(summary.loc[BASELINE, "mean"], color="#444444", linestyle="--", linewidth=1.2, label=label)
+        label = f"mean without normalization ({baseline})"
+        axis.axhline(summary.loc[baseline, "mean"], color="#444444", linestyle="--", linewidth=1.2, label=label)
     beside = _draw_source(axis, records, measure, bars.index)
-    axis.set_xlabel("after the first / the second convolution")
+    axis.set_xlabel(_SLOTS.get(records["model"].iloc[0], "what stands in the slots, in data-flow order"))
     axis.set_title(MEASURES.get(measure, measure), loc="left", fontsize="medium")
     axis.spines[["top", "right"]].set_visible(False)
     if measure.endswith("accuracy"):

@@ -5,26 +5,27 @@ from __future__ import annotations
 import pandas as pd
 
 from normlib.conditions import Varies, in_words
-from normlib.ordering import BASELINE, SOURCE_INSTANCES
+from normlib.ordering import SOURCE_INSTANCES, find_baseline, is_baseline
 from normlib.rankings import count_rankings, winners
 from normlib.statistics import follows_source, summarize
 
 
 def baseline_sentence(records: pd.DataFrame, measure: str, varies: Varies = ()) -> str:
     """Return whether the baseline has the best mean, under how many conditions and which, as a sentence."""
-    if BASELINE not in set(records["ordering"]):
-        return "The baseline, none/none, was not run."
+    baseline = find_baseline(records["ordering"])
+    if baseline is None:
+        return "The baseline, without normalization, was not run."
     found = winners(records, measure, varies)
     if found.empty:
-        return "Nothing can be said of the baseline, none/none: there is no other ordering without diverged runs."
-    wins = found[found["winner"] == BASELINE]
+        return f"Nothing can be said of the baseline, {baseline}: there is no other ordering without diverged runs."
+    wins = found[found["winner"] == baseline]
     if not varies:
-        return f"The baseline, none/none, {'has' if len(wins) else 'does not have'} the best mean."
+        return f"The baseline, {baseline}, {'has' if len(wins) else 'does not have'} the best mean."
     where = f": {'; '.join(wins.index)}" if len(wins) else ""
     recalibrated = _recalibrated_winners(records, measure, varies)
-    count = sum(winner == BASELINE for winner in recalibrated.values())
+    count = sum(winner == baseline for winner in recalibrated.values())
     read = f" With recalibrated statistics it would be {count}." if recalibrated and count != len(wins) else ""
-    return f"The baseline, none/none, has the best mean under {len(wins)} of {len(found)} conditions{where}.{read}"
+    return f"The baseline, {baseline}, has the best mean under {len(wins)} of {len(found)} conditions{where}.{read}"
 
 
 def baseline_sentences(records: pd.DataFrame, measure: str, varies: Varies = ()) -> list[str]:
@@ -36,10 +37,10 @@ def baseline_sentences(records: pd.DataFrame, measure: str, varies: Varies = ())
     found = winners(records, measure, varies)
     recalibrated = _recalibrated_winners(records, measure, varies)
     # Where the baseline is the only condition's winner, the sentence on the winner says so.
-    told = not varies and (found["winner"] == BASELINE).any()
+    told = not varies and found["winner"].map(is_baseline).any()
     sentences = [] if told else [baseline_sentence(records, measure, varies)]
     for condition, row in found.iterrows():
-        who, rival = (f"the baseline {name}" if name == BASELINE else name for name in row[["winner", "rival"]])
+        who, rival = (f"the baseline {name}" if is_baseline(name) else name for name in row[["winner", "rival"]])
         where = f"Under {condition}, {who}" if condition else f"By means, {who}"
         sure = "" if pd.isna(row["low"]) else f" [{row['low']:.4f}, {row['high']:.4f}]"
         clear = ", which is not clear of zero" if row["low"] <= 0 else ""

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from normlib.conditions import Varies, split_records
-from normlib.ordering import BASELINE
+from normlib.ordering import find_baseline
 from normlib.statistics import by_seed, half_width
 
 
@@ -62,9 +62,9 @@ def winners(records: pd.DataFrame, measure: str, varies: Varies = ()) -> pd.Data
     Returns:
         Indexed by condition, for those with two orderings or more: ``winner``; ``mean``; ``rival``, which has the next
         best mean; ``lead``, the mean paired difference in the winner's favour, with ``low``, ``high`` and ``pairs``;
-        ``baseline_lead``, that over ``none/none``; ``first``, the number of seeds with which the winner comes first, a
-        tie counted for all that share it, of ``seeds`` with which all those orderings were run. NaN where there are no
-        pairs.
+        ``baseline``, and ``baseline_lead``, that over it; ``first``, the number of seeds with which the winner comes
+        first, a tie counted for all that share it, of ``seeds`` with which all those orderings were run. NaN where
+        there are no pairs.
     """
     rows = {}
     for condition, part in split_records(records, varies).items():
@@ -78,6 +78,7 @@ def winners(records: pd.DataFrame, measure: str, varies: Varies = ()) -> pd.Data
         leads = (better[rival] - better[winner]).dropna()
         reach = half_width(leads.std(), len(leads)) if len(leads) > 1 else np.nan
         complete = better.dropna()
+        baseline = find_baseline(better)
         rows[condition] = {
             "winner": winner,
             "mean": values[winner].mean(),
@@ -86,11 +87,12 @@ def winners(records: pd.DataFrame, measure: str, varies: Varies = ()) -> pd.Data
             "low": leads.mean() - reach,
             "high": leads.mean() + reach,
             "pairs": len(leads),
-            "baseline_lead": (better[BASELINE] - better[winner]).mean() if BASELINE in better else np.nan,
+            "baseline": baseline,
+            "baseline_lead": (better[baseline] - better[winner]).mean() if baseline else np.nan,
             "first": (complete[winner] == complete.min(axis=1)).sum(),
             "seeds": len(complete),
         }
-    columns = ["winner", "mean", "rival", "lead", "low", "high", "pairs", "baseline_lead", "first", "seeds"]
+    columns = ["winner", "mean", "rival", "lead", "low", "high", "pairs", "baseline", "baseline_lead", "first", "seeds"]
     return pd.DataFrame.from_dict(rows, orient="index", columns=columns).rename_axis("condition")
 
 

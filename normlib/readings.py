@@ -18,8 +18,8 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import pandas as pd
 
+from normlib.checks import whole_number
 from normlib.errors import RequestError
-from normlib.instance import whole_number
 from normlib.pipelines import without_autotuning
 from normlib.tensorflow_quietly import tf
 
@@ -71,7 +71,7 @@ def recalibrate(model: tf.keras.Model, x: np.ndarray, batch_size: int = 32, in_p
     whole_number("batch_size", batch_size, minimum=1)
     if len(x) == 0:
         raise RequestError("x", "empty", "at least one image")
-    return _with_statistics(model, _population(model, x, batch_size), in_place)
+    return _with_statistics(model, population(model, x, batch_size), in_place)
 
 
 def moving_average_gap(
@@ -119,14 +119,11 @@ def evaluate_readings(
     readings = {"inference": inference}
     for reading, statistics in (
         ("debiased", _debiased(model, steps)),
-        ("recalibrated", _population(model, calibration_x, batch_size)),
+        ("recalibrated", population(model, calibration_x, batch_size)),
     ):
-        kept = _statistics(model)
-        try:
+        with keeping_statistics(model):
             _assign(model, statistics)
             readings[reading] = _evaluate(model, x, y)
-        finally:
-            _assign(model, kept)
     return readings
 
 
@@ -161,7 +158,8 @@ def _copy(model: tf.keras.Model) -> tf.keras.Model:
     return copy
 
 
-def _statistics(model: tf.keras.Model) -> Statistics:
+def moving_statistics(model: tf.keras.Model) -> Statistics:
+    """Return moving mean and moving variance of each BatchNorm layer, ``[channels]``."""
     return [(np.array(layer.moving_mean), np.array(layer.moving_variance)) for layer in batch_norm_layers(model)]
 
 
@@ -173,7 +171,7 @@ def _assign(model: tf.keras.Model, statistics: Statistics) -> None:
 
 def _debiased(model: tf.keras.Model, steps: int) -> Statistics:
     debiased = []
-    for layer, moving in zip(batch_norm_layers(model), _statistics(model), strict=True):
+    for layer, moving in zip(batch_norm_layers(model), moving_statistics(model), strict=True):
         share = layer.momentum**steps
         initializers = (layer.moving_mean_initializer, layer.moving_variance_initializer)
         initial = [np.array(initializer(moving[0].shape), np.float64) for initializer in initializers]
@@ -181,25 +179,28 @@ def _debiased(model: tf.keras.Model, steps: int) -> Statistics:
     return debiased
 
 
-def _population(model: tf.keras.Model, x: np.ndarray, batch_size: int) -> Statistics:
+def population(model: tf.keras.Model, x: np.ndarray, batch_size: int) -> Statistics:
     """Return mean and variance of the population at each BatchNorm layer; the model is left as it is."""
-    kept, layers = _statistics(model), batch_norm_layers(model)
-    moments = _batch_moments(model, layers, x)
-    sizes, means, squares = [], [[] for _ in layers], [[] for _ in layers]
-    try:
-        for start in range(0, len(x), batch_size):
-            batch = x[start : start + batch_size]
-            sizes.append(len(batch))
-            for i, (mean, variance) in enumerate(moments(tf.convert_to_tensor(batch))):
-                means[i].append(mean.numpy())
-                squares[i].append(variance.numpy() + mean.numpy() ** 2)
-    finally:
-        _assign(model, kept)  # passing batches moved the averages
-    population = []
-    for batch_means, batch_squares in zip(means, squares, strict=True):
-        mean = np.average(batch_means, axis=0, weights=sizes)
-        population.append((mean, np.average(batch_squares, axis=0, weights=sizes) - mean**2))
-    return population
+    moments = _batch_moments(model, batch_norm_layers(model), x)
+    starts = range(0, len(x), batch_size)
+    with keeping_statistics(model):
+        found = [moments(tf.convert_to_tensor(x[start : start + batch_size])) for start in starts]
+    return put_together(found, [min(batch_size, len(x) - start) for start in starts])
+
+
+def put_together(moments: list[list], sizes: list[int]) -> Statistics:
+    """Return each layer's mean and variance of the population, by the law of total variance.
+
+    Args:
+        moments: For each batch, each layer's mean and biased variance, float64 ``[channels]``.
+        sizes: Number of images of each batch, by which it is weighted.
+    """
+    statistics = []
+    for batches in zip(*moments, strict=True):
+        means, variances = (np.array([np.array(batch[i]) for batch in batches]) for i in (0, 1))
+        mean = np.average(means, axis=0, weights=sizes)
+        statistics.append((mean, np.average(variances + means**2, axis=0, weights=sizes) - mean**2))
+    return statistics
 
 
 def _batch_moments(model: tf.keras.Model, layers: list, x: np.ndarray) -> Callable:
@@ -213,7 +214,7 @@ def _batch_moments(model: tf.keras.Model, layers: list, x: np.ndarray) -> Callab
         found: dict = {}
         with contextlib.ExitStack() as stack:
             for layer in layers:
-                stack.enter_context(_normalizing_by_batch(layer, found))
+                stack.enter_context(normalizing_by_batch(layer, found))
             model(batch, training=False)  # dropout off
         return [found[id(layer)] for layer in layers]
 
@@ -221,7 +222,17 @@ def _batch_moments(model: tf.keras.Model, layers: list, x: np.ndarray) -> Callab
 
 
 @contextlib.contextmanager
-def _normalizing_by_batch(layer: tf.keras.layers.BatchNormalization, found: dict) -> Iterator[None]:
+def keeping_statistics(model: tf.keras.Model) -> Iterator[None]:
+    """Put all BatchNorm layers' moving averages back afterwards, which passing batches in training mode moves."""
+    kept = moving_statistics(model)
+    try:
+        yield
+    finally:
+        _assign(model, kept)
+
+
+@contextlib.contextmanager
+def normalizing_by_batch(layer: tf.keras.layers.BatchNormalization, found: dict) -> Iterator[None]:
     """Make a layer normalize by its batch, whatever the model is told, and note the moments of what enters it."""
     original = layer.call
 

@@ -7,21 +7,22 @@ import functools
 import json
 import os
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from normlib import record_format, stack
+from normlib import record_format, run_keys, stack
 from normlib.errors import RequestError
 from normlib.files import read_text, write_atomically
-from normlib.instance import Instance, one_of
-from normlib.record_format import OtherVersionError, RecordError
+from normlib.instance import Instance
+from normlib.record_format import RecordError
 
 if TYPE_CHECKING:
     import pandas
 
 KEPT = Path(__file__).parent / "kept"  # records that ship with the package, one JSON Lines file a study
 SOURCE_RECORDS = KEPT / "source.jsonl"
+_DEFAULTS = Instance().settings
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,7 +30,7 @@ class Record:
     """The result of one run.
 
     Args:
-        key: 16 hex digits that name the run, see ``run_key``.
+        key: 16 hex digits that name the run, see ``run_keys``.
         instance: All settings, by name.
         seed: The run's seed.
         training: ``loss`` and ``accuracy``, the running figure of each epoch, as Keras prints it: measured while the
@@ -69,11 +70,11 @@ class Record:
         """
         record = cls(**record_format.read(text))
         try:
-            changes = _changes(json.dumps(record.instance))
+            changes = run_keys.recorded_changes(json.dumps(record.instance))
         except RequestError:
             raise RecordError("instance has settings that there are not") from None
         versions = stack.deciding(record.environment["provider"], record.environment["versions"])
-        if record.key != _key(record.seed, record.data, versions, record.environment["threads"], changes):
+        if record.key != run_keys.digest(record.seed, record.data, versions, record.environment["threads"], changes):
             raise RecordError("the key is not that of its seed, data, versions, threads and settings")
         return record
 
@@ -90,7 +91,8 @@ class Record:
             "train_loss": self.training["loss"][-1],
             "train_accuracy": self.training["accuracy"][-1],
             **readings,
-            **{name: value for name, value in self.instance.items() if name != "ordering"},
+            # A record from before a setting was added was made with what is its default now.
+            **{name: self.instance.get(name, value) for name, value in _DEFAULTS.items() if name != "ordering"},
             "threads": self.environment["threads"],
             "stack": stack.describe(stack.deciding(self.environment["provider"], self.environment["versions"])),
             "processor": self.environment["processor"],
@@ -101,21 +103,6 @@ class Record:
             "fit_seconds": self.seconds["fit"],
             "key": self.key,
         }
-
-
-def run_key(instance: Instance, seed: int, threads: int) -> str:
-    """Return the 16 hex digits that name a run on this stack, known before it is run.
-
-    They are SHA-256 over the seed, the data, TensorFlow's and the provider's versions, the number of threads and the
-    settings that differ from the defaults, so that a setting added later leaves the keys of old records valid.
-    """
-    return _key(seed, data_used(instance), stack.versions(instance.provider), threads, instance.changes)
-
-
-def data_used(instance: Instance) -> dict[str, str]:
-    """Return the SHA-256 of each array that a run reads, by name, from the catalog."""
-    splits = (instance.fit_examples.name, instance.evaluate_examples.name)
-    return {name: sha for name, sha in instance.data_facts.sha256.items() if name.split("_")[1] in splits}
 
 
 def save_record(record: Record, folder: Path | str) -> Path:
@@ -163,11 +150,11 @@ def to_frame(records: Iterable[Record]) -> pandas.DataFrame:
     rows = [record.row() for record in records]
     if not rows:
         figures = ["train_loss", "train_accuracy", "eval_loss", "eval_accuracy"]
-        settings = [field.name for field in dataclasses.fields(Instance) if field.name != "ordering"]
+        settings = [name for name in _DEFAULTS if name != "ordering"]
         return pd.DataFrame(columns=["ordering", "seed", *figures, *settings, "key"])
     frame = pd.DataFrame(rows)
-    # Left to itself pandas writes 5.0 and NaN for 5 and None.
-    frame["groups"] = pd.Series([row["groups"] for row in rows], dtype=object)
+    for name in ("groups", "channels_per_group"):  # left to itself pandas writes 5.0 and NaN for 5 and None
+        frame[name] = pd.Series([row[name] for row in rows], dtype=object)
     return frame.sort_values(["ordering", "seed", "key"], ignore_index=True)
 
 
@@ -215,31 +202,3 @@ def _each(path: Path) -> Iterator[tuple[str, Record | RecordError]]:
             yield name, read()
         except RecordError as error:
             yield name, error
-
-
-@functools.lru_cache(maxsize=1024)
-def _changes(settings: str) -> dict[str, object]:
-    """Return which of a record's settings, given as JSON, differ from the defaults.
-
-    Raises:
-        RequestError: There are no such settings, or they are not in the form in which an instance keeps them.
-    """
-    named = json.loads(settings)  # as text they are cached, in which 32 is not 32.0
-    defaults = Instance().settings
-    if unknown := [name for name in named if name not in defaults]:
-        raise OtherVersionError(f"of another version of normlib, with the setting {unknown[0][:40]!r}")
-    named = {**defaults, **named}  # a record from before a setting was added has its default
-    provider = named["provider"]
-    one_of("provider", provider, stack.PROVIDERS)
-    instance = Instance.of(**{**named, "provider": "auto"})  # that of the record need not be installed here
-    kept = {**instance.settings, "provider": provider}
-    if {name: (type(value), value) for name, value in kept.items()} != {n: (type(v), v) for n, v in named.items()}:
-        raise RequestError("instance", named, "settings as an instance keeps them")
-    return {**instance.changes, **({} if provider == "auto" else {"provider": provider})}
-
-
-def _key(
-    seed: int, data: Mapping[str, str], versions: Mapping[str, str | None], threads: int, settings: Mapping
-) -> str:
-    facts = {"seed": seed, "data": data, "versions": versions, "threads": threads, "settings": settings}
-    return record_format.sha256(facts)[:16]

@@ -9,18 +9,23 @@ import warnings
 from pathlib import Path
 
 from normlib import executors, kernels, stack
+from normlib.checks import real_number, thread_count, whole_number
 from normlib.dispatch import Dispatch, read_run
 from normlib.errors import RequestError
 from normlib.execution import Execution, check_parameters, notebook_path, plan
 from normlib.failures import Failure, failure_path
 from normlib.files import check_inside, check_writable, only_writer, set_aside, sweep, write_atomically
-from normlib.instance import Instance, real_number, thread_count, whole_number
+from normlib.instance import Instance
 from normlib.progress import Progress
 from normlib.record_format import OtherVersionError, RecordError
-from normlib.records import load_records, read_record, run_key
+from normlib.records import load_records, read_record
+from normlib.run_keys import run_key
 from normlib.studies import Study
+from normlib.study_records import read_study_records
+from normlib.tuning import tuned, tuning_study
 from normlib.worker import Job
 
+TUNING = "tuning"  # the folder of the runs by which settings are chosen
 _FOLDERS = ("records", "notebooks", "failures", "figures", "set_aside")
 
 
@@ -39,6 +44,9 @@ def run_study(
     A run that fails takes no other along: those of its execution that come after it are tried in executions of their
     own. What the machine is to blame for (a dead kernel, a lost worker) is tried again, an error in a cell is not. A
     run during which the time was up is tried once more, alone.
+
+    Where settings are tuned (see ``normlib.tuning``), the runs by which they are chosen come first, as a study of their
+    own in ``out/tuning``; if one fails, the study is not begun.
 
     Where it is interrupted, executions that wait are cancelled, and kernels that this process started are ended. Those
     of a process pool of your own end with it.
@@ -69,6 +77,12 @@ def run_study(
         allowed = f"a positive number of seconds, at most {threading.TIMEOUT_MAX:.0f}"
         timeout = real_number("timeout", timeout, allowed, lambda seconds: 0 < seconds <= threading.TIMEOUT_MAX)
     retries = whole_number("retries", retries, minimum=0)
+    if study.tune:
+        stage, folder = tuning_study(study), Path(out) / TUNING
+        failures = run_study(stage, folder, executor, threads, redo=redo, timeout=timeout, retries=retries)
+        if failures:
+            return failures
+        study = tuned(study, read_study_records(folder / "records")[1])
     threads = _check(study, Path(out), threads)
     out = Path(out).absolute()  # kernels have working directories of their own
     master = notebook_path("instance")

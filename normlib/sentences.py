@@ -14,7 +14,9 @@ from normlib.ordering import has_batch_norm
 from normlib.ranking_sentences import baseline_sentence, baseline_sentences, source_sentences
 from normlib.statistics import MEASURES
 from normlib.status import name_run, planned_runs
-from normlib.studies import UNDECLARED, Study
+from normlib.studies import Study
+from normlib.study_records import UNDECLARED
+from normlib.tuning import tuning_sentences
 from normlib.verdicts import estimate, seeds_in_words
 
 
@@ -34,6 +36,7 @@ def findings(records: pd.DataFrame, study: Study) -> str:
         RequestError: Runs that must not be compared.
     """
     said = [
+        *tuning_sentences(study),
         *contrast_sentences(records, study),
         *baseline_sentences(records, study.measure, study.varies),
         *source_sentences(records),
@@ -58,7 +61,8 @@ def headline(records: pd.DataFrame, study: Study) -> str:
     training = ", not of the training figure but on evaluation images" if study.measure.startswith("train") else ""
     reading = [f"Depends on the reading of BatchNorm{training}: {names}."] if names else []
     baseline = baseline_sentence(records, study.measure, study.varies)
-    return " ".join([f"{_where(records, study)}: {contrasts}.", baseline, *reading, *gap_sentences(records, study)])
+    more = [*tuning_sentences(study), *reading, *gap_sentences(records, study)]
+    return " ".join([f"{_where(records, study)}: {contrasts}.", baseline, *more])
 
 
 def contrast_sentences(records: pd.DataFrame, study: Study) -> list[str]:

@@ -10,7 +10,7 @@ import scipy.stats
 
 from normlib.errors import RequestError
 from normlib.instance import Instance
-from normlib.ordering import BASELINE, SOURCE_INSTANCES
+from normlib.ordering import SOURCE_INSTANCES, is_baseline
 
 CONFIDENCE = 0.95
 # The measures of a run, as columns are called and as people call them.
@@ -35,7 +35,7 @@ def order_orderings(orderings: pd.Series | list[str]) -> list[str]:
     return sorted(
         set(orderings),
         key=lambda ordering: (
-            ordering == BASELINE,
+            is_baseline(ordering),
             source.index(ordering) if ordering in source else 99,
             ordering,
         ),

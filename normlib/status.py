@@ -14,7 +14,8 @@ from normlib.errors import RequestError, one_line
 from normlib.failures import read_failures
 from normlib.instance import Instance
 from normlib.records import load_records
-from normlib.studies import Study, study_of_records
+from normlib.studies import Study
+from normlib.study_records import study_of_records
 
 _LOG_LINES = 5  # of a failed run's log that are shown
 
@@ -33,10 +34,11 @@ def planned_runs(records: pd.DataFrame, study: Study) -> pd.DataFrame:
     # "auto" means another library on another stack; where providers are compared, they are named.
     varied = {name for group in study.varies for name in group}
     settings = [name for name in Instance().settings if name != "provider" or name in varied]
+    settings = [name for name in settings if name not in study.own_settings]
     there = set(records[[*settings, "seed"]].map(str).itertuples(index=False, name=None))
     rows = []
     for instance, seed in itertools.product(study.instances, study.run_seeds):
-        run = tuple(str(value) for value in [*(getattr(instance, name) for name in settings), seed])
+        run = tuple(str(value) for value in [*(instance.settings[name] for name in settings), seed])
         condition = label(instance.settings, study.varies)
         rows.append({"condition": condition, "ordering": instance.ordering, "seed": seed, "done": run in there})
     return pd.DataFrame(rows)
@@ -68,8 +70,11 @@ def read_status(folder: Path | str) -> pd.DataFrame:
     study = study_of_records(folder)
     records = load_records(folder / "records") if (folder / "records").is_dir() else load_records(folder)
     runs = planned_runs(records, study)
-    failures = {(Instance(**failure.instance), failure.seed): failure for failure in read_failures(folder)}
-    why = [failures.get(run) for run in itertools.product(study.instances, study.run_seeds)]
+    failures = {(*failure.instance.values(), failure.seed): failure for failure in read_failures(folder)}
+    why = [
+        failures.get((*instance.settings.values(), seed))
+        for instance, seed in itertools.product(study.instances, study.run_seeds)
+    ]
     for name in ("reason", "log", "notebook"):
         runs[name] = [getattr(failure, name, "") for failure in why]
     runs["state"] = ["done" if run["done"] else "failed" if run["reason"] else "missing" for _, run in runs.iterrows()]

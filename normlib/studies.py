@@ -7,21 +7,28 @@ import hashlib
 import os
 import re
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import yaml
 
+from normlib.checks import mapping, one_of, printable, real_number, seed_range
 from normlib.conditions import check_varies, expand
 from normlib.contrasts import Contrast
 from normlib.errors import RequestError
-from normlib.instance import Instance, one_of, real_number, seed_range
-from normlib.records import SOURCE_RECORDS, Record, read_records
+from normlib.instance import Instance
+from normlib.papers import Paper
+from normlib.records import Record, to_frame
 from normlib.statistics import MEASURES
 from normlib.yaml_files import LARGEST_FILE, load, read_small
 
+if TYPE_CHECKING:
+    import pandas
+
 _NAME = re.compile(r"\w[\w .+-]{0,99}")
 _MOST_INSTANCES = 10_000
-UNDECLARED = "No study was declared beside these records."
+_QUICKER = ("seeds", "defaults", "varies", "tune")
 SHIPPED = Path(__file__).parent / "studies"
 
 
@@ -39,6 +46,10 @@ class Study:
         seeds: Number of runs of each instance.
         first_seed: The first run's seed; the others follow it.
         defaults: Settings that all runs share, where they differ from Instance's.
+        own: Settings that each ordering has its own values of, such as ``{"bn/none": {"learning_rate": 0.003}}``.
+        tune: How these are chosen before the study runs, see ``normlib.tuning``.
+        quick: What is less in a quick look, such as ``{"seeds": 2}``; ``defaults`` in it are added to the study's.
+        paper: What a paper reports, to be shown beside, see ``normlib.papers``.
         measure: What contrasts are about: a column of the records, such as ``train_loss``.
         margin: The largest difference in it, either way, that does not matter; declared before the data are seen.
         contrasts: Declared differences by name, such as ``{"order": "bn/gn - gn/bn"}``.
@@ -56,15 +67,19 @@ class Study:
     seeds: int = 10
     first_seed: int = 0
     defaults: dict[str, object] = dataclasses.field(default_factory=dict)
+    own: dict[str, dict] = dataclasses.field(default_factory=dict)
+    tune: dict[str, object] = dataclasses.field(default_factory=dict)
+    quick: dict[str, object] = dataclasses.field(default_factory=dict)
+    paper: dict[str, object] = dataclasses.field(default_factory=dict)
     measure: str = "train_loss"
     margin: float = 0.01
     contrasts: dict[str, str] = dataclasses.field(default_factory=dict)
     declared_in: str = dataclasses.field(default="", compare=False)
 
     def __post_init__(self) -> None:
-        _check_text("name", self.name, most=255)  # a folder's, perhaps
+        printable("name", self.name, most=255)  # a folder's, perhaps
         for key in ("question", "citation"):
-            _check_text(key, getattr(self, key), most=2000)
+            printable(key, getattr(self, key), most=2000, lines=True)
         if not isinstance(self.declared_in, str) or not re.fullmatch("([0-9a-f]{64})?", self.declared_in):
             raise RequestError("declared_in", self.declared_in, "a SHA-256, as normlib writes it; leave it out")
         seed_range(self.first_seed, self.seeds)
@@ -79,12 +94,30 @@ class Study:
             allowed = f"at most {_MOST_INSTANCES:,} instances, and with all conditions these are {instances:,}"
             raise RequestError("orderings", self.orderings, allowed)
         object.__setattr__(self, "varies", tuple(self.varies))
+        self._check_own()
+        for name in ("tune", "quick", "paper"):
+            mapping(name, getattr(self, name))
         instances = self.instances
         for instance, times in Counter(instances).items():
             if times > 1:
                 raise RequestError("orderings", instance.ordering, "each ordering once, and each condition")
+        full = {given: instance.ordering for given, instance in zip(self.orderings, instances, strict=False)}
+        object.__setattr__(self, "own", {full[ordering]: settings for ordering, settings in self.own.items()})
         object.__setattr__(self, "orderings", tuple(dict.fromkeys(instance.ordering for instance in instances)))
         self._check_contrasts()
+        self.reported  # noqa: B018  (a property that refuses what is no paper)
+        if self.quick:
+            self.quickly()  # refuses what would not be a study
+
+    def _check_own(self) -> None:
+        allowed = "for all orderings, in their order, the same settings, such as {bn/none: {learning_rate: 0.003}}"
+        taken = {"ordering", *self.defaults, *(name for group in self.varies for name in group)}
+        for settings in mapping("own", self.own).values():
+            mapping("own", settings)
+        if self.own and [*self.own] != [*map(str, self.orderings)]:
+            raise RequestError("own", self.own, allowed)
+        if taken & {*self.own_settings} or len({tuple(settings) for settings in self.own.values()}) > 1:
+            raise RequestError("own", self.own, allowed)
 
     def _check_contrasts(self) -> None:
         one_of("measure", self.measure, MEASURES)
@@ -93,7 +126,7 @@ class Study:
         if not isinstance(self.contrasts, dict) or not all(isinstance(name, str) for name in self.contrasts):
             raise RequestError("contrasts", self.contrasts, "differences by name, such as {order: bn/gn - gn/bn}")
         for name in self.contrasts:
-            _check_text("a contrast's name", name, most=100)
+            printable("a contrast's name", name, most=100)
         self.declared  # noqa: B018  (a property that refuses a wrong contrast)
 
     @property
@@ -110,10 +143,38 @@ class Study:
     def instances(self) -> list[Instance]:
         """The instances: each ordering under each condition."""
         return [
-            Instance.of(ordering=ordering, **self.defaults, **condition)
+            Instance.of(ordering=ordering, **self.defaults, **condition, **self.own.get(ordering, {}))
             for condition in expand(self.varies)
             for ordering in self.orderings
         ]
+
+    @property
+    def own_settings(self) -> tuple[str, ...]:
+        """The names of the settings that each ordering has its own value of."""
+        return tuple(next(iter(self.own.values()), {}))
+
+    @property
+    def reported(self) -> Paper | None:
+        """What a paper reports; None where the study has none beside it."""
+        return Paper.of(self.paper, self.varies) if self.paper else None
+
+    def to_frame(self, records: Iterable[Record]) -> pandas.DataFrame:
+        """Return records as ``normlib.to_frame`` does; a setting of each ordering's own reads the same in all runs."""
+        frame = to_frame(records)
+        for name in self.own_settings:
+            values = ", ".join(f"{settings[name]} for {ordering}" for ordering, settings in self.own.items())
+            frame[name] = f"each ordering's own value ({values})"
+        return frame
+
+    def quickly(self) -> Study:
+        """Return the study for a quick look: with what its file has under ``quick``, and two seeds unless told."""
+        allowed = f"of {', '.join(_QUICKER)}, what is to be less, such as {{seeds: 2}}"
+        if not {*self.quick} <= {*_QUICKER}:
+            raise RequestError("quick", self.quick, allowed)
+        less = {"seeds": min(2, self.seeds), **self.quick}
+        for name in ("defaults", "tune"):
+            less[name] = {**getattr(self, name), **mapping("quick", less.get(name, {}))}
+        return dataclasses.replace(self, quick={}, **less)
 
     @property
     def run_seeds(self) -> range:
@@ -179,56 +240,6 @@ def read_study(name_or_file: str | Path) -> Study:
     if len(study.to_yaml().encode()) > LARGEST_FILE:  # as run, it has to be read again
         raise RequestError("study", str(name_or_file), f"a YAML file of at most {LARGEST_FILE:,} bytes")
     return study
-
-
-def _check_text(setting: str, value: object, most: int) -> None:
-    """Refuse what is no text that can be shown: control characters, and marks that turn the direction of writing."""
-    lines = value.splitlines() if isinstance(value, str) and setting in ("question", "citation") else [value]
-    if not isinstance(value, str) or len(value) > most or not all(line.isprintable() for line in lines):
-        raise RequestError(setting, value, f"text of at most {most:,} characters that can be printed")
-
-
-def study_of_records(records_dir: str | Path) -> Study:
-    """Return the study that some records belong to: ``study.yaml`` in their folder or in the one above.
-
-    Args:
-        records_dir: The folder; empty: the source study's records, which ship with the package.
-
-    Returns:
-        The study, called as its folder; where there is no such file, one without contrasts, since nothing was declared.
-
-    Raises:
-        RequestError: The file is no study.
-    """
-    if not str(records_dir):
-        return read_study("source")
-    folder = Path(records_dir)
-    for path in (folder / "study.yaml", folder.parent / "study.yaml"):
-        if os.path.isfile(path):
-            return dataclasses.replace(read_study(path), name=path.parent.name)
-    return Study(folder.name, UNDECLARED, ("none",))
-
-
-def read_study_records(records_dir: str | Path) -> tuple[Study, list[Record]]:
-    """Return the study that some records belong to, and those of them that have its settings.
-
-    A folder keeps also what was run before a setting of its study was changed; of that, nothing is compared. Orderings
-    and seeds are not settings in this sense: those of earlier calls count.
-
-    Args:
-        records_dir: As for ``study_of_records``.
-
-    Raises:
-        RequestError: There is no such folder, or the study's file is none.
-    """
-    study, records = study_of_records(records_dir), read_records(records_dir or SOURCE_RECORDS)
-    if study.question == UNDECLARED:
-        return study, records
-    # "auto" means another library on another stack; where providers are compared, they are named.
-    varied = {name for group in study.varies for name in group}
-    settings = [n for n in Instance().settings if n != "ordering" and (n != "provider" or n in varied)]
-    planned = {tuple(str(instance.settings[name]) for name in settings) for instance in study.instances}
-    return study, [r for r in records if tuple(str(r.instance.get(name)) for name in settings) in planned]
 
 
 def shipped_studies() -> list[str]:

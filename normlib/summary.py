@@ -16,12 +16,14 @@ from normlib.contrast_plots import plot_contrasts, plot_winners
 from normlib.errors import RequestError
 from normlib.execution import ExecutionError, execute, notebook_path
 from normlib.files import check_inside, check_writable, write_atomically
+from normlib.paper_plots import plot_beside_paper
 from normlib.plots import plot_bars
-from normlib.records import Record, to_frame
-from normlib.studies import Study, read_study_records
+from normlib.records import Record
+from normlib.studies import Study
+from normlib.study_records import read_study_records
 from normlib.summary_plots import plot_gap, plot_places, plot_training
 
-FIGURES = ("bars", "bars_evaluation", "winners", "places", "contrasts", "training", "gap")
+FIGURES = ("paper", "bars", "bars_evaluation", "winners", "places", "contrasts", "training", "gap")
 
 
 def write_summary(folder: Path) -> list[Path]:
@@ -41,7 +43,7 @@ def write_summary(folder: Path) -> list[Path]:
     study, runs = read_study_records(folder / "records") if os.path.isdir(folder / "records") else (None, [])
     if not runs:
         raise RequestError("DIR", str(folder), "a study's output folder, with at least one record in records/")
-    split_records(to_frame(runs), study.varies)  # refuses what must not be compared
+    split_records(study.to_frame(runs), study.varies)  # refuses what must not be compared
     check_inside(folder, "DIR")
     check_writable(folder, "DIR")
     notebook = folder / "summary.ipynb"
@@ -75,16 +77,18 @@ def draw(runs: Sequence[Record], study: Study) -> dict[str, Figure]:
     Returns:
         Figures by name, of those in ``FIGURES`` that apply.
     """
-    records, figures = to_frame(runs), {}
+    records, figures = study.to_frame(runs), {}
     if study.varies:
         figures["winners"] = plot_winners(records, study.measure, study.varies)[0]
     else:
         figures["bars"] = plot_bars(records)[0]
         figures["bars_evaluation"] = plot_bars(records, ["eval_accuracy", "eval_loss"])[0]
         figures["places"] = plot_places(records, study.measure)[0]
+    if study.reported:
+        figures["paper"] = plot_beside_paper(records, study.measure, study.varies, study.reported)[0]
     if study.declared:
         figures["contrasts"] = plot_contrasts(records, **study.family)[0]
-    figures["training"] = plot_training(runs, study.varies)[0]
+    figures["training"] = plot_training(runs, study.varies, study.own_settings)[0]
     figures["gap"] = plot_gap(records, study.varies)[0]
     return figures
 

@@ -11,10 +11,9 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 
 from normlib.conditions import Varies, split_records
-from normlib.curves import interval_means
+from normlib.curves import examples_an_epoch, interval_means
 from normlib.gaps import READING_COLUMNS
-from normlib.instance import Instance
-from normlib.ordering import BASELINE, has_batch_norm
+from normlib.ordering import has_batch_norm, is_baseline
 from normlib.plots import styles
 from normlib.rankings import places
 from normlib.records import Record, to_frame
@@ -53,19 +52,21 @@ def plot_places(records: pd.DataFrame, measure: str) -> tuple[matplotlib.figure.
 
 
 def plot_training(
-    runs: Sequence[Record], varies: Varies = (), measure: str = "loss"
+    runs: Sequence[Record], varies: Varies = (), own: Sequence[str] = (), measure: str = "loss"
 ) -> tuple[matplotlib.figure.Figure, np.ndarray]:
     """Draw learning curves: the mean over seeds of each ordering, and its 95 % interval as a band.
 
     Args:
         runs: Records, as ``normlib.records.read_records`` gives.
         varies: What the study varies besides the ordering; a panel a condition.
+        own: Settings that each ordering has its own values of, which may therefore differ.
         measure: ``loss`` or ``accuracy``, means over the images since the point before, while the weights change.
 
     Returns:
         The figure and its axes ``[conditions]``. The first point, of an untrained model, is left out.
     """
-    parts = split_records(to_frame(runs), varies)
+    records = to_frame(runs)
+    parts = split_records(records.assign(**dict.fromkeys(own, "each ordering's own value")), varies)
     by_key = {run.key: run for run in runs}
     columns = min(3, len(parts))
     rows = -(-len(parts) // columns)
@@ -129,14 +130,13 @@ def plot_gap(records: pd.DataFrame, varies: Varies = ()) -> tuple[matplotlib.fig
 
 
 def _curve(run: Record) -> pd.DataFrame:
-    instance = Instance.of(**{**run.instance, "provider": "auto"})  # kept runs may come from another stack
-    return interval_means(run.curve, instance.batch_size, len(instance.fit_examples)).iloc[1:]
+    return interval_means(run.curve, run.instance["batch_size"], examples_an_epoch(run)).iloc[1:]
 
 
 def _draw_curve(axis: Axes, curves: list[pd.DataFrame], measure: str, ordering: str, colour: str, line: str) -> None:
     values = np.stack([curve[measure] for curve in curves])
     images, mean = curves[0]["images"], values.mean(axis=0)
-    dark = "black" if ordering == BASELINE else colour
+    dark = "black" if is_baseline(ordering) else colour
     axis.plot(images, mean, color=dark, linestyle=line, linewidth=1.6, label=ordering)
     if len(curves) > 1:
         with np.errstate(invalid="ignore"):  # an infinite loss has no spread

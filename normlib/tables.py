@@ -160,7 +160,7 @@ def provenance(records: pd.DataFrame) -> pd.DataFrame:
     names = [field.name for field in dataclasses.fields(Instance) if field.name != "ordering"]
     names += ["data", "stack", "processor", "device", "threads", "commit", "study_sha256"]
     facts = {name: ", ".join(sorted(set(records[name].map(str)))) for name in names}
-    default_groups = catalog.MODELS[records["model"].iloc[0]].groups
+    default_groups = catalog.MODELS.get(records["model"].iloc[0], catalog.OWN_MODEL).groups
     facts["groups"] = facts["groups"].replace("None", f"the model's own: {default_groups}")
     facts["study_sha256"] = facts["study_sha256"].replace("None", "none")
     seeds = sorted(records["seed"].unique())

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from normlib import data
+from normlib.checks import seed_range, thread_count
 from normlib.errors import RequestError
 from normlib.files import check_writable
-from normlib.instance import Instance, seed_range, thread_count
+from normlib.instance import Instance
 from normlib.progress import Progress
-from normlib.records import Record, data_used, run_key, save_record, to_frame
+from normlib.records import Record, save_record, to_frame
+from normlib.run_keys import data_used, run_key
 
 # TensorFlow is imported in the functions that train, so that a wrong request is refused without waiting for it.
 if TYPE_CHECKING:
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
 CURVE_POINTS = 32  # steps an epoch at which the running figures are kept
 
 
-def train(instance: Instance, seed: int, threads: int | None = None) -> Record:
+def train(instance: Instance, seed: int, threads: int | None = None, callbacks: Sequence[object] = ()) -> Record:
     """Train one run and evaluate it on other images, in each reading.
 
     With the same seed, stack, processor and number of threads, the result is the same to the last bit, and a run of
@@ -34,12 +36,14 @@ def train(instance: Instance, seed: int, threads: int | None = None) -> Record:
         instance: The settings.
         seed: Seeds Python's, NumPy's and TensorFlow's generators, from 0 up.
         threads: Threads an operation may use. None: what this process uses already, or 1 where nothing has been set.
+        callbacks: Keras callbacks that watch the run.
 
     Returns:
         The record; nothing is written.
 
     Raises:
-        RequestError: A seed that is no whole number from 0 up; threads other than TensorFlow already uses.
+        RequestError: A seed that is no whole number from 0 up; threads other than TensorFlow already uses; data that
+            are not there; a model of one's own that cannot be built.
     """
     (seed,) = seed_range(seed, setting="seed")
     if threads is not None:
@@ -69,7 +73,7 @@ def train(instance: Instance, seed: int, threads: int | None = None) -> Record:
             batch_size=instance.batch_size,
             epochs=instance.epochs,
             verbose=0,
-            callbacks=[curve.callback()],
+            callbacks=[curve.callback(), *callbacks],
         ).history
     times.append(time.perf_counter())
     steps = int(model.optimizer.iterations)

@@ -9,8 +9,9 @@ from collections.abc import Iterable
 import numpy as np
 import pandas as pd
 
+from normlib.checks import whole_number
 from normlib.errors import RequestError
-from normlib.instance import Instance, whole_number
+from normlib.instance import Instance
 from normlib.progress import Progress
 from normlib.records import KEPT, Record, read_records, to_frame
 from normlib.statistics import half_width

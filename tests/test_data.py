@@ -45,4 +45,4 @@ def test_a_damaged_file_is_not_trained_on(tmp_path, monkeypatch):
     np.savez(tmp_path / "mnist.npz", x_test=np.zeros((10_000, 28, 28), np.uint8))
     monkeypatch.setattr(data, "_FOLDER", tmp_path)
     with pytest.raises(OSError, match=r"mnist.npz is damaged: the SHA-256 of x_test"):
-        data.load_array.__wrapped__("mnist", "x_test")
+        data._load_array.__wrapped__("mnist", "x_test", catalog.DATASETS["mnist"].sha256["x_test"])

@@ -19,7 +19,8 @@ from conftest import SMALL
 from normlib import execution, scheduling, summary
 from normlib.executors import local_executor
 from normlib.files import write_atomically
-from normlib.records import load_records, read_records, run_key, save_record
+from normlib.records import load_records, read_records, save_record
+from normlib.run_keys import run_key
 from normlib.scheduling import run_study
 from normlib.status import read_status
 from normlib.studies import Study

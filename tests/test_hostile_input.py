@@ -20,7 +20,7 @@ import yaml
 from processes import wait_until
 
 from conftest import SMALL
-from normlib import execution, export, records, studies, summary
+from normlib import execution, export, records, study_records, summary
 from normlib.execution import ExecutionError, execute, notebook_path
 from normlib.executors import local_executor
 from normlib.kernels import Kernel
@@ -173,7 +173,7 @@ def test_what_strangers_wrote_is_shown_and_is_no_markup_in_notebook_page_picture
     written = summary.write_summary(folder)
     left_out = [str(warning.message) for warning in recwarn if "left out" in str(warning.message)]
     assert len({message.split()[2] for message in left_out}) >= 2 * len(MARKUP)
-    study, runs = studies.read_study_records(folder / "records")
+    study, runs = study_records.read_study_records(folder / "records")
     frame = records.to_frame(runs)
     page = export.to_html(frame, study)
     shown = (folder / "summary.html").read_text("utf-8")

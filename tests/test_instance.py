@@ -5,8 +5,9 @@ import sys
 import numpy as np
 import pytest
 
+from normlib.checks import seed_range
 from normlib.errors import RequestError
-from normlib.instance import Instance, seed_range
+from normlib.instance import Instance
 
 
 def test_defaults_are_the_source_protocol():
@@ -24,6 +25,10 @@ def test_defaults_are_the_source_protocol():
         "groups": None,
         "momentum": 0.99,
         "provider": "auto",
+        "optimizer": "adam",
+        "weight_decay": 0.0,
+        "epsilon": 0.001,
+        "channels_per_group": None,
     }
 
 

@@ -15,10 +15,12 @@ from normlib.errors import RequestError
 from normlib.execution import Execution
 from normlib.executors import local_executor
 from normlib.files import only_writer
-from normlib.records import load_records, run_key, save_record
+from normlib.records import load_records, save_record
+from normlib.run_keys import run_key
 from normlib.scheduling import plan_study, run_study
 from normlib.status import read_status
-from normlib.studies import Study, read_study, read_study_records
+from normlib.studies import Study, read_study
+from normlib.study_records import read_study_records
 
 
 @pytest.fixture
@@ -182,10 +184,10 @@ def test_a_folder_whose_records_cannot_be_compared_is_refused(study, tmp_path, m
 def test_records_of_another_version_are_not_taken_for_damaged(study, tmp_path, make_record):
     """A setting that this one does not know: the folder is refused, and nothing in it is moved."""
     record = make_record("none", **SMALL)
-    newer = dataclasses.replace(record, instance=record.instance | {"optimizer": "sgd"})
+    newer = dataclasses.replace(record, instance=record.instance | {"scheduler": "cosine"})
     path = save_record(newer, tmp_path / "records")
     allowed = (
-        rf"a folder of this normlib's; records/{path.name} is of another version of normlib, with the setting 'opt"
+        rf"a folder of this normlib's; records/{path.name} is of another version of normlib, with the setting 'sch"
     )
     with pytest.raises(RequestError, match=allowed):
         run_study(study, tmp_path)

@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 
 from normlib import sentences
-from normlib.studies import UNDECLARED, Study
+from normlib.studies import Study
+from normlib.study_records import UNDECLARED
 
 CONTRASTS = {"kind": "bn/none - gn/none", "against none": "bn/none - none/none"}
 
@@ -88,7 +89,7 @@ def test_a_diverged_run_is_named_and_nothing_said_of_its_contrasts(make_frame):
 def test_without_the_baseline_or_contrasts_it_is_said(make_frame):
     said = sentences.findings(make_frame({"bn": [0.4, 0.5]}), study(("bn/none",), 2, contrasts={}))
     assert "No contrast was declared, so no difference is judged." in said
-    assert "The baseline, none/none, was not run." in said
+    assert "The baseline, without normalization, was not run." in said
 
 
 def test_conditions_with_the_same_conclusion_are_told_together_and_flips_show(make_frame):

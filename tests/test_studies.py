@@ -2,8 +2,9 @@ import hashlib
 
 import pytest
 
-from normlib import studies
+from normlib import studies, study_records
 from normlib.errors import RequestError
+from normlib.ordering import find_baseline
 from normlib.records import save_record
 from normlib.studies import Study, read_study
 
@@ -26,7 +27,7 @@ def test_the_source_study_is_the_sources_four_orderings_and_the_baseline_with_te
 @pytest.mark.parametrize("name", studies.shipped_studies())
 def test_every_study_that_ships_can_be_read_and_has_the_baseline(name):
     study = read_study(name)
-    assert "none/none" in study.orderings
+    assert find_baseline(study.orderings)
     assert study.question.endswith("?")
 
 
@@ -100,10 +101,10 @@ def test_contrasts_are_declared_in_the_study_and_those_that_it_lacks_orderings_f
 
 def test_records_belong_to_the_study_beside_them_and_without_one_nothing_was_declared(tmp_path):
     (tmp_path / "records").mkdir()
-    assert studies.study_of_records("").name == "source"
-    assert studies.study_of_records(tmp_path / "records").declared == []
+    assert study_records.study_of_records("").name == "source"
+    assert study_records.study_of_records(tmp_path / "records").declared == []
     (tmp_path / "study.yaml").write_text(SMALLEST)
-    found = studies.study_of_records(tmp_path / "records")
+    found = study_records.study_of_records(tmp_path / "records")
     assert (found.name, found.question) == (tmp_path.name, "Which?")
 
 
@@ -113,11 +114,11 @@ def test_a_studys_records_are_those_with_its_settings_whatever_their_ordering_an
     others = [make_record("bn", 0, epochs=2), make_record("bn", 0, batch_size=64)]
     for record in (*kept, *others):
         save_record(record, tmp_path / "records")
-    study, records = studies.read_study_records(tmp_path / "records")
+    study, records = study_records.read_study_records(tmp_path / "records")
     assert study.question == "Which?"
     assert {record.key for record in records} == {record.key for record in kept}
     (tmp_path / "study.yaml").unlink()
-    assert len(studies.read_study_records(tmp_path / "records")[1]) == 6
+    assert len(study_records.read_study_records(tmp_path / "records")[1]) == 6
 
 
 def test_what_is_written_can_be_read_again(tmp_path):
@@ -128,7 +129,7 @@ def test_what_is_written_can_be_read_again(tmp_path):
 
 
 def test_a_study_that_does_not_exist_is_refused_with_those_that_do():
-    with pytest.raises(RequestError, match=r"study is 'sorce'; allowed: conditions, .*did you mean 'source'"):
+    with pytest.raises(RequestError, match=r"study is 'sorce'; allowed: batch-size, .*did you mean 'source'"):
         read_study("sorce")
 
 

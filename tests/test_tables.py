@@ -2,12 +2,13 @@ import pandas as pd
 import pytest
 
 from normlib import contrasts, instance_tables, tables, verdicts
+from normlib.instance import Instance
 
 
 def test_the_sources_figures_stand_only_beside_runs_of_its_protocol(make_record, make_frame):
-    record = make_record("gn/bn", epochs=2)
-    assert set(instance_tables.figures([record])["source"]) == {""}
-    assert "source's" not in instance_tables.takeaway([record])
+    instance, record = Instance("gn/bn", epochs=2), make_record("gn/bn", epochs=2)
+    assert set(instance_tables.figures(instance, [record])["source"]) == {""}
+    assert "source's" not in instance_tables.takeaway(instance, [record])
     frame = make_frame({"bn": [0.4], "gn": [0.5]}, activation="relu")
     assert not [column for column in tables.results(frame) if "source" in column]
 

@@ -10,7 +10,8 @@ from conftest import SMALL
 from normlib import data, models, training
 from normlib.errors import RequestError
 from normlib.instance import Instance
-from normlib.records import Record, run_key
+from normlib.records import Record
+from normlib.run_keys import run_key
 
 CELLS = {
     "bn/none": source_cells.instance_1,

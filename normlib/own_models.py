@@ -1,0 +1,96 @@
+"""Models of one's own, ``package.module:function``: imported when a run needs them, and checked before fit."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+
+import numpy as np
+
+from normlib.errors import RequestError, one_line
+from normlib.instance import Instance
+from normlib.swapping import swap
+from normlib.tensorflow_quietly import tf
+
+_DEFAULTS = Instance()
+
+
+def own_model(instance: Instance) -> tf.keras.Model:
+    """Build a model of one's own, its BatchNorm layers replaced as the ordering says.
+
+    The function may have the parameters ``input_shape`` (height, width and channels) and ``classes``, as those of
+    ``keras.applications`` have; others need defaults.
+
+    Args:
+        instance: The settings; its ``model`` is ``package.module:function``.
+
+    Returns:
+        Model from images as the data set has them to probabilities ``[batch, classes]``, not compiled.
+
+    Raises:
+        RequestError: It cannot be imported, fails, or returns something else than a model of such images and classes
+            with a BatchNorm layer.
+    """
+    shape, classes = instance.data_facts.image_shape, instance.data_facts.classes
+    with_channels = (*shape, 1) if len(shape) == 2 else shape
+    model = _call(instance.model, input_shape=with_channels, classes=classes)
+    _check_shapes(instance, model, with_channels)
+    model = swap(
+        model,
+        instance.ordering,
+        instance.groups,
+        channels_per_group=instance.channels_per_group,
+        momentum=_if_changed(instance, "momentum"),
+        epsilon=_if_changed(instance, "epsilon"),
+        provider=instance.provider,
+    )
+    if tuple(model.input_shape[1:]) != shape:
+        # One way to hand images to all models: as the data set has them.
+        model = tf.keras.Sequential([tf.keras.Input(shape), tf.keras.layers.Reshape(model.input_shape[1:]), model])
+    _check_probabilities(instance, model)
+    return model
+
+
+def _if_changed(instance: Instance, name: str) -> float | None:
+    value = getattr(instance, name)
+    return None if value == getattr(_DEFAULTS, name) else value
+
+
+def _call(name: str, **facts: object) -> tf.keras.Model:
+    """Import the function and call it with those of the facts that it takes."""
+    module, _, function = name.partition(":")
+    try:
+        builder = getattr(importlib.import_module(module), function)
+        taken = inspect.signature(builder).parameters
+        model = builder(**{fact: value for fact, value in facts.items() if fact in taken})
+    except Exception as error:  # whatever somebody's code raises
+        said = one_line(f"{type(error).__name__}: {error}")[:300]
+        raise RequestError("model", name, f"a function that can be imported and called, and it gave {said}") from None
+    if not isinstance(model, tf.keras.Model):
+        raise RequestError("model", name, f"a function that returns a Keras model, and it returned {model!r:.80}")
+    return model
+
+
+def _check_shapes(instance: Instance, model: tf.keras.Model, with_channels: tuple[int, ...]) -> None:
+    shape, classes = instance.data_facts.image_shape, instance.data_facts.classes
+    allowed = f"a model of images {shape} or {with_channels} with {classes} outputs"
+    try:
+        images, outputs = model.input_shape, model.output_shape
+    except AttributeError:  # Keras': neither Sequential nor Functional, or not built
+        raise RequestError("model", instance.model, f"{allowed}, Sequential or Functional, and built") from None
+    single = isinstance(images, tuple) and isinstance(outputs, tuple)
+    fits = single and any(_fits(images[1:], wanted) for wanted in (shape, with_channels))
+    if not fits or outputs != (None, classes):
+        raise RequestError("model", instance.model, f"{allowed}; it takes {images} and gives {outputs}")
+
+
+def _fits(found: tuple[int | None, ...], wanted: tuple[int, ...]) -> bool:
+    return len(found) == len(wanted) and all(f in (None, w) for f, w in zip(found, wanted, strict=True))
+
+
+def _check_probabilities(instance: Instance, model: tf.keras.Model) -> None:
+    """Refuse outputs that are no probabilities, which the loss takes them for; logits would train, but wrongly."""
+    images = np.random.default_rng(0).random((2, *instance.data_facts.image_shape), np.float32)
+    found = np.asarray(model(images, training=False), np.float64)
+    if not ((found >= 0).all() and np.allclose(found.sum(axis=1), 1, atol=1e-2)):
+        raise RequestError("model", instance.model, "a model that ends in softmax; its outputs do not add up to 1")

@@ -1,0 +1,159 @@
+"""A model of one's own: imported when a run needs it, its BatchNorm layers are the slots, checked before fit."""
+
+import sys
+
+import numpy as np
+import pytest
+
+from normlib.errors import RequestError
+from normlib.instance import Instance
+from normlib.models import build_model
+from normlib.swapping import slots
+from normlib.training import train
+
+MODULE = """
+import tensorflow as tf
+keras = tf.keras
+
+
+def network(shape, classes, last="softmax"):
+    return keras.Sequential([
+        keras.Input(shape),
+        keras.layers.Conv2D(6, 3), keras.layers.BatchNormalization(momentum=0.8), keras.layers.ReLU(),
+        keras.layers.Conv2D(4, 3), keras.layers.BatchNormalization(epsilon=1e-5), keras.layers.ReLU(),
+        keras.layers.Flatten(), keras.layers.Dense(classes, activation=last),
+    ])
+
+
+def build(input_shape, classes):
+    return network(input_shape, classes)
+
+
+def fixed():
+    return keras.Sequential([keras.Input((28, 28)), keras.layers.Reshape((28, 28, 1)), network((28, 28, 1), 10)])
+
+
+def logits(input_shape, classes):
+    return network(input_shape, classes, last=None)
+
+
+def without_slots(classes):
+    return keras.Sequential([keras.Input((28, 28)), keras.layers.Flatten(), keras.layers.Dense(classes, "softmax")])
+
+
+def five_classes(input_shape):
+    return network(input_shape, 5)
+
+
+def other_images(classes):
+    return network((32, 32, 3), classes)
+
+
+def needs_more(depth):
+    return None
+
+
+def fails():
+    raise OSError("no such\\nfile")
+
+
+def number():
+    return 3
+
+
+class Subclassed(keras.Model):
+    def __init__(self):
+        super().__init__()
+        self.norm, self.dense = keras.layers.BatchNormalization(), keras.layers.Dense(10, "softmax")
+
+    def call(self, x):
+        return self.dense(self.norm(tf.reshape(x, (-1, 784))))
+"""
+SMALL = {"fit_split": "train[:64]", "evaluate_split": "test[:50]"}
+
+
+@pytest.fixture(autouse=True)
+def module(tmp_path, monkeypatch):
+    (tmp_path / "ones_own.py").write_text(MODULE)
+    monkeypatch.syspath_prepend(tmp_path)
+    yield
+    sys.modules.pop("ones_own", None)
+
+
+def own(function, ordering="gn", **settings):
+    return Instance(ordering, f"ones_own:{function}", **SMALL, **settings)
+
+
+def test_it_is_imported_only_when_a_run_needs_it():
+    Instance("gn", "no.such.package:build")
+    own("build")
+    assert "ones_own" not in sys.modules
+    build_model(own("build", groups=2))
+    assert "ones_own" in sys.modules
+
+
+@pytest.mark.parametrize(("ordering", "kinds"), [("gn", ["gn", "gn"]), ("bn/ln", ["bn", "ln"]), ("none", [])])
+@pytest.mark.parametrize("function", ["build", "fixed"])
+def test_its_batch_norms_are_the_slots_and_the_ordering_goes_along_it(function, ordering, kinds):
+    model = build_model(own(function, ordering, groups=2))
+    assert slots(model)["kind"].tolist() == kinds
+    images = np.random.default_rng(0).random((3, 28, 28), np.float32)
+    np.testing.assert_allclose(np.asarray(model(images)).sum(axis=1), 1, rtol=1e-5)
+
+
+def test_batch_norm_keeps_its_momentum_and_epsilon_unless_they_are_set():
+    def found(**settings):
+        model = build_model(own("build", "bn", **settings))
+        layers = [layer for layer in model._flatten_layers() if hasattr(layer, "moving_mean")]
+        return [(layer.momentum, layer.epsilon) for layer in layers]
+
+    assert found() == [(0.8, 1e-3), (0.99, 1e-5)]
+    assert found(momentum=0.5, epsilon=0.01) == [(0.5, 0.01)] * 2
+
+
+def test_a_run_of_it_is_trained_read_and_the_same_to_the_bit_when_it_is_made_again():
+    records = [train(own("build", "bn/gn", groups=2), 5) for _ in range(2)]
+    assert records[0].evaluation == records[1].evaluation
+    assert records[0].training == records[1].training
+    # 1 x 9 x 6 + 6, 6 x 9 x 4 + 4, 24 x 24 x 4 x 10 + 10; BatchNorm on 6 channels, GroupNorm on 4.
+    assert records[0].parameters == {"total": 60 + 220 + 23_050 + 24 + 8, "trainable": 23_350, "non_trainable": 12}
+    assert records[0].instance["model"] == "ones_own:build"
+
+
+def test_all_orderings_start_from_the_same_kernels():
+    from normlib.tensorflow_quietly import tf
+
+    kernels = []
+    for ordering in ("bn", "gn/none"):
+        tf.keras.utils.set_random_seed(3)
+        kernels.append([w for w in build_model(own("build", ordering, groups=2)).get_weights() if w.ndim == 4])
+    assert all((a == b).all() for a, b in zip(*kernels, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("function", "said"),
+    [
+        ("nothing", "a function that can be imported and called, and it gave AttributeError"),
+        ("needs_more", "and it gave TypeError"),
+        ("fails", "and it gave OSError: no such file"),
+        ("number", "a function that returns a Keras model, and it returned 3"),
+        ("logits", "a model that ends in softmax; its outputs do not add up to 1"),
+        ("without_slots", "slot"),
+        ("five_classes", "with 10 outputs; it takes (None, 28, 28, 1) and gives (None, 5)"),
+        ("other_images", "a model of images (28, 28) or (28, 28, 1) with 10 outputs; it takes (None, 32, 32, 3)"),
+        ("Subclassed", "Sequential or Functional"),
+    ],
+)
+def test_what_is_no_model_for_the_data_is_refused_in_one_line_before_fit(function, said):
+    with pytest.raises(RequestError) as refusal:
+        train(own(function, groups=2), 0)
+    assert str(refusal.value).startswith("model is ")
+    assert said in str(refusal.value)
+    assert str(refusal.value).isprintable()
+
+
+def test_a_package_that_is_not_there_and_too_long_an_ordering_are_refused():
+    with pytest.raises(RequestError, match=r"model is 'no_such_package:build'; .* it gave ModuleNotFoundError"):
+        build_model(Instance("gn", "no_such_package:build"))
+    with pytest.raises(RequestError, match=r"ordering is 'bn/gn/bn'; allowed: .*which is 2, and this has 3"):
+        build_model(own("build", "bn/gn/bn"))
