@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from normlib import archives, catalog
+from normlib import archives, catalog, stack
 from normlib.arrays import ArrayError, read_array
 from normlib.errors import RequestError
 from normlib.splits import Split
@@ -108,7 +108,7 @@ def _from_keras(dataset: str) -> dict[str, np.ndarray]:
         (x_train, y_train), (x_test, y_test) = getattr(tf.keras.datasets, dataset).load_data()
     except Exception as error:  # Keras raises no narrower one
         folder = "~/.keras"
-        version = 2 if tf.keras.__version__.startswith("2.") else 3
+        version = 2 if (stack.version("keras") or "").startswith("2.") else 3
         if version == 3:
             folder = os.environ.get("KERAS_HOME", folder)
         allowed = f"data that are there; to have them without a network, put {_CACHED[dataset][version]} in"

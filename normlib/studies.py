@@ -101,7 +101,7 @@ class Study:
         for instance, times in Counter(instances).items():
             if times > 1:
                 raise RequestError("orderings", instance.ordering, "each ordering once, and each condition")
-        full = {given: instance.ordering for given, instance in zip(self.orderings, instances, strict=False)}
+        full = {str(given): instance.ordering for given, instance in zip(self.orderings, instances, strict=False)}
         object.__setattr__(self, "own", {full[ordering]: settings for ordering, settings in self.own.items()})
         object.__setattr__(self, "orderings", tuple(dict.fromkeys(instance.ordering for instance in instances)))
         self._check_contrasts()
@@ -143,7 +143,7 @@ class Study:
     def instances(self) -> list[Instance]:
         """The instances: each ordering under each condition."""
         return [
-            Instance.of(ordering=ordering, **self.defaults, **condition, **self.own.get(ordering, {}))
+            Instance.of(ordering=ordering, **self.defaults, **condition, **self.own.get(str(ordering), {}))
             for condition in expand(self.varies)
             for ordering in self.orderings
         ]

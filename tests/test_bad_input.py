@@ -43,6 +43,13 @@ WHOLE = [
 HUGE = (10**100, "a whole number from 1 to 1,000,000,000")
 NUMBERS = [("1e-3", ""), (None, ""), (True, ""), (math.nan, ""), (math.inf, ""), (10**400, ""), ([], "")]
 
+TUNE = {
+    "varies": [{"learning_rate": [0.001, 0.01]}],
+    "evaluate_split": "train[200:400]",
+    "seeds": 1,
+    "first_seed": 50,
+}
+PAPER = {"reports": "A paper, table 1", "against": "batch_size", "lines": {"bn": {32: 1.0}}, "differs": "In all."}
 # What each setting of an instance refuses, as (value, what is allowed).
 SETTINGS = {
     "ordering": [
@@ -56,9 +63,33 @@ SETTINGS = {
         ("gn\n/bn\0", "there is no kind"),
         (LENGTHY, "there is no kind"),
     ],
-    "model": [("sourcecnn", "source_cnn (did you mean 'source_cnn'?)"), (1, "source_cnn"), ("../mine", "source_cnn")],
-    "activation": [("Relu", "none, relu (did you mean 'relu'?)"), (None, "none, relu"), ([], "none, relu")],
-    "dataset": [("minst", "mnist (did you mean 'mnist'?)"), ("/etc/passwd", "mnist"), (LENGTHY, "mnist")],
+    "model": [
+        (
+            "sourcecnn",
+            "source_cnn, convnet, resnet20, or a function that builds one, 'package.module:function' (did you",
+        ),
+        (1, "source_cnn, convnet, resnet20, or a function"),
+        ("../mine", "source_cnn, convnet, resnet20, or a function"),
+        ("mine:", "source_cnn, convnet, resnet20, or a function"),
+        ("mine.:build", "source_cnn, convnet, resnet20, or a function"),
+        ("mine:build()", "source_cnn, convnet, resnet20, or a function"),
+        ("os;os:system", "source_cnn, convnet, resnet20, or a function"),
+        (f"mine:{LENGTHY}", "source_cnn, convnet, resnet20, or a function"),
+    ],
+    "activation": [
+        ("Relu", "none, relu (did you mean 'relu'?)"),
+        (None, "none, relu"),
+        ([], "none, relu"),
+    ],
+    "dataset": [
+        ("minst", "mnist, fashion_mnist, cifar10, or the path of an .npz file (did you mean 'mnist'?)"),
+        ("/etc/passwd", "mnist, fashion_mnist, cifar10, or the path"),
+        (LENGTHY, "mnist, fashion_mnist, cifar10, or the path"),
+        (3, "mnist, fashion_mnist, cifar10, or the path"),
+        ("none.npz", "an .npz file with x_train, y_train, x_test and y_test; there is none"),
+        ("null\0byte.npz", "an .npz file with x_train, y_train, x_test and y_test; there is none"),
+        (f"{LENGTHY}.npz", "an .npz file with x_train, y_train, x_test and y_test; there is none"),
+    ],
     "fit_split": [
         ("training", "train or test, or a slice such as train[:1000] or train[50%:] (did you mean 'train'?)"),
         ("test[:10001]", "at least one example, within the 10000 of test"),
@@ -82,7 +113,21 @@ SETTINGS = {
         (value, "a number from 0 up to, but not including, 1")
         for value in (1, 1.0, -0.1, *(value for value, _ in NUMBERS))
     ],
-    "provider": [("torch", "auto, addons, keras"), ("kreas", "auto, addons, keras (did you mean 'keras'?)"), (1, "")],
+    "provider": [
+        ("torch", "auto, addons, keras"),
+        ("kreas", "auto, addons, keras (did you mean 'keras'?)"),
+        (1, ""),
+    ],
+    "optimizer": [("Adam", "adam, sgd (did you mean 'adam'?)"), (None, "adam, sgd"), (["sgd"], "adam, sgd")],
+    "weight_decay": [
+        (value, "a number from 0 up to, but not including, 1") for value in (1, -1e-4, *(value for value, _ in NUMBERS))
+    ],
+    "epsilon": [(v, "a positive number, at most 1") for v in (0, -1e-5, 1.5, *(value for value, _ in NUMBERS))],
+    "channels_per_group": [
+        *(row for row in WHOLE if row[0] is not None),
+        (3, "a divisor of the 10 channels: 1, 2, 5, 10"),
+        HUGE,
+    ],
 }
 
 # What each key of a study's file refuses, beside the settings.
@@ -135,6 +180,45 @@ KEYS = {
         ({"ordering": "bn"}, "settings by name; orderings stand in 'orderings'"),
         ({"epoch": 1}, "batch_size, learning_rate"),
         ({"cls": 1}, "batch_size, learning_rate"),
+    ],
+    "own": [
+        ([1], "names with values, or left out"),
+        ({"gn/bn": 3, "none": {}}, "names with values, or left out"),
+        ({"gn/bn": {"epochs": 2}}, "for all orderings, in their order, the same settings"),
+        ({"gn/bn": {"epochs": 2}, "none": {"batch_size": 2}}, "for all orderings, in their order, the same settings"),
+        (
+            {"gn/bn": {"fit_split": "test"}, "none": {"fit_split": "test"}},
+            "for all orderings, in their order, the same",
+        ),
+        ({"gn/bn": {"epochs": 2}, "none": {"epochs": 0}}, "a whole number from 1 up"),
+        ({"gn/bn": {1: 2}, "none": {1: 2}}, "names with values, or left out"),
+    ],
+    "tune": [
+        (3, "names with values, or left out"),
+        (TUNE | {"seed": 3}, "values to choose from, images to choose on"),
+        ({"varies": TUNE["varies"]}, "values to choose from, images to choose on"),
+        (TUNE | {"varies": []}, "one group, and nothing that the study varies itself"),
+        (TUNE | {"varies": [{"learning_rate": [0.1, -1]}]}, "a positive, finite number"),
+        (TUNE | {"varies": [{"fit_split": ["test"]}]}, "settings named nowhere else in the study"),
+        (TUNE | {"first_seed": 3}, "seeds that the study does not use"),
+        (TUNE | {"seeds": 0}, "a whole number from 1 up"),
+        (TUNE | {"evaluate_split": "train[100:300]"}, "images that are not among those of the study's evaluate_split"),
+        (TUNE | {"evaluate_split": "test[319:]"}, "images that are not among those of the study's fit_split"),
+        (TUNE | {"evaluate_split": "valid"}, "train or test, or a slice"),
+    ],
+    "quick": [
+        ([2], "names with values, or left out"),
+        ({"sedes": 2}, "of seeds, defaults, varies, tune, what is to be less"),
+        ({"seeds": 0}, "a whole number from 1 up"),
+        ({"defaults": 3}, "names with values, or left out"),
+        ({"defaults": {"epochs": 0}}, "a whole number from 1 up"),
+    ],
+    "paper": [
+        ([2], "names with values, or left out"),
+        ({"reports": "all"}, "{reports: what and where, against: a setting that varies"),
+        (PAPER | {"against": "seed"}, "one of what the study varies"),
+        (PAPER | {"lines": []}, "{reports: what and where"),
+        (PAPER | {"reports": 3}, "text of at most 2,000"),
     ],
     "measure": [("loss", "train_accuracy, train_loss"), ("train_los", "did you mean 'train_loss'?"), (1, "train_loss")],
     "margin": [(v, "a positive, finite number, in the unit of the measure") for v in (0, -1, *(v for v, _ in NUMBERS))],
@@ -281,6 +365,7 @@ COMMANDS = {
         (["study", "mine.yaml", "--orderings", LONG], "ordering is 'xxx"),
     ],
     "study --redo": [(["study", "mine.yaml", "--redo=no"], "Option '--redo' does not take a value")],
+    "study --quick": [(["study", "mine.yaml", "--quick=no"], "Option '--quick' does not take a value")],
     "study --list": [(["study", "--list=no"], "Option '--list' does not take a value")],
     "study --dry-run": [(["study", "mine.yaml", "--dry-run=no"], "Option '--dry-run' does not take a value")],
     "status": [
@@ -340,7 +425,13 @@ def table():
             yield f"setting {name}", {"wrong.yaml": STUDY | changes}, ["study", "wrong.yaml"], [f"{name} is ", allowed]
     for key, rows in KEYS.items():
         for value, allowed in rows:
-            yield f"key {key}", {"wrong.yaml": STUDY | {key: value}}, ["study", "wrong.yaml"], [" is ", allowed]
+            measure = {"measure": "eval_loss"} if key == "tune" else {}
+            yield (
+                f"key {key}",
+                {"wrong.yaml": STUDY | measure | {key: value}},
+                ["study", "wrong.yaml"],
+                [" is ", allowed],
+            )
     for name, (text, message) in FILES.items():
         yield f"file {name!r}", {name: text}, ["study", name], [message]
     for command, rows in COMMANDS.items():

@@ -117,9 +117,11 @@ def test_an_interrupted_study_keeps_what_is_finished_and_leaves_no_process(folde
 def test_the_notebooks_are_copied_out_and_never_overwritten(folder):
     done = run("notebooks", "copies", cwd=folder)
     assert done.returncode == 0
-    assert sorted(path.name for path in (folder / "copies").iterdir()) == ["instance.ipynb", "summary.ipynb"]
+    names = ["instance.ipynb", "summary.ipynb", "why.ipynb"]
+    assert sorted(path.name for path in (folder / "copies").iterdir()) == names
     (folder / "copies" / "instance.ipynb").write_text("mine")
-    (folder / "copies" / "summary.ipynb").unlink()
+    for name in names[1:]:
+        (folder / "copies" / name).unlink()
     again = run("notebooks", "copies", cwd=folder)
     assert again.returncode == 2
     assert "a folder without instance.ipynb, which would be overwritten" in again.stderr

@@ -14,7 +14,7 @@ import pytest
 from normlib.execution import notebook_path
 from normlib.instance import Instance
 
-NAMES = ["instance", "summary"]
+NAMES = ["instance", "summary", "why"]
 
 
 def read(name):
@@ -50,6 +50,16 @@ def test_the_masters_fields_are_handed_on_in_their_order():
 
 def test_the_summary_has_one_parameter():
     assert parameters("summary") == {"records_dir": ("", "str")}
+
+
+def test_why_takes_settings_of_an_instance_with_several_orderings_and_how_to_look():
+    found = parameters("why")
+    assert list(found)[1:6] == ["model", "fit_split", "evaluate_split", "learning_rate", "seed"]
+    assert list(found)[6:] == ["points", "images", "threads"]
+    instances = [Instance(ordering, found["model"][0]) for ordering in found["orderings"][0].split(",")]
+    assert len(instances) > 1
+    types = {"str": str, "int": int, "float": float}
+    assert all(isinstance(default, types[kind]) for default, kind in found.values())
 
 
 @pytest.mark.parametrize("name", NAMES)
