@@ -110,11 +110,14 @@ def in_words(records: pd.DataFrame, varies: Varies = ()) -> str:
     """
     run = records.iloc[0]
     activation = "no activation" if run["activation"] == "none" else run["activation"]
-    own_activations = run["model"] != "source_cnn"
+    varied = {name for group in varies for name in group}
+    model = run["model"]
+    if model == "source_cnn" and "activation" not in varied:  # others have activations of their own
+        model = f"{model} with {activation} after its convolutions"
     optimizer = {"adam": "Adam", "sgd": "SGD with momentum 0.9"}[run["optimizer"]]
     rate = run["learning_rate"]
     phrases = {
-        "activation": "" if own_activations else f"with {activation} after its convolutions",
+        "model": model,
         "fit_split": f"fitted on {run['dataset']} {run['fit_split']}",
         "epochs": f"{run['epochs']} epoch{'s' if run['epochs'] > 1 else ''}",
         "batch_size": f"batches of {run['batch_size']}",
@@ -124,17 +127,14 @@ def in_words(records: pd.DataFrame, varies: Varies = ()) -> str:
     for name in ("momentum", "groups", "channels_per_group", "weight_decay", "epsilon"):
         if str(run[name]) != str(defaults[name]):
             phrases[name] = f"{name.replace('_', ' ')} {run[name]}"
-    varied = {name for group in varies for name in group}
     if "fit_split" in varied and "dataset" not in varied:
         phrases["dataset"] = f"fitted on {run['dataset']}"
     if "learning_rate" in varied and "optimizer" not in varied and run["optimizer"] != defaults["optimizer"]:
         phrases["optimizer"] = optimizer
-    shared = ", ".join(phrase for name, phrase in phrases.items() if phrase and name not in varied)
+    phrase = ", ".join(phrase for name, phrase in phrases.items() if name not in varied)
     together = [
         f"{label(part, [group])} with {_others(part)}" for group in varies if len(group) > 1 for part in expand([group])
     ]
-    model = "" if "model" in varied else run["model"]
-    phrase = f"{model} {shared}".strip()
     return f"{phrase} ({'; '.join(together)})" if together else phrase
 
 

@@ -70,11 +70,21 @@ def test_the_settings_that_runs_share_are_said_in_words(make_frame):
     )
 
 
+def test_of_a_model_with_activations_of_its_own_none_are_said_and_settings_that_differ_are(make_frame):
+    settings = {"model": "resnet20", "optimizer": "sgd", "weight_decay": 1e-4, "channels_per_group": 4}
+    assert conditions.in_words(make_frame({"bn": [0.4], "gn": [0.5]}, **settings)) == (
+        "resnet20, fitted on mnist test, 1 epoch, batches of 32, SGD with momentum 0.9 at 0.001, channels per group 4, "
+        "weight decay 0.0001"
+    )
+    varies = [{"batch_size": [32], "learning_rate": [0.001]}]
+    assert "SGD with momentum 0.9" in conditions.in_words(make_frame({"bn": [0.4]}, **settings), varies)
+
+
 def test_what_varies_is_left_to_each_finding(make_frame):
     said = conditions.in_words(make_frame({"bn": [0.4]}, batch_size=64), [{"batch_size": [32, 64]}])
     assert "batches" not in said
     assert "Adam at 0.001" in said
-    assert conditions.in_words(make_frame({"bn": [0.4]}), [{"activation": ["none"]}]).startswith("source_cnn fitted on")
+    assert conditions.in_words(make_frame({"bn": [0.4]}), [{"activation": ["none"]}]).startswith("source_cnn, fitted on")
 
 
 def test_settings_that_go_together_are_said_in_words(make_frame):

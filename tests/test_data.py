@@ -84,7 +84,8 @@ def test_fashion_mnist_is_taken_from_keras_cache_and_is_the_original(keras_folde
 @pytest.mark.skipif(not FASHION.exists(), reason="Debian's package dataset-fashion-mnist is not installed")
 def test_a_run_on_fashion_mnist_says_which_data_it_used(keras_folder):
     shutil.copytree(FASHION, keras_folder / "fashion-mnist")
-    record = train(Instance("gn/bn", dataset="fashion_mnist", fit_split="test[:320]", evaluate_split="test[320:400]"), 0)
+    splits = {"fit_split": "test[:320]", "evaluate_split": "test[320:400]"}
+    record = train(Instance("gn/bn", dataset="fashion_mnist", **splits), 0)
     assert record.instance["dataset"] == "fashion_mnist"
     assert record.data["x_test"] == catalog.DATASETS["fashion_mnist"].sha256["x_test"]
 
@@ -97,7 +98,7 @@ def test_other_data_in_keras_cache_are_not_taken_for_fashion_mnist(keras_folder)
         for name, size, header in (("labels-idx1", 1, 8), ("images-idx3", 784, 16)):
             content = np.random.default_rng(0).integers(0, 10, count * size, np.uint8).tobytes()
             (folder / f"{split}-{name}-ubyte.gz").write_bytes(gzip.compress(bytes(header) + content))
-    with pytest.raises(OSError, match="fashion_mnist is damaged: the SHA-256 of y_test is .*; remove it from Keras'"):
+    with pytest.raises(OSError, match=r"fashion_mnist is damaged: the SHA-256 of y_test is .*; remove it from Keras'"):
         data.load_array("fashion_mnist", "y_test")
 
 
@@ -118,7 +119,7 @@ def test_without_a_network_it_is_said_which_file_to_put_where(keras_folder, monk
     with pytest.raises(RequestError) as refusal:
         data.load_array(dataset, "y_test")
     said = str(refusal.value)
-    assert said.startswith(f"dataset is '{dataset}'; allowed: data that are there; to have them without a network, put ")
+    assert said.startswith(f"dataset is '{dataset}'; allowed: data that are there; to have them without a network, put")
     assert files in said
     assert "/datasets (" in said
     assert said.isprintable()

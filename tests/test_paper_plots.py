@@ -25,7 +25,7 @@ def lines(axis):
 
 
 def test_errors_are_drawn_in_percent_along_the_papers_setting_with_their_intervals(drawn):
-    """Of 0.90 and 0.92 the mean error is 9 %; t for 95 % and one degree of freedom is 12.7, so half the width 12.7 %."""
+    """Of 0.90 and 0.92 the mean error is 9 %; t at 95 %, one degree of freedom, is 12.706, so is half the width."""
     _, (ours, _) = drawn
     bars = {bar.get_label(): bar for bar in ours.containers}
     line = bars["bn/bn"].lines[0]

@@ -71,23 +71,23 @@ def test_each_ordering_gets_what_is_best_by_its_mean_over_seeds(make_tuning):
 def test_of_an_accuracy_the_highest_is_best(make_tuning):
     study = dataclasses.replace(STUDY, measure="eval_accuracy")
     records = [
-        dataclasses.replace(record, evaluation=dict.fromkeys(record.evaluation, {"loss": 1.0, "accuracy": rate * 10}))
-        for record in make_tuning({name: dict.fromkeys(RATES, [0.5, 0.5]) for name in ("bn", "none")})
+        dataclasses.replace(record, evaluation={key: {"loss": 1.0, "accuracy": rate * 10} for key in record.evaluation})
+        for record in make_tuning({name: {key: [0.5, 0.5] for key in RATES} for name in ("bn", "none")})
         for rate in [record.instance["learning_rate"]]
     ]
     assert {settings["learning_rate"] for settings in tuned(study, records).own.values()} == {0.01}
 
 
 def test_an_ordering_that_diverged_with_all_values_and_missing_runs_are_told(make_tuning):
-    good = dict.fromkeys(RATES, [0.5, 0.5])
+    good = {key: [0.5, 0.5] for key in RATES}
     with pytest.raises(RequestError, match="values with which bn/none does not diverge, one at least"):
-        tuned(STUDY, make_tuning({"bn": dict.fromkeys(RATES, [math.nan, 0.1]), "none": good}))
+        tuned(STUDY, make_tuning({"bn": {key: [math.nan, 0.1] for key in RATES}, "none": good}))
     with pytest.raises(RequestError, match="no run of none/none"):
         tuned(STUDY, make_tuning({"bn": good}))
 
 
 def test_runs_at_each_orderings_own_settings_are_compared_and_their_conditions_are_said(make_record, make_tuning):
-    losses = {name: dict.fromkeys(RATES, [0.5, 0.5]) for name in ("bn", "none")}
+    losses = {name: {key: [0.5, 0.5] for key in RATES} for name in ("bn", "none")}
     losses["none"][0.01] = [0.1, 0.1]
     study = tuned(STUDY, make_tuning(losses))
     runs = [
@@ -116,7 +116,7 @@ def test_a_study_is_tuned_and_then_run_and_what_is_there_is_not_run_again(tmp_pa
     assert run_study(study, tmp_path) == []
     assert len(read_records(tmp_path / "tuning")) == 8
     read, runs = read_study_records(tmp_path / "records")
-    assert read.own == dict.fromkeys(("bn/none", "none/none"), {"learning_rate": 0.003})
+    assert read.own == {key: {"learning_rate": 0.003} for key in ("bn/none", "none/none")}
     assert {(run.instance["ordering"], run.seed, run.instance["learning_rate"]) for run in runs} == {
         ("bn/none", 60, 0.003),
         ("none/none", 60, 0.003),
