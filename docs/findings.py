@@ -13,11 +13,13 @@ from normlib import (
     contrast_plots,
     files,
     kernels,
+    paper_plots,
     plots,
     ranking_sentences,
     records,
     sentences,
     studies,
+    study_records,
     summary,
     summary_plots,
     tables,
@@ -34,6 +36,13 @@ BENCHMARKS = ROOT / "benchmarks" / "results.csv"  # written by make benchmark
 STUDIES = {
     **dict.fromkeys(
         ("source", "standard", "grid", "stacked"), "every declared contrast with its pairs, interval and margin"
+    ),
+    **dict.fromkeys(
+        ("batch-size", "groups"), "the error along the setting, with intervals, and the paper's figure beside it"
+    ),
+    **dict.fromkeys(
+        ("placement", "placement-resnet20", "learning-rate"),
+        "every declared contrast with its pairs, interval and margin",
     ),
     "conditions": "a map of the conditions, with the best ordering in each and how far it is ahead",
     "lag": "evaluation loss in each reading, under each condition",
@@ -63,7 +72,9 @@ def draw() -> dict[str, Figure]:
     figures = {"bars": plots.plot_bars(load("source")[0])[0]}
     for name in STUDIES:
         runs, study = load(name)
-        if name == "lag":
+        if study.reported:
+            figures[name] = paper_plots.plot_beside_paper(runs, study.measure, study.varies, study.reported)[0]
+        elif name == "lag":
             figures[name] = summary_plots.plot_gap(runs, study.varies)[0]
         elif name == "conditions":
             figures[name] = contrast_plots.plot_winners(runs, study.measure, study.varies)[0]
@@ -91,7 +102,8 @@ def describe(figure: Figure) -> str:
 
 def load(name: str) -> tuple[pd.DataFrame, studies.Study]:
     """Return the kept records of a study, and the study."""
-    return records.load_records(records.KEPT / f"{name}.jsonl"), studies.read_study(name)
+    study, runs = study_records.read_kept(name)
+    return study.to_frame(runs), study
 
 
 def _results() -> str:
@@ -116,6 +128,7 @@ def _finding(name: str, shows: str) -> str:
         [
             f"### `{name}`: {study.question}",
             sentences.headline(runs, study),
+            f"*{study.citation}*" + (f" {study.reported.differs}" if study.reported else ""),
             f"![{name}: {shows}](docs/{name}.png)",
             f"<details><summary>{len(runs)} runs: all contrasts, and the table of results</summary>",
             sentences.findings(runs, study),

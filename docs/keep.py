@@ -3,13 +3,15 @@
 import sys
 from pathlib import Path
 
-from normlib import files, records
+from normlib import files, records, scheduling
 
 
 def main() -> None:
-    """Write the records of an output folder to one JSON Lines file, in an order of their own."""
+    """Write the records of an output folder, and those by which it was tuned, to one JSON Lines file, in order."""
     folder = Path(sys.argv[1])
-    kept = sorted(records.read_records(folder), key=lambda record: (record.instance["ordering"], record.seed))
+    parts = [part for part in (folder / scheduling.TUNING, folder) if part.is_dir()]
+    found = [record for part in parts for record in records.read_records(part)]
+    kept = sorted(found, key=lambda record: (record.instance["ordering"], record.seed))
     path = records.KEPT / f"{folder.name}.jsonl"
     files.write_atomically(path, "".join(f"{record.to_json()}\n" for record in kept))
     print(f"{len(kept)} records in {path}")

@@ -21,8 +21,9 @@ from normlib.verdicts import estimate, seeds_in_words
 
 
 def asked(study: Study) -> str:
-    """Return what a study asks, in Markdown."""
-    return f"*{as_markdown(study.question)}*"
+    """Return what a study asks, and after whom, in Markdown."""
+    after = f"\n\n{as_markdown(study.citation)}" if study.citation else ""
+    return f"*{as_markdown(study.question)}*{after}"
 
 
 def findings(records: pd.DataFrame, study: Study) -> str:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 from normlib.instance import Instance
-from normlib.records import SOURCE_RECORDS, Record, read_records
+from normlib.records import KEPT, SOURCE_RECORDS, Record, read_records
 from normlib.studies import Study, read_study
+from normlib.tuning import tuned
 
 UNDECLARED = "No study was declared beside these records."
 
@@ -49,6 +51,30 @@ def read_study_records(records_dir: str | Path) -> tuple[Study, list[Record]]:
     study, records = study_of_records(records_dir), read_records(records_dir or SOURCE_RECORDS)
     if study.question == UNDECLARED:
         return study, records
+    return study, runs_of(study, records)
+
+
+def read_kept(name: str) -> tuple[Study, list[Record]]:
+    """Return a study whose records ship with normlib, its orderings' own settings chosen, and its runs.
+
+    Args:
+        name: The study's name.
+
+    Raises:
+        RequestError: There is no such study, or it has no records.
+    """
+    study, records = read_study(name), read_records(KEPT / f"{name}.jsonl")
+    study = tuned(study, records) if study.tune else study
+    return study, runs_of(study, records)
+
+
+def runs_of(study: Study, records: Iterable[Record]) -> list[Record]:
+    """Return those records that have a study's settings, whatever their seeds and, unless it has own ones, orderings.
+
+    Args:
+        study: The study.
+        records: Some records.
+    """
     # "auto" means another library on another stack; where providers are compared, they are named.
     varied = {name for group in study.varies for name in group}
     settings = [n for n in Instance().settings if n != "ordering" and (n != "provider" or n in varied)]
@@ -56,4 +82,4 @@ def read_study_records(records_dir: str | Path) -> tuple[Study, list[Record]]:
         settings.append("ordering")  # with whose own settings a run counts
     defaults = Instance().settings
     planned = {tuple(str(instance.settings[name]) for name in settings) for instance in study.instances}
-    return study, [r for r in records if tuple(str((defaults | r.instance)[name]) for name in settings) in planned]
+    return [r for r in records if tuple(str((defaults | r.instance)[name]) for name in settings) in planned]

@@ -84,7 +84,9 @@ def test_what_varies_is_left_to_each_finding(make_frame):
     said = conditions.in_words(make_frame({"bn": [0.4]}, batch_size=64), [{"batch_size": [32, 64]}])
     assert "batches" not in said
     assert "Adam at 0.001" in said
-    assert conditions.in_words(make_frame({"bn": [0.4]}), [{"activation": ["none"]}]).startswith("source_cnn, fitted on")
+    assert conditions.in_words(make_frame({"bn": [0.4]}), [{"activation": ["none"]}]).startswith(
+        "source_cnn, fitted on"
+    )
 
 
 def test_settings_that_go_together_are_said_in_words(make_frame):

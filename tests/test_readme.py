@@ -9,7 +9,7 @@ import PIL.Image
 import pytest
 from matplotlib.testing.compare import compare_images
 
-from normlib import plots, records, studies, summary
+from normlib import plots, records, studies, study_records, summary, tuning
 from normlib.status import planned_runs
 
 ROOT = Path(__file__).parent.parent
@@ -82,10 +82,13 @@ def test_every_make_target_that_it_names_exists():
 @pytest.mark.parametrize("name", studies.shipped_studies())
 def test_kept_records_are_all_runs_of_their_study_as_the_file_that_ships_declares_it(name):
     """Each line has its checksum; reading would leave out, with a warning, a line that was edited."""
-    study = studies.read_study(name)
-    kept = records.KEPT / f"{name}.jsonl"
-    runs = records.load_records(kept)
-    assert len(runs) == len(kept.read_text().splitlines()) == len(study.instances) * study.seeds
-    assert planned_runs(runs, study)["done"].all()
+    study, kept = study_records.read_kept(name)
+    stages = [study, *([tuning.tuning_study(study)] if study.tune else [])]
+    lines = (records.KEPT / f"{name}.jsonl").read_text().splitlines()
+    assert len(lines) == sum(len(stage.instances) * stage.seeds for stage in stages)
+    runs = records.load_records(records.KEPT / f"{name}.jsonl")
+    assert len(runs) == len(lines)
+    assert all(planned_runs(runs, stage)["done"].all() for stage in stages)
     assert set(runs["study_sha256"]) == {study.declared_in}
+    assert len(kept) == len(study.instances) * study.seeds
     assert runs["commit"].str.fullmatch("[0-9a-f]{40}").all()
