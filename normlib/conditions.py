@@ -16,6 +16,7 @@ from normlib.statistics import check_comparable
 
 Varies = Sequence[Mapping[str, Sequence]]
 _MOST_CONDITIONS = 1000
+_SPOKEN = {"momentum": "BatchNorm's momentum"}  # SGD has one, too
 _FORM = "a list such as [{learning_rate: [0.001, 0.003]}, {activation: [none, relu]}]; settings in one {} go together"
 
 
@@ -126,7 +127,7 @@ def in_words(records: pd.DataFrame, varies: Varies = ()) -> str:
     defaults = Instance().settings
     for name in ("momentum", "groups", "channels_per_group", "weight_decay", "epsilon"):
         if str(run[name]) != str(defaults[name]):
-            phrases[name] = f"{name.replace('_', ' ')} {run[name]}"
+            phrases[name] = f"{_SPOKEN.get(name, name.replace('_', ' '))} {run[name]}"
     if "fit_split" in varied and "dataset" not in varied:
         phrases["dataset"] = f"fitted on {run['dataset']}"
     if "learning_rate" in varied and "optimizer" not in varied and run["optimizer"] != defaults["optimizer"]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Sequence
 
 import matplotlib.figure
@@ -49,7 +50,8 @@ def plot_contrasts(
     axis.errorbar(
         [], [], xerr=[], fmt="s", color="black", markersize=5, capsize=4, label="mean difference, 95 % interval"
     )
-    names = [f"{contrast.name}\n{row['condition'] or row['contrast']}: {row['verdict']}" for contrast, row in rows]
+    told = [textwrap.fill(f"{row['condition'] or row['contrast']}: {row['verdict']}", 64) for _, row in rows]
+    names = [f"{contrast.name}\n{text}" for (contrast, _), text in zip(rows, told, strict=True)]
     axis.set_yticks(range(len(rows)), names, fontsize="small", parse_math=False)  # names are the study's, not ours
     axis.set_ylim(len(rows) - 0.4, -0.6)
     axis.set_xlabel(f"difference in {MEASURES.get(measure, measure)}")

@@ -73,9 +73,20 @@ class ScratchFolder(tempfile.TemporaryDirectory):
 
     def __init__(self) -> None:
         sweep(Path(tempfile.gettempdir()))
+        while not self._make():  # it was swept before it was locked
+            super().cleanup()
+
+    def _make(self) -> bool:
         super().__init__(**_TEMPORARY, ignore_cleanup_errors=True)
-        self._descriptor = os.open(self.name, os.O_RDONLY)
+        try:
+            self._descriptor = os.open(self.name, os.O_RDONLY)
+        except FileNotFoundError:
+            return False
         _lock(self._descriptor)
+        if os.path.exists(self.name):
+            return True
+        os.close(self._descriptor)
+        return False
 
     def cleanup(self) -> None:
         """Remove the folder."""

@@ -60,12 +60,13 @@ def perform(job: Job) -> Outcome:
         return Outcome(reason=f"the worker on {platform.node()} has another stack: {other}", infrastructure=True)
     with files.ScratchFolder() as scratch:
         records_dir = job.records_dir or str(Path(scratch) / "records")
-        failure = ExecutionError("")
+        failure, parameters = ExecutionError(""), job.execution.parameters(records_dir)
         try:
             notebook = execute(
                 job.notebook,
-                job.execution.parameters(records_dir),
-                shown={records_dir: "../records"},
+                parameters,
+                # No path of anybody's in what is kept: a file of data is known by its name.
+                shown={records_dir: "../records", parameters["dataset"]: job.execution.instance.settings["dataset"]},
                 # Kernels are handed on between equal ones only, and TensorFlow's threads are fixed once it has run.
                 variables={
                     stack.STUDY_VARIABLE: job.study_sha256,

@@ -66,7 +66,7 @@ def test_the_settings_that_runs_share_are_said_in_words(make_frame):
     records = make_frame({"bn": [0.4, 0.5], "gn": [0.5, 0.5]}, momentum=0.9)
     assert conditions.in_words(records) == (
         "source_cnn with no activation after its convolutions, fitted on mnist test, 1 epoch, batches of 32, "
-        "Adam at 0.001, momentum 0.9"
+        "Adam at 0.001, BatchNorm's momentum 0.9"
     )
 
 

@@ -2,6 +2,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from pathlib import Path
 
 import pytest
 
@@ -167,3 +168,30 @@ def test_a_second_process_is_refused_with_the_first_ones_id_until_that_has_ended
     with only_writer(tmp_path / "new", "out"):
         assert (tmp_path / "new" / ".writer").read_text() == str(os.getpid())
     assert not (tmp_path / "new" / ".writer").exists()
+
+
+@pytest.mark.parametrize("swept_before", ["it is opened", "it is locked"])
+def test_a_scratch_folder_that_another_process_sweeps_before_it_is_locked_is_made_again(
+    tmp_path, monkeypatch, swept_before
+):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    taken = []
+
+    def take(*arguments, original=os.open if swept_before == "it is opened" else files._lock):
+        if not taken:
+            (folder,) = tmp_path.iterdir()
+            taken.append(folder)
+            folder.rmdir()
+        return original(*arguments)
+
+    if swept_before == "it is opened":
+        monkeypatch.setattr(files.os, "open", take)
+    else:
+        monkeypatch.setattr(files, "_lock", take)
+    with files.ScratchFolder() as scratch:
+        monkeypatch.undo()
+        assert Path(scratch).is_dir()
+        assert Path(scratch) != taken[0]
+        files.sweep(tmp_path)
+        assert Path(scratch).is_dir()
+    assert list(tmp_path.iterdir()) == []

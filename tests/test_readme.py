@@ -72,6 +72,15 @@ def test_its_example_of_a_study_can_be_read(tmp_path):
     assert len(study.declared) == 2
 
 
+def test_its_example_of_swapping_runs():
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), flags=re.DOTALL)
+    (example,) = (block for block in blocks if "normlib.swap(" in block)
+    names = {}
+    exec(example, names)
+    assert set(names["normlib"].slots(names["swapped"])["kind"]) == {"gn"}
+    assert names["normlib"].slots(names["mixed"])["kind"].tolist()[:4] == ["bn", "gn", "bn", "gn"]
+
+
 def test_every_make_target_that_it_names_exists():
     targets = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)
     named = re.findall(r"make ([a-z]+)", (ROOT / "README.md").read_text(encoding="utf-8"))

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import nbformat
+import numpy as np
 import pytest
 
 from conftest import SMALL
@@ -33,6 +34,24 @@ def test_what_was_finished_comes_back_with_the_reason_why_the_rest_was_not(job, 
     assert {record.environment["study_sha256"] for record in records} == {"ab" * 32}
     assert 'records_dir = \\"../records\\"' in outcome.notebook
     assert list(tmp_path.iterdir()) == []
+
+
+def test_data_of_ones_own_are_found_from_where_the_caller_is_and_no_path_of_theirs_is_kept(tmp_path, monkeypatch):
+    """The file is given by a relative path; kernels have working directories of their own."""
+    monkeypatch.chdir(tmp_path)
+    random = np.random.default_rng(0)
+    arrays = {f"x_{split}": random.random((40, 8, 9, 3)) for split in ("train", "test")}
+    np.savez("mine.npz", **arrays, **dict.fromkeys(("y_train", "y_test"), np.arange(40) % 3))
+    settings = {"dataset": "mine.npz", "fit_split": "train", "evaluate_split": "test", "groups": 4}
+    execution = Execution(Instance("bn/gn", "resnet20", **settings), 5, 1)
+    text = notebook_path("instance").read_text(encoding="utf-8")
+    outcome = perform(Job(execution, text, "", stack.installed()))
+    assert outcome.reason == ""
+    (record,) = (Record.from_json(text) for text in outcome.records)
+    assert record.key == execution.keys[5]
+    assert record.instance["dataset"] == "mine.npz"
+    assert 'dataset = \\"mine.npz\\"' in outcome.notebook
+    assert str(tmp_path) not in outcome.notebook + outcome.records[0]
 
 
 def test_what_was_finished_comes_back_also_where_the_worker_itself_fails(job, monkeypatch):
