@@ -5,7 +5,6 @@ import sys
 import numpy as np
 import pytest
 
-from normlib.checks import seed_range
 from normlib.errors import RequestError
 from normlib.instance import Instance
 
@@ -42,6 +41,28 @@ def test_changes_are_the_settings_that_differ_from_the_defaults():
     assert Instance("gn/bn", epochs=2).changes == {"ordering": "gn/bn", "epochs": 2}
 
 
+def test_a_file_of_data_is_in_the_settings_by_its_name_and_in_a_kernels_parameters_by_its_whole_path(
+    tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "data").mkdir()
+    random = np.random.default_rng(0)
+    arrays = {f"x_{split}": random.random((9, 8, 8)) for split in ("train", "test")}
+    np.savez("data/mine.npz", **arrays, **dict.fromkeys(("y_train", "y_test"), np.arange(9)))
+    instance = Instance(dataset="data/mine.npz", fit_split="train[:50%]", evaluate_split="test")
+    assert instance.settings["dataset"] == "mine.npz"
+    assert instance.changes["dataset"] == "mine.npz"
+    assert instance.parameters["dataset"] == str(tmp_path / "data" / "mine.npz")
+    assert (len(instance.fit_examples), instance.data_facts.classes) == (4, 9)
+
+
+def test_the_number_of_groups_is_the_models_or_as_asked():
+    assert Instance().groups_of(10) == 5
+    assert Instance(groups=2).groups_of(10) == 2
+    assert Instance(channels_per_group=2).groups_of(10) == 5
+    assert Instance("gn", "resnet20", channels_per_group=8).groups_of(64) == 8
+
+
 def test_it_cannot_be_changed():
     with pytest.raises(dataclasses.FrozenInstanceError):
         Instance().epochs = 2
@@ -74,12 +95,6 @@ def test_it_follows_the_source_where_only_ordering_and_provider_differ():
 def test_an_unknown_setting_is_refused_with_the_nearest_name():
     with pytest.raises(RequestError, match=r"setting is 'learningrate'.*did you mean 'learning_rate'"):
         Instance.of(learningrate=0.1)
-
-
-@pytest.mark.parametrize(("first_seed", "seeds"), [(0, 0), (-1, 1), (0, 1.5), (2**32, 1), (2**32 - 1, 2), ("0", 1)])
-def test_seeds_that_the_generators_do_not_take_are_refused(first_seed, seeds):
-    with pytest.raises(RequestError, match="seed"):
-        seed_range(first_seed, seeds)
 
 
 def test_settings_are_checked_before_tensorflow_loads():

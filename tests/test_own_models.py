@@ -5,11 +5,14 @@ import sys
 import numpy as np
 import pytest
 
+from normlib import stack
 from normlib.errors import RequestError
+from normlib.execution import Execution, notebook_path
 from normlib.instance import Instance
 from normlib.models import build_model
 from normlib.swapping import slots
 from normlib.training import train
+from normlib.worker import Job, perform
 
 MODULE = """
 import tensorflow as tf
@@ -157,3 +160,13 @@ def test_a_package_that_is_not_there_and_too_long_an_ordering_are_refused():
         build_model(Instance("gn", "no_such_package:build"))
     with pytest.raises(RequestError, match=r"ordering is 'bn/gn/bn'; allowed: .*which is 2, and this has 3"):
         build_model(own("build", "bn/gn/bn"))
+
+
+def test_in_a_study_the_reason_is_the_same_line(tmp_path, monkeypatch):
+    """In a real kernel, which finds modules where the command is given."""
+    monkeypatch.chdir(tmp_path)
+    job = Job(Execution(own("five_classes"), 0, 1), notebook_path("instance").read_text("utf-8"), "", stack.installed())
+    outcome = perform(job)
+    assert outcome.reason.startswith("RequestError: model is 'ones_own:five_classes'; allowed: a model of images")
+    assert not outcome.infrastructure
+    assert outcome.records == ()

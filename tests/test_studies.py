@@ -2,10 +2,9 @@ import hashlib
 
 import pytest
 
-from normlib import studies, study_records
+from normlib import studies
 from normlib.errors import RequestError
 from normlib.ordering import find_baseline
-from normlib.records import save_record
 from normlib.studies import Study, read_study
 
 SMALLEST = "question: Which?\norderings: [bn, none]\n"
@@ -99,28 +98,6 @@ def test_contrasts_are_declared_in_the_study_and_those_that_it_lacks_orderings_f
     ]
 
 
-def test_records_belong_to_the_study_beside_them_and_without_one_nothing_was_declared(tmp_path):
-    (tmp_path / "records").mkdir()
-    assert study_records.study_of_records("").name == "source"
-    assert study_records.study_of_records(tmp_path / "records").declared == []
-    (tmp_path / "study.yaml").write_text(SMALLEST)
-    found = study_records.study_of_records(tmp_path / "records")
-    assert (found.name, found.question) == (tmp_path.name, "Which?")
-
-
-def test_a_studys_records_are_those_with_its_settings_whatever_their_ordering_and_seed(tmp_path, make_record):
-    (tmp_path / "study.yaml").write_text(SMALLEST + "varies: [{epochs: [1, 4]}]\n")
-    kept = [make_record("bn", 0), make_record("bn", 0, epochs=4), make_record("gn/bn", 7), make_record("bn", 99)]
-    others = [make_record("bn", 0, epochs=2), make_record("bn", 0, batch_size=64)]
-    for record in (*kept, *others):
-        save_record(record, tmp_path / "records")
-    study, records = study_records.read_study_records(tmp_path / "records")
-    assert study.question == "Which?"
-    assert {record.key for record in records} == {record.key for record in kept}
-    (tmp_path / "study.yaml").unlink()
-    assert len(study_records.read_study_records(tmp_path / "records")[1]) == 6
-
-
 def test_what_is_written_can_be_read_again(tmp_path):
     study = read_study("source").but(seeds=2, orderings=["bn", "none"])
     path = tmp_path / "source.yaml"
@@ -136,3 +113,51 @@ def test_a_study_that_does_not_exist_is_refused_with_those_that_do():
 def test_from_python_a_study_is_checked_as_well():
     with pytest.raises(RequestError, match="ordering is 'bx'"):
         Study("mine", "Which?", ("bx",))
+
+
+OWN = {"bn": {"learning_rate": 0.003}, "none": {"learning_rate": 0.001}}
+
+
+def test_an_ordering_may_have_its_own_value_of_a_setting():
+    study = Study("mine", "Which?", ("bn", "none"), own=OWN)
+    assert [(i.ordering, i.learning_rate) for i in study.instances] == [("bn/none", 0.003), ("none/none", 0.001)]
+    assert study.own == {"bn/none": OWN["bn"], "none/none": OWN["none"]}
+    assert study.own_settings == ("learning_rate",)
+
+
+def test_a_setting_of_each_orderings_own_reads_the_same_in_the_table_so_that_its_runs_can_be_compared(make_record):
+    study = Study("mine", "Which?", ("bn", "none"), own=OWN)
+    frame = study.to_frame([make_record("bn", learning_rate=0.003), make_record("none", learning_rate=0.001)])
+    assert set(frame["learning_rate"]) == {"each ordering's own value (0.003 for bn/none, 0.001 for none/none)"}
+
+
+def test_a_quick_look_has_two_seeds_and_what_the_file_says_is_less(tmp_path):
+    text = "seeds: 9\ndefaults: {epochs: 2, fit_split: train}\nquick: {defaults: {fit_split: 'train[:10%]'}}\n"
+    study = read_study(write(tmp_path, SMALLEST + text)).quickly()
+    assert study.seeds == 2
+    assert {(i.epochs, i.fit_split) for i in study.instances} == {(2, "train[:10%]")}
+    assert read_study("source").quickly().seeds == 2
+
+
+@pytest.mark.parametrize("name", ["batch-size", "groups", "placement", "placement-resnet20", "learning-rate"])
+def test_the_sweeps_that_papers_made_famous_cite_them_and_have_a_quick_size_on_real_data(name):
+    study = read_study(name)
+    assert "arXiv" in study.citation
+    quick = study.quickly()
+    assert quick.seeds == 2
+    assert {i.dataset for i in quick.instances} == {"mnist"}
+    assert max(len(i.fit_examples) for i in quick.instances) <= 5000
+
+
+def test_batch_sizes_see_the_same_images_and_the_learning_rate_is_in_proportion():
+    """Goyal et al. 2017 and Wu and He 2018, section 4.1: 0.1 for 256 images."""
+    instances = read_study("batch-size").instances
+    assert {i.batch_size for i in instances} == {32, 16, 8, 4, 2}
+    assert {i.learning_rate / i.batch_size for i in instances} == {0.1 / 256}
+    assert {(i.optimizer, i.fit_split) for i in instances} == {("sgd", "train[:10000]")}
+
+
+def test_groups_go_from_one_to_all_channels():
+    instances = read_study("groups").instances
+    assert sorted({i.groups for i in instances}) == [1, 2, 4, 8, 16]
+    assert instances[0].model_facts.channels == (16,)
