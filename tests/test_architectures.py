@@ -93,7 +93,7 @@ def call_until(model, images, name):
     from normlib.tensorflow_quietly import tf
 
     (layer,) = (layer for layer in model.layers if layer.name == name)
-    return np.asarray(tf.keras.Model(model.inputs, layer.output)(images))
+    return np.asarray(tf.keras.Model(model.inputs[0], layer.output)(images))
 
 
 @pytest.mark.parametrize("model", ["convnet", "resnet20"])
