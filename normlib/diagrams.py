@@ -97,7 +97,8 @@ def _convolution(name: str, instance: Instance, slot: int, channels: list[int]) 
     """Return the boxes of a 3 x 3 convolution and of what stands in its slot."""
     kinds = instance.layers.slots[slot - 1]
     numbers = ", ".join(map(str, channels))
-    boxes = [(f"{name}\n3 × 3,\n{numbers} channels", _PLAIN)]
+    space = " " if len(channels) == 1 else "\n"
+    boxes = [(f"{name}\n3 × 3,\n{numbers}{space}channels", _PLAIN)]
     boxes += [(_describe(kind, channels, instance), _COLOURS[kind]) for kind in kinds]
     return boxes + ([] if kinds else [(f"slot {slot}\nempty", _EMPTY)])
 
