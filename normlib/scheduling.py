@@ -10,6 +10,7 @@ from pathlib import Path
 
 from normlib import executors, kernels, stack
 from normlib.checks import real_number, thread_count, whole_number
+from normlib.data import load_array
 from normlib.dispatch import Dispatch, read_run
 from normlib.errors import RequestError
 from normlib.execution import Execution, check_parameters, notebook_path, plan
@@ -67,8 +68,8 @@ def run_study(
         The failures, in the study's order; each is also written to ``failures/KEY.json``.
 
     Raises:
-        RequestError: A value that is not allowed; an output folder that cannot be written, that another process is
-            writing, or that has records in it which cannot be compared with the study's.
+        RequestError: A value that is not allowed; data that are not there; an output folder that cannot be written,
+            that another process is writing, or that has records in it which cannot be compared with the study's.
     """
     if executor is None:
         with executors.local_executor(threads=threads) as executor:
@@ -166,6 +167,8 @@ def set_strangers_aside(out: Path) -> None:
 def _check(study: Study, out: Path, threads: int) -> int:
     """Refuse a folder that cannot be written, or whose records come from another stack or number of threads."""
     threads = thread_count(threads)
+    for dataset in dict.fromkeys(instance.dataset for instance in study.instances):
+        load_array(dataset, "y_test")  # that it is not there is told once, and not by each run
     check_inside(out, "out")
     for folder in (out, *(out / name for name in _FOLDERS)):
         check_writable(folder, "out")

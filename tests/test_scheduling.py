@@ -181,6 +181,16 @@ def test_a_folder_whose_records_cannot_be_compared_is_refused(study, tmp_path, m
     assert [path.name for path in tmp_path.iterdir()] == ["records"]
 
 
+def test_data_that_cannot_be_had_are_told_once_before_anything_is_written(study, tmp_path, monkeypatch):
+    def not_there(dataset, name):
+        raise RequestError("dataset", dataset, "data that are there")
+
+    monkeypatch.setattr(scheduling, "load_array", not_there)
+    with pytest.raises(RequestError, match="dataset is 'mnist'; allowed: data that are there"):
+        run_study(study, tmp_path / "out")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_records_of_another_version_are_not_taken_for_damaged(study, tmp_path, make_record):
     """A setting that this one does not know: the folder is refused, and nothing in it is moved."""
     record = make_record("none", **SMALL)
