@@ -100,6 +100,7 @@ def _load_array(dataset: str, name: str, sha256: str | None) -> np.ndarray:
     return array
 
 
+@functools.lru_cache(maxsize=1)  # an array is asked for at a time
 def _from_keras(dataset: str) -> dict[str, np.ndarray]:
     """Load a data set from Keras' cache; Keras downloads what is not in it."""
     from normlib.tensorflow_quietly import tf

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from normlib import executors, kernels
+from normlib.errors import RequestError
 from normlib.execution import Execution
 from normlib.failures import Failure, write_failure
 from normlib.files import write_atomically
@@ -124,6 +125,10 @@ class Dispatch:
         if not others_took_long and (not outcome.infrastructure or self._tries[key] > self._retries):
             self._fail(execution, left.pop(0), outcome)
             del self._missing[key]
+        while left and outcome.reason.startswith(f"{RequestError.__name__}:"):
+            # The request itself is wrong, such as a model of one's own that cannot be built: no seed changes that.
+            self._fail(execution, seed := left.pop(0), outcome)
+            del self._missing[execution.keys[seed]]
         for seed in left:
             self._submit(Execution(execution.instance, seed, 1, execution.threads))
 

@@ -39,7 +39,8 @@ class Instance:
         provider: Library that GroupNorm comes from: ``"addons"``, ``"keras"`` or ``"auto"``.
         optimizer: ``"adam"``, or ``"sgd"``, stochastic gradient descent with momentum 0.9.
         weight_decay: Decoupled, as Keras' optimizers have it: each step takes this share times the learning rate off
-            all trainable weights (Loshchilov and Hutter 2019, arXiv 1711.05101, algorithm 2).
+            all trainable weights, beside the gradient (Loshchilov and Hutter 2019, arXiv 1711.05101, section 2; there
+            without the learning rate). It is not L2 in the loss, which momentum would multiply.
         epsilon: What normalization layers add to the variance.
         channels_per_group: GroupNorm's channels in a group, instead of ``groups``; None: as ``groups`` says.
 
@@ -90,7 +91,7 @@ class Instance:
         text = isinstance(self.model, str) and len(self.model) <= _LONGEST_NAME
         if not (text and _OWN_MODEL.fullmatch(self.model)):
             one_of("model", self.model, catalog.MODELS, "or a function that builds one, 'package.module:function'")
-        object.__setattr__(self, "ordering", str(Ordering.parse(self.ordering, self.model_facts.slots)))
+        object.__setattr__(self, "ordering", str(self.layers))
         one_of("activation", self.activation, catalog.ACTIVATIONS)
         if self.activation not in self.model_facts.activations:
             allowed = f"none for {self.model}, whose activations are its own"
@@ -107,8 +108,9 @@ class Instance:
 
     @property
     def layers(self) -> Ordering:
-        """The ordering, read."""
-        return Ordering.parse(self.ordering, self.model_facts.slots)
+        """The ordering, read; of a model of one's own, along which it is repeated, the shortest that is the same."""
+        layers = Ordering.parse(self.ordering, self.model_facts.slots)
+        return layers if self.model_facts.slots else layers.shortest
 
     @property
     def model_facts(self) -> catalog.ModelFacts:

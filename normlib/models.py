@@ -46,7 +46,7 @@ def describe_layers(model: tf.keras.Model) -> pandas.DataFrame:
     rows = [
         {
             "layer": type(layer).__name__,
-            "output shape": str(tuple(layer.output.shape)),
+            "output shape": ", ".join(str(tuple(output.shape)) for output in tf.nest.flatten(layer.output)),
             "parameters": layer.count_params(),
             "of them trainable": count_weights(layer.trainable_weights),
         }

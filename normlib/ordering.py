@@ -82,6 +82,13 @@ class Ordering:
             raise RequestError("ordering", text, f"{most} slots in this model, and this has {len(slots)}")
         return cls(slots + ((),) * ((slot_count or 0) - len(slots)))
 
+    @property
+    def shortest(self) -> Ordering:
+        """The shortest ordering that, repeated along a model, is the same: ``gn`` of ``gn/gn``."""
+        count = len(self.slots)
+        lengths = (n for n in range(1, count + 1) if count % n == 0 and self.slots[:n] * (count // n) == self.slots)
+        return Ordering(self.slots[: next(lengths)])
+
     def __str__(self) -> str:
         return "/".join("+".join(kinds) or EMPTY for kinds in self.slots)
 

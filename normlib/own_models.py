@@ -63,12 +63,16 @@ def _call(name: str, **facts: object) -> tf.keras.Model:
         builder = getattr(importlib.import_module(module), function)
         taken = inspect.signature(builder).parameters
         model = builder(**{fact: value for fact, value in facts.items() if fact in taken})
-    except Exception as error:  # whatever somebody's code raises
-        said = one_line(f"{type(error).__name__}: {error}")[:300]
-        raise RequestError("model", name, f"a function that can be imported and called, and it gave {said}") from None
+    except (Exception, SystemExit) as error:  # whatever somebody's code raises
+        allowed = f"a function that can be imported and called, and it gave {_said(error)}"
+        raise RequestError("model", name, allowed) from None
     if not isinstance(model, tf.keras.Model):
         raise RequestError("model", name, f"a function that returns a Keras model, and it returned {model!r:.80}")
     return model
+
+
+def _said(error: BaseException) -> str:
+    return one_line(f"{type(error).__name__}: {error}")[:300]
 
 
 def _check_shapes(instance: Instance, model: tf.keras.Model, with_channels: tuple[int, ...]) -> None:
@@ -91,6 +95,9 @@ def _fits(found: tuple[int | None, ...], wanted: tuple[int, ...]) -> bool:
 def _check_probabilities(instance: Instance, model: tf.keras.Model) -> None:
     """Refuse outputs that are no probabilities, which the loss takes them for; logits would train, but wrongly."""
     images = np.random.default_rng(0).random((2, *instance.data_facts.image_shape), np.float32)
-    found = np.asarray(model(images, training=False), np.float64)
+    try:
+        found = np.asarray(model(images, training=False), np.float64)
+    except Exception as error:  # of layers that cannot take such images after all
+        raise RequestError("model", instance.model, f"a model of such images, and it gave {_said(error)}") from None
     if not ((found >= 0).all() and np.allclose(found.sum(axis=1), 1, atol=1e-2)):
         raise RequestError("model", instance.model, "a model that ends in softmax; its outputs do not add up to 1")

@@ -42,7 +42,10 @@ def plot_beside_paper(
     _label(axes[1], paper.against, sorted({value for line in paper.lines.values() for value in line}))
     axes[1].set_title(textwrap.fill(paper.reports, 48), fontsize="small", loc="left")
     axes[1].set_ylabel("error, %")
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=5, frameon=False)
+    handles: dict = {}
+    for axis in axes[::-1]:  # those with intervals take the place of those without
+        handles |= dict(zip(*reversed(axis.get_legend_handles_labels()), strict=True))
+    figure.legend(handles.values(), handles, loc="outside lower center", ncols=5, frameon=False)
     return figure, axes
 
 
@@ -80,12 +83,12 @@ def _look(orderings: list[str]) -> dict[str, dict]:
 
 
 def _place(value: float) -> float:
-    """Return where a value stands: batch sizes and numbers of groups are doubled from one to the next."""
+    """Return where a value stands: batch sizes and numbers of groups are usually doubled from one to the next."""
     return float(np.log2(value))
 
 
 def _label(axis: Axes, against: str, values: list[float]) -> None:
     axis.set_xticks([_place(value) for value in values], [f"{value:g}" for value in values])
-    axis.set_xlabel(f"{against.replace('_', ' ')} (each step doubles)")
+    axis.set_xlabel(f"{against.replace('_', ' ')} (log scale)")
     axis.grid(axis="y", color="#EEEEEE")
     axis.spines[["top", "right"]].set_visible(False)

@@ -10,7 +10,7 @@ from normlib.conditions import Varies
 from normlib.errors import RequestError
 
 _FORM = (
-    "{reports: what and where, against: a setting that varies, lines: {ordering: {value: number}}, "
+    "{reports: what and where, against: the setting that varies, lines: {ordering: {value: number}}, "
     "differs: in what the study's settings differ}"
 )
 
@@ -48,13 +48,22 @@ class Paper:
         paper = cls(**content)
         for name in ("reports", "differs"):
             printable(f"paper: {name}", getattr(paper, name), most=2000, lines=True)
-        firsts = [next(iter(group)) for group in varies]
-        if paper.against not in firsts:
-            raise RequestError("paper: against", paper.against, f"one of what the study varies: {', '.join(firsts)}")
+        first = next(iter(varies[0]), "") if len(varies) == 1 else ""
+        if paper.against != first or not all(map(_positive, varies[0][first])):
+            allowed = "the first setting of the one group that the study varies, whose values are positive numbers"
+            raise RequestError("paper: against", paper.against, allowed)
+        if not paper.lines:
+            raise RequestError("paper: lines", paper.lines, "at least one")
         for ordering, line in paper.lines.items():
             printable("paper: lines", ordering, most=100)
             if not isinstance(line, dict) or not line:
                 raise RequestError("paper: lines", line, "numbers by the values of the setting")
-            for number in (*line, *line.values()):
+            for number in line.values():
                 real_number("paper: lines", number, "finite numbers", lambda _: True)
+            for value in line:
+                real_number("paper: lines", value, "positive values of the setting", lambda value: value > 0)
         return paper
+
+
+def _positive(value: object) -> bool:
+    return isinstance(value, int | float) and value > 0

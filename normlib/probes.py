@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from normlib import graphs, readings
+from normlib import graphs, moving_averages, readings
 from normlib.tensorflow_quietly import tf
 
 _NAME = re.compile(r"(?:convolution_(?=\d+$)|slot_(?=\d+_))(\d+)(?:_\d+)?")  # as normlib.architectures gives them
@@ -148,33 +148,36 @@ class Probe:
 
     def look(self) -> list[Row]:
         """Return what there is to see now: quantity, place, layer and value, see ``normlib.diagnose``."""
-        with readings.keeping_statistics(self._model):
-            seen = [self._look_at_batch(*batch) for batch in self._batches]
-        sums, gradients, moments = zip(*seen, strict=True)
-        with np.errstate(all="ignore"):  # diverged runs
-            return [*self._cosines(sums), *self._norms(gradients), *self._distances(moments)]
+        sums, moments = [], []
+        means: dict[str, list] = {path: [0.0] * len(kernels) for path, kernels in self._kernels.items()}
+        with np.errstate(all="ignore"), moving_averages.keeping_statistics(self._model):  # of diverged runs
+            for batch, size in zip(self._batches, self._sizes, strict=True):
+                unit_sums, gradients, batch_moments = self._look_at_batch(*batch)
+                sums.append(unit_sums)
+                moments.append(batch_moments)
+                # Added up at once: those of all batches together may be larger than the memory.
+                for path, parts in gradients.items():
+                    shares = [size / sum(self._sizes) * np.asarray(part, np.float64) for part in parts]
+                    means[path] = [mean + share for mean, share in zip(means[path], shares, strict=True)]
+        with np.errstate(all="ignore"):
+            return [*self._cosines(sums), *self._norms(means), *self._distances(moments)]
 
-    def _cosines(self, sums: tuple[list, ...]) -> Iterator[Row]:
+    def _cosines(self, sums: list[list]) -> Iterator[Row]:
         for slot, parts in zip(self._slots, zip(*sums, strict=True), strict=True):
             total = np.sum([part.numpy() for part in parts], axis=0)
             yield "cosine similarity", slot.number, slot.path, mean_cosine(total, sum(self._sizes))
 
-    def _norms(self, gradients: tuple[dict, ...]) -> Iterator[Row]:
-        """Yield the norm of the mean over images of each layer's gradients."""
-        weights = np.array(self._sizes) / sum(self._sizes)
-        for number, path in enumerate(self._kernels, start=1):
-            means = [
-                sum(weight * np.asarray(part, np.float64) for weight, part in zip(weights, parts, strict=True))
-                for parts in zip(*(batch[path] for batch in gradients), strict=True)
-            ]
-            yield "gradient norm", number, path, float(np.sqrt(sum(np.sum(mean**2) for mean in means)))
+    def _norms(self, means: dict[str, list]) -> Iterator[Row]:
+        """Yield the norm of each layer's gradients, given as their means over images."""
+        for number, (path, parts) in enumerate(means.items(), start=1):
+            yield "gradient norm", number, path, float(np.sqrt(sum(np.sum(part**2) for part in parts)))
 
-    def _distances(self, moments: tuple[list, ...]) -> list[Row]:
+    def _distances(self, moments: list[list]) -> list[Row]:
         """Return how far each BatchNorm layer's moving averages are from the population that has been seen."""
         places = {id(layer): (slot.number, path) for slot in self._slots for path, layer in slot.batch_norms.items()}
-        layers = readings.batch_norm_layers(self._model)
-        moving = readings.moving_statistics(self._model)
-        population = readings.put_together(list(moments), self._sizes)
+        layers = moving_averages.batch_norm_layers(self._model)
+        moving = moving_averages.moving_statistics(self._model)
+        population = readings.put_together(moments, self._sizes)
         return [
             (f"moving {name} distance", *places[id(layer)], relative_distance(estimate, true))
             for layer, estimates, statistics in zip(layers, moving, population, strict=True)
@@ -183,7 +186,7 @@ class Probe:
 
     def _traced(self) -> Callable:
         """Return a function of a batch: slots' unit sums, the loss' gradients, moments of what enters BatchNorm."""
-        layers = readings.batch_norm_layers(self._model)
+        layers = moving_averages.batch_norm_layers(self._model)
 
         @tf.function(reduce_retracing=True, autograph=False)
         def look(images: tf.Tensor, labels: tf.Tensor) -> tuple[list, dict, list]:

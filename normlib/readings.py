@@ -20,13 +20,18 @@ import pandas as pd
 
 from normlib.checks import whole_number
 from normlib.errors import RequestError
+from normlib.moving_averages import (
+    Statistics,
+    assign_statistics,
+    batch_norm_layers,
+    keeping_statistics,
+    moving_statistics,
+)
 from normlib.pipelines import without_autotuning
 from normlib.tensorflow_quietly import tf
 
 READINGS = ("inference", "debiased", "recalibrated")
 EVALUATION_BATCH = 1000  # images a step when nothing is learned; it decides speed, and the last bits of the loss
-
-Statistics = list[tuple[np.ndarray, np.ndarray]]
 
 
 def debias(model: tf.keras.Model, steps: int, in_place: bool = False) -> tf.keras.Model:
@@ -110,28 +115,25 @@ def moving_average_gap(
 
 
 def evaluate_readings(
-    model: tf.keras.Model, x: np.ndarray, y: np.ndarray, calibration_x: np.ndarray, steps: int, batch_size: int
-) -> dict[str, dict[str, float]]:
-    """Return loss and accuracy in each reading; without BatchNorm they are the same. The model is left as it is."""
+    model: tf.keras.Model, x: np.ndarray, y: np.ndarray, calibration_x: np.ndarray, steps: int, batch_size: int,
+    initial: Statistics | None = None,
+) -> dict[str, dict[str, float]]:  # fmt: skip
+    """Return loss and accuracy in each reading; without BatchNorm they are the same. The model is left as it is.
+
+    ``initial`` are the moving averages before the first step; None: what the layers' initializers give.
+    """
     inference = _evaluate(model, x, y)
     if not batch_norm_layers(model):
         return {reading: dict(inference) for reading in READINGS}
     readings = {"inference": inference}
     for reading, statistics in (
-        ("debiased", _debiased(model, steps)),
+        ("debiased", _debiased(model, steps, initial)),
         ("recalibrated", population(model, calibration_x, batch_size)),
     ):
         with keeping_statistics(model):
-            _assign(model, statistics)
+            assign_statistics(model, statistics)
             readings[reading] = _evaluate(model, x, y)
     return readings
-
-
-def batch_norm_layers(model: tf.keras.Model) -> list[tf.keras.layers.BatchNormalization]:
-    """Return all BatchNorm layers of a model, those within its layers included."""
-    # Keras has no public way to layers within layers, wrappers and blocks of one's own among them.
-    layers = model._flatten_layers(include_self=False, recursive=True)
-    return [layer for layer in layers if isinstance(layer, tf.keras.layers.BatchNormalization)]
 
 
 def _evaluate(model: tf.keras.Model, x: np.ndarray, y: np.ndarray) -> dict[str, float]:
@@ -142,7 +144,7 @@ def _evaluate(model: tf.keras.Model, x: np.ndarray, y: np.ndarray) -> dict[str, 
 
 def _with_statistics(model: tf.keras.Model, statistics: Statistics, in_place: bool) -> tf.keras.Model:
     changed = model if in_place else _copy(model)
-    _assign(changed, statistics)
+    assign_statistics(changed, statistics)
     return changed
 
 
@@ -158,25 +160,18 @@ def _copy(model: tf.keras.Model) -> tf.keras.Model:
     return copy
 
 
-def moving_statistics(model: tf.keras.Model) -> Statistics:
-    """Return moving mean and moving variance of each BatchNorm layer, ``[channels]``."""
-    return [(np.array(layer.moving_mean), np.array(layer.moving_variance)) for layer in batch_norm_layers(model)]
-
-
-def _assign(model: tf.keras.Model, statistics: Statistics) -> None:
-    for layer, (mean, variance) in zip(batch_norm_layers(model), statistics, strict=True):
-        for weight, value in ((layer.moving_mean, mean), (layer.moving_variance, variance)):
-            weight.assign(tf.cast(value, weight.dtype))
-
-
-def _debiased(model: tf.keras.Model, steps: int) -> Statistics:
-    debiased = []
-    for layer, moving in zip(batch_norm_layers(model), moving_statistics(model), strict=True):
-        share = layer.momentum**steps
-        initializers = (layer.moving_mean_initializer, layer.moving_variance_initializer)
-        initial = [np.array(initializer(moving[0].shape), np.float64) for initializer in initializers]
-        debiased.append(tuple((m - share * i) / (1 - share) for m, i in zip(moving, initial, strict=True)))
-    return debiased
+def _debiased(model: tf.keras.Model, steps: int, initial: Statistics | None = None) -> Statistics:
+    layers = batch_norm_layers(model)
+    initial = initial or [
+        (layer.moving_mean_initializer(shape), layer.moving_variance_initializer(shape))
+        for layer in layers
+        for shape in [layer.moving_mean.shape]
+    ]
+    shares = [layer.momentum**steps for layer in layers]
+    return [
+        tuple((m - share * np.array(i, np.float64)) / (1 - share) for m, i in zip(moving, before, strict=True))
+        for share, moving, before in zip(shares, moving_statistics(model), initial, strict=True)
+    ]
 
 
 def population(model: tf.keras.Model, x: np.ndarray, batch_size: int) -> Statistics:
@@ -219,16 +214,6 @@ def _batch_moments(model: tf.keras.Model, layers: list, x: np.ndarray) -> Callab
         return [found[id(layer)] for layer in layers]
 
     return moments
-
-
-@contextlib.contextmanager
-def keeping_statistics(model: tf.keras.Model) -> Iterator[None]:
-    """Put all BatchNorm layers' moving averages back afterwards, which passing batches in training mode moves."""
-    kept = moving_statistics(model)
-    try:
-        yield
-    finally:
-        _assign(model, kept)
 
 
 @contextlib.contextmanager

@@ -32,6 +32,8 @@ def data_used(instance: Instance) -> dict[str, str]:
         RequestError: As ``data.load_array``.
     """
     splits = (instance.fit_examples.name, instance.evaluate_examples.name)
+    if catalog.is_file(instance.dataset):
+        splits = ("train", "test")  # of both, since from all labels comes the number of classes
     return {name: sha for name, sha in data.digests(instance.dataset).items() if name.split("_")[1] in splits}
 
 

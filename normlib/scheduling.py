@@ -78,13 +78,13 @@ def run_study(
         allowed = f"a positive number of seconds, at most {threading.TIMEOUT_MAX:.0f}"
         timeout = real_number("timeout", timeout, allowed, lambda seconds: 0 < seconds <= threading.TIMEOUT_MAX)
     retries = whole_number("retries", retries, minimum=0)
+    threads = _check(study, Path(out), threads)
     if study.tune:
         stage, folder = tuning_study(study), Path(out) / TUNING
         failures = run_study(stage, folder, executor, threads, redo=redo, timeout=timeout, retries=retries)
         if failures:
             return failures
         study = tuned(study, read_study_records(folder / "records")[1])
-    threads = _check(study, Path(out), threads)
     out = Path(out).absolute()  # kernels have working directories of their own
     master = notebook_path("instance")
     check_parameters(master, Execution(study.instances[0], 0, 1).parameters(""))

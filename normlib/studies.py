@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 _NAME = re.compile(r"\w[\w .+-]{0,99}")
 _MOST_INSTANCES = 10_000
-_QUICKER = ("seeds", "defaults", "varies", "tune")
+_QUICKER = ("seeds", "first_seed", "defaults", "varies", "tune")
 SHIPPED = Path(__file__).parent / "studies"
 
 
@@ -83,20 +83,18 @@ class Study:
         if not isinstance(self.declared_in, str) or not re.fullmatch("([0-9a-f]{64})?", self.declared_in):
             raise RequestError("declared_in", self.declared_in, "a SHA-256, as normlib writes it; leave it out")
         seed_range(self.first_seed, self.seeds)
-        named = isinstance(self.defaults, dict) and all(isinstance(name, str) for name in self.defaults)
-        if not named or "ordering" in self.defaults:
+        for name in ("defaults", "tune", "quick", "paper"):
+            mapping(name, getattr(self, name))
+        if "ordering" in self.defaults:
             raise RequestError("defaults", self.defaults, "settings by name; orderings stand in 'orderings'")
         if not isinstance(self.orderings, list | tuple) or not self.orderings:
             raise RequestError("orderings", self.orderings, "a list of orderings, such as [bn/none, none/none]")
         check_varies(self.varies, self.defaults)
-        instances = len(self.orderings) * len(expand(self.varies))
-        if instances > _MOST_INSTANCES:
-            allowed = f"at most {_MOST_INSTANCES:,} instances, and with all conditions these are {instances:,}"
+        if (count := len(self.orderings) * len(expand(self.varies))) > _MOST_INSTANCES:
+            allowed = f"at most {_MOST_INSTANCES:,} instances, and with all conditions these are {count:,}"
             raise RequestError("orderings", self.orderings, allowed)
         object.__setattr__(self, "varies", tuple(self.varies))
         self._check_own()
-        for name in ("tune", "quick", "paper"):
-            mapping(name, getattr(self, name))
         instances = self.instances
         for instance, times in Counter(instances).items():
             if times > 1:
@@ -114,9 +112,8 @@ class Study:
         taken = {"ordering", *self.defaults, *(name for group in self.varies for name in group)}
         for settings in mapping("own", self.own).values():
             mapping("own", settings)
-        if self.own and [*self.own] != [*map(str, self.orderings)]:
-            raise RequestError("own", self.own, allowed)
-        if taken & {*self.own_settings} or len({tuple(settings) for settings in self.own.values()}) > 1:
+        others = self.own and [*self.own] != [*map(str, self.orderings)]
+        if others or taken & {*self.own_settings} or len({tuple(settings) for settings in self.own.values()}) > 1:
             raise RequestError("own", self.own, allowed)
 
     def _check_contrasts(self) -> None:
@@ -162,16 +159,20 @@ class Study:
         """Return records as ``normlib.to_frame`` does; a setting of each ordering's own reads the same in all runs."""
         frame = to_frame(records)
         for name in self.own_settings:
-            values = ", ".join(f"{settings[name]} for {ordering}" for ordering, settings in self.own.items())
-            frame[name] = f"each ordering's own value ({values})"
+            frame[name] = f"each ordering's own value ({self.own_values(name)})"
         return frame
 
+    def own_values(self, name: str) -> str:
+        """Return the value of a setting for each ordering that has its own, as a phrase."""
+        first, *others = (settings[name] for settings in self.own.values())
+        told = (f"{settings[name]} for {ordering}" for ordering, settings in self.own.items())
+        return ", ".join(told) if {*others} - {first} else f"{first} for all of them"
+
     def quickly(self) -> Study:
-        """Return the study for a quick look: with what its file has under ``quick``, and two seeds unless told."""
-        allowed = f"of {', '.join(_QUICKER)}, what is to be less, such as {{seeds: 2}}"
+        """Return the study for a quick look: with less, as ``quick`` says, and two seeds of its own, from 0."""
         if not {*self.quick} <= {*_QUICKER}:
-            raise RequestError("quick", self.quick, allowed)
-        less = {"seeds": min(2, self.seeds), **self.quick}
+            raise RequestError("quick", self.quick, f"of {', '.join(_QUICKER)}, what is to be less")
+        less = {"seeds": min(2, self.seeds), "first_seed": 0, **self.quick}
         for name in ("defaults", "tune"):
             less[name] = {**getattr(self, name), **mapping("quick", less.get(name, {}))}
         return dataclasses.replace(self, quick={}, **less)
@@ -191,6 +192,8 @@ class Study:
             RequestError: A value that is not allowed.
         """
         changes = {name: value for name, value in changes.items() if value is not None}
+        if self.tune and "orderings" in changes:
+            changes["own"] = {}  # chosen anew
         changed = dataclasses.replace(self, contrasts={}, **changes)
         there = set(changed.orderings)
         return dataclasses.replace(

@@ -10,9 +10,9 @@ import pandas as pd
 from normlib import graphs, stack
 from normlib.checks import real_number, whole_number
 from normlib.errors import RequestError
+from normlib.moving_averages import batch_norm_layers
 from normlib.normalization import normalization_layer
 from normlib.ordering import Ordering
-from normlib.readings import batch_norm_layers
 from normlib.tensorflow_quietly import tf
 
 DEFAULT_GROUPS = 32  # Wu and He 2018, section 3.1; Keras' default as well

@@ -51,6 +51,7 @@ def train(instance: Instance, seed: int, threads: int | None = None, callbacks: 
 
     from normlib.environment import describe_environment
     from normlib.models import build_model
+    from normlib.moving_averages import moving_statistics
     from normlib.pipelines import without_autotuning
     from normlib.readings import evaluate_readings
     from normlib.tensorflow_quietly import tf, use_threads
@@ -65,6 +66,7 @@ def train(instance: Instance, seed: int, threads: int | None = None, callbacks: 
     times = [time.perf_counter()]
     model = build_model(instance)
     times.append(time.perf_counter())
+    initial = moving_statistics(model)  # of a model with weights they are not what initializers give
     curve = _Curve(steps=-(-len(images) // instance.batch_size))
     with without_autotuning():
         history = model.fit(
@@ -77,7 +79,7 @@ def train(instance: Instance, seed: int, threads: int | None = None, callbacks: 
         ).history
     times.append(time.perf_counter())
     steps = int(model.optimizer.iterations)
-    evaluation = evaluate_readings(model, unseen_images, unseen_labels, images, steps, instance.batch_size)
+    evaluation = evaluate_readings(model, unseen_images, unseen_labels, images, steps, instance.batch_size, initial)
     times.append(time.perf_counter())
 
     return Record(

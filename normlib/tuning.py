@@ -79,7 +79,7 @@ def tuned(study: Study, records: Sequence[Record]) -> Study:
     sign = -1 if study.measure.endswith("accuracy") else 1
     own: dict[str, dict] = {}
     for ordering in study.orderings:
-        means = [sign * _mean(records, ordering, candidate, study.measure) for candidate in candidates]
+        means = [sign * _mean(records, ordering, candidate, study.measure, stage.seeds) for candidate in candidates]
         if np.isnan(means).all():
             raise RequestError("tune", stage.varies[0], f"values with which {ordering} does not diverge, one at least")
         own[ordering] = {name: candidates[int(np.nanargmin(means))][name] for name in names}
@@ -91,31 +91,35 @@ def tuning_sentences(study: Study) -> list[str]:
     if not study.own or not study.tune:
         return []
     stage = tuning_study(study)
-    (name, values), *_ = stage.varies[0].items()
+    (name, values), *others = stage.varies[0].items()
     chosen = {ordering: settings[name] for ordering, settings in study.own.items()}
-    told = ", ".join(f"{value} for {ordering}" for ordering, value in chosen.items())
     ends = ", ".join(ordering for ordering, value in chosen.items() if value in (values[0], values[-1]))
     beyond = f" At an end of what was tried, where a value beyond may be better: {ends}." if ends else ""
+    told = study.own_values(name)
+    if others:
+        name = f"{name}, and with it {', '.join(other for other, _ in others)}"
     return [
         f"Each ordering has its own {name.replace('_', ' ')}, {told}: the best of {', '.join(map(str, values))} by its "
         f"mean {MEASURES[study.measure]} over {stage.seeds} other seeds on {study.tune['evaluate_split']}.{beyond}"
     ]
 
 
-def _mean(records: Sequence[Record], ordering: str, settings: dict[str, object], measure: str) -> float:
+def _mean(records: Sequence[Record], ordering: str, settings: dict[str, object], measure: str, seeds: int) -> float:
     """Return the mean over seeds; NaN where a run diverged."""
     wanted = {"ordering": ordering, **settings}
     runs = [run for run in records if all(run.instance[name] == value for name, value in wanted.items())]
-    if not runs:
+    if len(runs) < seeds:
         raise RequestError("records", f"no run of {ordering} with {settings}", "all runs of the tuning study")
-    mean = by_seed(to_frame(runs), measure)[ordering].to_numpy().mean()
-    return mean if np.isfinite(mean) else np.nan
+    frame = to_frame(runs)
+    # An accuracy stays finite where the loss does not.
+    finite = np.isfinite(frame[["train_loss", "eval_loss"]].astype(float)).all(axis=None)
+    return by_seed(frame, measure)[ordering].mean() if finite else np.nan
 
 
 def _check_images(study: Study, stage: Study) -> None:
     """Refuse to choose by images that are trained on or reported on."""
-    instance, chosen_on = study.instances[0], stage.instances[0].evaluate_examples
-    for name in ("fit_split", "evaluate_split"):
-        other = instance.fit_examples if name == "fit_split" else instance.evaluate_examples
+    chosen_on = stage.instances[0].evaluate_examples
+    others = [("fit_split", instance.fit_examples) for instance in [*study.instances, *stage.instances]]
+    for name, other in [*others, ("evaluate_split", study.instances[0].evaluate_examples)]:
         if other.name == chosen_on.name and max(other.start, chosen_on.start) < min(other.stop, chosen_on.stop):
             raise RequestError("tune", study.tune, f"images that are not among those of the study's {name}")

@@ -75,6 +75,7 @@ REFUSED = {
     "labels are one-hot": ({"y_train": np.eye(20, dtype=int)}, "integer labels [n], and y_train has int64 [20, 20]"),
     "NaN pixels": ({"x_test": NAN}, "pixels that are finite numbers, and x_test has others"),
     "infinite pixels": ({"x_test": np.full((7, 9, 8), np.inf)}, "pixels that are finite numbers"),
+    "too large for float32": ({"x_test": np.full((7, 9, 8), 1e300)}, "pixels that are finite numbers"),
     "signed pixels": ({"x_train": GREY["x_train"].astype(int)}, "uint8 or float images, and those of train are int64"),
     "complex pixels": ({"x_train": GREY["x_train"] * 1j}, "uint8 or float images, and those of train are complex128"),
     "text": ({"x_train": np.full((20, 9, 8), "a")}, "uint8 or float images"),

@@ -68,8 +68,10 @@ def keras_folder(tmp_path, monkeypatch):
     if "keras.src.backend.config" in sys.modules:  # Keras 3, which has noted its folder
         monkeypatch.setattr(sys.modules["keras.src.backend.config"], "_KERAS_DIR", str(tmp_path / ".keras"))
     data._load_array.cache_clear()
+    data._from_keras.cache_clear()
     yield tmp_path / ".keras" / "datasets"
     data._load_array.cache_clear()
+    data._from_keras.cache_clear()
 
 
 @pytest.mark.skipif(not FASHION.exists(), reason="Debian's package dataset-fashion-mnist is not installed")

@@ -78,6 +78,13 @@ def test_an_error_in_code_fails_its_run_alone_and_is_not_tried_again(finish, tmp
     assert [seed for seed, key in Execution(NONE, 0, 4).keys.items() if read_run(tmp_path, key)] == [0, 2, 3]
 
 
+def test_a_wrong_request_fails_all_runs_of_its_execution_at_once_since_no_seed_changes_it(finish):
+    failures, tried = finish(fails(1, reason="RequestError: model is 'mine:build'; allowed: a function"))
+    assert tried == [[0, 1, 2, 3]]
+    assert [failure.seed for failure in failures] == [1, 2, 3]
+    assert {failure.reason for failure in failures} == {"RequestError: model is 'mine:build'; allowed: a function"}
+
+
 @pytest.mark.parametrize("retries", [0, 2])
 def test_what_the_machine_is_to_blame_for_is_tried_again(finish, retries):
     failures, tried = finish(fails(1, reason="the kernel died", infrastructure=True), retries)

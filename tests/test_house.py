@@ -40,6 +40,7 @@ PAGE = [
     "architectures",
     "swapping",
     "readings",
+    "moving_averages",
     "pipelines",
     "graphs",
     "normalization",

@@ -3,6 +3,7 @@ import pytest
 
 from normlib.instance import Instance
 from normlib.models import build_model, describe_layers
+from normlib.tensorflow_quietly import tf
 
 BATCH, GROUP = "BatchNormalization", "GroupNormalization"
 
@@ -71,3 +72,11 @@ def test_settings_reach_the_layers_and_the_optimizer():
 def test_group_norm_has_the_sources_five_groups_unless_asked_otherwise():
     (group,) = (layer for layer in build_model(Instance("gn")).layers if type(layer).__name__ == GROUP)
     assert group.groups == 5
+
+
+def test_a_layer_with_several_outputs_is_described_with_their_shapes():
+    keras = tf.keras
+    inputs = keras.Input((4,))
+    first, second = keras.layers.Lambda(lambda x: (x, x[:, :2]))(inputs)
+    layers = describe_layers(keras.Model(inputs, [first, second]))
+    assert layers["output shape"].tolist()[-1] == "(None, 4), (None, 2)"

@@ -3,6 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from normlib.errors import RequestError
+from normlib.instance import Instance
 from normlib.ordering import KINDS, SOURCE_INSTANCES, Ordering
 
 slots = st.lists(st.sampled_from(list(KINDS)), max_size=3).map(tuple)
@@ -51,3 +52,12 @@ def test_source_instances_are_named_by_their_code_not_by_their_label():
     assert (fourth.number, fourth.label, fourth.loss, fourth.accuracy) == (4, "Group Then Batch", 0.4683, 0.8658)
     assert (SOURCE_INSTANCES["bn/none"].loss, SOURCE_INSTANCES["bn/none"].accuracy) == (0.4021, 0.8783)
     assert (SOURCE_INSTANCES["gn/none"].loss, SOURCE_INSTANCES["gn/none"].accuracy) == (0.4263, 0.8714)
+
+
+@pytest.mark.parametrize(
+    ("text", "shortest"),
+    [("gn/gn", "gn"), ("bn/gn/bn/gn", "bn/gn"), ("bn/gn/bn", "bn/gn/bn"), ("none", "none"), ("bn+gn/bn+gn", "bn+gn")],
+)
+def test_of_what_is_repeated_along_a_model_the_shortest_form_is_kept(text, shortest):
+    assert str(Ordering.parse(text, None).shortest) == shortest
+    assert Instance(text, "my:model").ordering == shortest

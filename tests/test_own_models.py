@@ -10,12 +10,13 @@ from normlib.errors import RequestError
 from normlib.execution import Execution, notebook_path
 from normlib.instance import Instance
 from normlib.models import build_model
-from normlib.readings import batch_norm_layers
+from normlib.moving_averages import batch_norm_layers
 from normlib.swapping import slots
 from normlib.training import train
 from normlib.worker import Job, perform
 
 MODULE = """
+import numpy as np
 import tensorflow as tf
 keras = tf.keras
 
@@ -59,6 +60,17 @@ def needs_more(depth):
 
 def fails():
     raise OSError("no such\\nfile")
+
+
+def ends():
+    raise SystemExit("no such device")
+
+
+def started(input_shape, classes):
+    model = network(input_shape, classes)
+    model.layers[1].set_weights([np.array([v] * 6) for v in (1.0, 0.0, 0.1, 4.0)])
+    model.layers[1].trainable = False
+    return model
 
 
 def number():
@@ -123,6 +135,12 @@ def test_a_run_of_it_is_trained_read_and_the_same_to_the_bit_when_it_is_made_aga
     assert records[0].instance["model"] == "ones_own:build"
 
 
+def test_a_batch_norm_that_started_with_statistics_of_its_own_is_debiased_by_these():
+    """Here a frozen one: its moving averages stay, and there is nothing to take out of them."""
+    record = train(own("started", "bn/none"), 0)
+    np.testing.assert_allclose(record.evaluation["debiased"]["loss"], record.evaluation["inference"]["loss"], rtol=1e-5)
+
+
 def test_all_orderings_start_from_the_same_kernels():
     from normlib.tensorflow_quietly import tf
 
@@ -139,6 +157,7 @@ def test_all_orderings_start_from_the_same_kernels():
         ("nothing", "a function that can be imported and called, and it gave AttributeError"),
         ("needs_more", "and it gave TypeError"),
         ("fails", "and it gave OSError: no such file"),
+        ("ends", "and it gave SystemExit: no such device"),
         ("number", "a function that returns a Keras model, and it returned 3"),
         ("logits", "a model that ends in softmax; its outputs do not add up to 1"),
         ("without_slots", "slot"),

@@ -42,7 +42,7 @@ def test_the_papers_numbers_stand_beside_with_where_they_are_from(drawn):
     assert theirs.get_title(loc="left") == "A paper, table 1"
     assert [label.get_text() for label in theirs.get_xticklabels()] == ["2", "8", "32"]
     assert ours.get_ylabel() == "evaluation error, %"
-    assert ours.get_xlabel() == "batch size (each step doubles)"
+    assert ours.get_xlabel() == "batch size (log scale)"
 
 
 def test_an_ordering_looks_the_same_in_both_and_orderings_can_be_told_apart_without_colour(drawn):

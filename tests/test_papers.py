@@ -24,7 +24,12 @@ def test_a_paper_is_read_as_it_stands_in_the_file():
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"against": "learning_rate"}, "paper: against is 'learning_rate'; allowed: one of what the study varies: "),
+        (
+            {"against": "learning_rate"},
+            "paper: against is 'learning_rate'; allowed: the first setting of the one group",
+        ),
+        ({"lines": {}}, "paper: lines is {}; allowed: at least one"),
+        ({"lines": {"bn/bn": {0: 1.0}}}, "paper: lines is 0; allowed: positive values of the setting"),
         ({"lines": {"bn/bn": {}}}, "paper: lines is {}; allowed: numbers by the values of the setting"),
         ({"lines": {"bn/bn": {32: "many"}}}, "paper: lines is 'many'; allowed: finite numbers"),
         ({"lines": {"bn/bn": {32: float("nan")}}}, "paper: lines is nan; allowed: finite numbers"),
@@ -36,6 +41,15 @@ def test_what_could_not_be_shown_is_refused(change, said):
     with pytest.raises(RequestError) as refusal:
         Paper.of(CONTENT | change, VARIES)
     assert str(refusal.value).startswith(said)
+
+
+@pytest.mark.parametrize(
+    "varies", [[], [{"optimizer": ["adam", "sgd"]}], [{"weight_decay": [0, 0.1]}], [*VARIES, {"epochs": [1, 2]}]]
+)
+def test_what_could_not_be_drawn_along_one_axis_is_refused(varies):
+    against = next(iter(varies[0])) if varies else "batch_size"
+    with pytest.raises(RequestError, match="paper: against is "):
+        Paper.of(CONTENT | {"against": against}, varies)
 
 
 def test_the_numbers_of_wu_and_he_are_those_of_their_tables():

@@ -59,6 +59,19 @@ def test_a_file_of_data_is_in_the_key_by_its_name_and_arrays_not_by_its_path(tmp
     assert keys[0] == keys[1] != keys[2]
 
 
+def test_of_a_file_all_arrays_are_in_the_key_since_all_labels_tell_the_number_of_classes(tmp_path):
+    random = np.random.default_rng(0)
+    arrays = {f"x_{split}": random.random((9, 8, 8)) for split in ("train", "test")}
+    keys = []
+    for number, labels in enumerate((np.arange(9) % 3, np.arange(9))):
+        np.savez(tmp_path / f"{number}.npz", **arrays, y_train=np.arange(9) % 3, y_test=labels)
+        (tmp_path / str(number)).mkdir()
+        path = (tmp_path / f"{number}.npz").rename(tmp_path / str(number) / "mine.npz")
+        instance = Instance(dataset=str(path), fit_split="train[:5]", evaluate_split="train[5:]")
+        keys.append(run_keys.run_key(instance, 0, 1))
+    assert len(set(keys)) == 2
+
+
 def test_what_has_no_digest_in_the_catalog_is_loaded_for_it(monkeypatch):
     """CIFAR-10, as Keras gives it, with labels ``[n, 1]``."""
     from normlib import data
@@ -69,8 +82,10 @@ def test_what_has_no_digest_in_the_catalog_is_loaded_for_it(monkeypatch):
     labels = np.arange(8, dtype=np.uint8)[:, None]
     monkeypatch.setattr(tf.keras.datasets.cifar10, "load_data", lambda: ((images, labels), (images[::-1], labels)))
     data._load_array.cache_clear()
+    data._from_keras.cache_clear()
     used = run_keys.data_used(Instance(dataset="cifar10", fit_split="train", evaluate_split="train"))
     data._load_array.cache_clear()
+    data._from_keras.cache_clear()
     assert used == {
         "x_train": hashlib.sha256(images.tobytes()).hexdigest(),
         "y_train": hashlib.sha256(labels.tobytes()).hexdigest(),

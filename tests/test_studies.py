@@ -131,12 +131,17 @@ def test_a_setting_of_each_orderings_own_reads_the_same_in_the_table_so_that_its
     assert set(frame["learning_rate"]) == {"each ordering's own value (0.003 for bn/none, 0.001 for none/none)"}
 
 
+def test_a_value_that_all_orderings_have_is_told_once():
+    same = Study("mine", "Which?", ("bn", "none"), own={"bn": {"epochs": 2}, "none": {"epochs": 2}})
+    assert same.own_values("epochs") == "2 for all of them"
+
+
 def test_a_quick_look_has_two_seeds_and_what_the_file_says_is_less(tmp_path):
     text = "seeds: 9\ndefaults: {epochs: 2, fit_split: train}\nquick: {defaults: {fit_split: 'train[:10%]'}}\n"
     study = read_study(write(tmp_path, SMALLEST + text)).quickly()
     assert study.seeds == 2
     assert {(i.epochs, i.fit_split) for i in study.instances} == {(2, "train[:10%]")}
-    assert read_study("source").quickly().seeds == 2
+    assert [*read_study("source").quickly().run_seeds] == [0, 1]  # and not those that it is told with
 
 
 @pytest.mark.parametrize("name", ["batch-size", "groups", "placement", "placement-resnet20", "learning-rate"])

@@ -86,6 +86,41 @@ def test_an_ordering_that_diverged_with_all_values_and_missing_runs_are_told(mak
         tuned(STUDY, make_tuning({"bn": good}))
 
 
+def test_a_run_whose_loss_diverged_is_not_chosen_though_its_accuracy_is_a_number(make_tuning):
+    study = dataclasses.replace(STUDY, measure="eval_accuracy")
+    losses = {name: {0.001: [0.5, 0.5], 0.003: [math.nan, 0.5], 0.01: [0.5, 0.5]} for name in ("bn", "none")}
+    records = [
+        dataclasses.replace(
+            record,
+            evaluation={
+                reading: {**figures, "accuracy": 0.9 if record.instance["learning_rate"] == 0.003 else 0.5}
+                for reading, figures in record.evaluation.items()
+            },
+        )
+        for record in make_tuning(losses)
+    ]
+    assert {settings["learning_rate"] for settings in tuned(study, records).own.values()} == {0.001}
+
+
+def test_a_missing_seed_is_told(make_tuning):
+    good = {rate: [0.5, 0.5] for rate in RATES}
+    with pytest.raises(RequestError, match=r"no run of none/none with .*0.01"):
+        tuned(STUDY, make_tuning({"bn": good, "none": good | {0.01: [0.5]}}))
+
+
+def test_settings_are_not_chosen_by_images_that_any_of_the_runs_is_trained_on():
+    varies = [{"epochs": [1, 2], "fit_split": ["train[:320]", "train[:400]"]}]
+    study = dataclasses.replace(STUDY, defaults={"evaluate_split": "test[:100]"}, tune={**STUDY.tune, "varies": varies})
+    with pytest.raises(RequestError, match="images that are not among those of the study's fit_split"):
+        tuning_study(study)
+
+
+def test_with_other_orderings_a_study_as_run_chooses_anew(make_tuning):
+    good = {rate: [0.5, 0.5] for rate in RATES}
+    study = tuned(STUDY, make_tuning({"bn": good, "none": good}))
+    assert study.but(orderings=["gn", "none"]).own == {}
+
+
 def test_runs_at_each_orderings_own_settings_are_compared_and_their_conditions_are_said(make_record, make_tuning):
     losses = {name: {key: [0.5, 0.5] for key in RATES} for name in ("bn", "none")}
     losses["none"][0.01] = [0.1, 0.1]
