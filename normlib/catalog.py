@@ -71,6 +71,7 @@ DATASETS = {
 
 ACTIVATIONS = ("none", "relu")
 OPTIMIZERS = ("adam", "sgd")
+SGD_MOMENTUM = 0.9
 
 MODELS = {
     "source_cnn": ModelFacts(slots=2, channels=(10,), groups=5, smallest_image=5, activations=ACTIVATIONS),

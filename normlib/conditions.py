@@ -115,7 +115,7 @@ def in_words(records: pd.DataFrame, varies: Varies = ()) -> str:
     model = run["model"]
     if model == "source_cnn" and "activation" not in varied:  # others have activations of their own
         model = f"{model} with {activation} after its convolutions"
-    optimizer = {"adam": "Adam", "sgd": "SGD with momentum 0.9"}[run["optimizer"]]
+    optimizer = {"adam": "Adam", "sgd": f"SGD with momentum {catalog.SGD_MOMENTUM}"}[run["optimizer"]]
     rate = run["learning_rate"]
     phrases = {
         "model": model,

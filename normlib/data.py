@@ -43,8 +43,7 @@ def load_array(dataset: str, name: str) -> np.ndarray:
         RequestError: A data set that is neither in Keras' cache nor can be downloaded, or a file that is none.
         OSError: The data are not those that the catalog describes.
     """
-    facts = archives.read_facts(dataset) if catalog.is_file(dataset) else catalog.DATASETS[dataset]
-    return _load_array(dataset, name, facts.sha256.get(name))
+    return _load_array(dataset, name, _known_digests(dataset).get(name))
 
 
 def digests(dataset: str) -> dict[str, str]:
@@ -53,8 +52,7 @@ def digests(dataset: str) -> dict[str, str]:
     Raises:
         RequestError: As ``load_array``.
     """
-    facts = archives.read_facts(dataset) if catalog.is_file(dataset) else catalog.DATASETS[dataset]
-    return facts.sha256 or {name: archives.sha256(load_array(dataset, name)) for name in archives.ARRAYS}
+    return _known_digests(dataset) or {name: archives.sha256(load_array(dataset, name)) for name in archives.ARRAYS}
 
 
 def load_split(dataset: str, split: Split) -> tuple[np.ndarray, np.ndarray]:
@@ -76,6 +74,11 @@ def load_split(dataset: str, split: Split) -> tuple[np.ndarray, np.ndarray]:
     images = load_array(dataset, f"x_{split.name}")[examples]
     images = images / 255.0 if images.dtype == np.uint8 else images
     return images.astype(np.float32), load_array(dataset, f"y_{split.name}")[examples]
+
+
+def _known_digests(dataset: str) -> dict[str, str]:
+    facts = archives.read_facts(dataset) if catalog.is_file(dataset) else catalog.DATASETS[dataset]
+    return facts.sha256
 
 
 @functools.lru_cache(maxsize=8)

@@ -165,10 +165,7 @@ class Instance:
     @property
     def overlap(self) -> int:
         """Number of images to evaluate on that are also trained on."""
-        fit, evaluate = self.fit_examples, self.evaluate_examples
-        if fit.name != evaluate.name:
-            return 0
-        return max(0, min(fit.stop, evaluate.stop) - max(fit.start, evaluate.start))
+        return self.fit_examples.overlap(self.evaluate_examples)
 
     @classmethod
     def of(cls, /, **settings: object) -> Instance:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from normlib import architectures
+from normlib import architectures, catalog
 from normlib.instance import Instance
 from normlib.own_models import own_model
 from normlib.tensorflow_quietly import tf, use_threads
@@ -63,5 +63,5 @@ def count_weights(weights: list) -> int:
 def _optimizer(instance: Instance) -> tf.keras.optimizers.Optimizer:
     decay = instance.weight_decay or None  # Keras' word for none
     if instance.optimizer == "sgd":
-        return tf.keras.optimizers.SGD(instance.learning_rate, momentum=0.9, weight_decay=decay)
+        return tf.keras.optimizers.SGD(instance.learning_rate, momentum=catalog.SGD_MOMENTUM, weight_decay=decay)
     return tf.keras.optimizers.Adam(instance.learning_rate, weight_decay=decay)

@@ -54,9 +54,9 @@ def _draw_study(axis: Axes, records: pd.DataFrame, measure: str, varies: Varies,
     values = {label(condition, varies): condition[against] for condition in expand(varies)}
     error = measure.endswith("accuracy")
     orderings = order_orderings(records["ordering"])
+    summaries = {values[name]: summarize(part, measure) for name, part in parts.items()}
     for number, ordering in enumerate(orderings):
-        rows = {values[name]: summarize(part, measure) for name, part in parts.items()}
-        rows = {value: summary.loc[ordering] for value, summary in rows.items() if ordering in summary.index}
+        rows = {value: summary.loc[ordering] for value, summary in summaries.items() if ordering in summary.index}
         means = np.array([100 * (1 - row["mean"]) if error else row["mean"] for row in rows.values()])
         reach = np.array([(100 if error else 1) * (row["high"] - row["mean"]) for row in rows.values()])
         # Beside each other, so that intervals of the same value can be told apart.

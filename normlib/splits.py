@@ -27,6 +27,10 @@ class Split:
     def __len__(self) -> int:
         return self.stop - self.start
 
+    def overlap(self, other: Split) -> int:
+        """Return the number of examples that are in both."""
+        return max(0, min(self.stop, other.stop) - max(self.start, other.start)) if self.name == other.name else 0
+
 
 def parse_split(text: str, sizes: Mapping[str, int], setting: str = "split") -> Split:
     """Read a slice of a split.

@@ -7,7 +7,7 @@ import warnings
 
 import pandas as pd
 
-from normlib import graphs, stack
+from normlib import catalog, graphs, stack
 from normlib.checks import real_number, whole_number
 from normlib.errors import RequestError
 from normlib.moving_averages import batch_norm_layers
@@ -15,7 +15,6 @@ from normlib.normalization import normalization_layer
 from normlib.ordering import Ordering
 from normlib.tensorflow_quietly import tf
 
-DEFAULT_GROUPS = 32  # Wu and He 2018, section 3.1; Keras' default as well
 _SHOWN = 3  # layers named in a message
 # What a layer that replaces a BatchNorm takes over from it, as Keras writes it into a layer's configuration.
 _TAKEN_OVER = (
@@ -68,7 +67,7 @@ def swap(
     if groups is not None and channels_per_group is not None:
         raise RequestError("groups", groups, f"None where channels_per_group is given ({channels_per_group!r})")
     name, number = ("groups", groups) if channels_per_group is None else ("channels_per_group", channels_per_group)
-    number = DEFAULT_GROUPS if number is None else whole_number(name, number, minimum=1)
+    number = catalog.OWN_MODEL.groups if number is None else whole_number(name, number, minimum=1)
     changes = _changes(momentum, epsilon)
     provider = stack.resolve_provider(provider)
 

@@ -35,7 +35,7 @@ def tuning_study(study: Study) -> Study:
         RequestError: It has not, or the study would be reported on images or seeds by which it chooses.
     """
     tune = study.tune
-    if not isinstance(tune, dict) or {*tune} != {*_KEYS}:
+    if {*tune} != {*_KEYS}:
         raise RequestError("tune", tune, _FORM)
     shared = {name: value for name, value in study.defaults.items() if name != "evaluate_split"}
     stage = Study(
@@ -121,5 +121,5 @@ def _check_images(study: Study, stage: Study) -> None:
     chosen_on = stage.instances[0].evaluate_examples
     others = [("fit_split", instance.fit_examples) for instance in [*study.instances, *stage.instances]]
     for name, other in [*others, ("evaluate_split", study.instances[0].evaluate_examples)]:
-        if other.name == chosen_on.name and max(other.start, chosen_on.start) < min(other.stop, chosen_on.stop):
+        if other.overlap(chosen_on):
             raise RequestError("tune", study.tune, f"images that are not among those of the study's {name}")

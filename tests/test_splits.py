@@ -59,3 +59,17 @@ def test_a_slice_outside_the_data_or_without_examples_is_refused(text):
 def test_what_is_no_slice_of_a_split_is_refused(text):
     with pytest.raises(RequestError, match=r"split is .*; allowed: train or test, or a slice such as"):
         parse_split(text, SIZES)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "both"),
+    [
+        ("train[:100]", "train[90:200]", 10),
+        ("train[:100]", "train[100:]", 0),
+        ("train", "test", 0),
+        ("test", "test", 50),
+    ],
+)
+def test_examples_that_two_slices_share_are_counted(first, second, both):
+    sizes = {"train": 300, "test": 50}
+    assert parse_split(first, sizes).overlap(parse_split(second, sizes)) == both
