@@ -6,15 +6,14 @@ import math
 import textwrap
 from collections.abc import Sequence
 
-import matplotlib.figure
 import numpy as np
 import pandas as pd
-from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 
 from normlib.conditions import Varies, expand, label, split_records
 from normlib.contrasts import Contrast, paired_differences
+from normlib.figures import Figure, subplots
 from normlib.ordering import is_baseline
 from normlib.plots import styles
 from normlib.rankings import winners
@@ -24,7 +23,7 @@ from normlib.verdicts import estimate
 
 def plot_contrasts(
     records: pd.DataFrame, contrasts: Sequence[Contrast], measure: str, margin: float, varies: Varies = ()
-) -> tuple[matplotlib.figure.Figure, Axes]:
+) -> tuple[Figure, Axes]:
     """Draw each declared contrast: every pair a circle, the mean difference, its interval, and the margin as a band.
 
     Args:
@@ -40,7 +39,11 @@ def plot_contrasts(
     estimates = estimate(records, contrasts, measure, margin, varies)
     parts = split_records(records, varies)
     rows = [(contrast, row) for contrast in contrasts for _, row in estimates.loc[[contrast.name]].iterrows()]
-    figure, axis = plt.subplots(figsize=(9, 1.3 + 0.62 * len(rows)), layout="constrained")
+    figure, axis = subplots(
+        figsize=(9, 1.3 + 0.62 * len(rows)),
+        layout="constrained",
+        shows="Declared contrasts: mean differences with 95 % intervals, pairs as dots, verdicts in words",
+    )
     axis.axvspan(-margin, margin, color="#E6E6E6", label=f"margin: differences that do not matter, ± {margin:g}")
     axis.axvline(0, color="black", linewidth=0.8)
     for place, (contrast, row) in enumerate(rows):
@@ -60,7 +63,7 @@ def plot_contrasts(
     return figure, axis
 
 
-def plot_winners(records: pd.DataFrame, measure: str, varies: Varies) -> tuple[matplotlib.figure.Figure, Axes]:
+def plot_winners(records: pd.DataFrame, measure: str, varies: Varies) -> tuple[Figure, Axes]:
     """Draw a map of the conditions: which ordering has the best mean in each, and how far it is ahead.
 
     Args:
@@ -77,7 +80,11 @@ def plot_winners(records: pd.DataFrame, measure: str, varies: Varies) -> tuple[m
     across = expand(varies[-1:])
     down = expand(varies[:-1])
     look = styles(list(records["ordering"].unique()))
-    figure, axis = plt.subplots(figsize=(2 + 2.6 * len(across), 1.2 + 1.05 * len(down)), layout="constrained")
+    figure, axis = subplots(
+        figsize=(2 + 2.6 * len(across), 1.2 + 1.05 * len(down)),
+        layout="constrained",
+        shows="A map of the conditions: the ordering with the best mean in each, and how far it is ahead",
+    )
     for y, outer in enumerate(down):
         for x, inner in enumerate(across):
             condition = label({**outer, **inner}, varies)

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import matplotlib.figure
 import matplotlib.ticker
 import numpy as np
 import pandas as pd
-from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 
 from normlib.diagnosis_tables import label_diagnoses
+from normlib.figures import Figure, subplots
 from normlib.ordering import is_baseline
 from normlib.plots import styles
 
@@ -21,9 +20,10 @@ if TYPE_CHECKING:
 # What tells lines apart without colour.
 _LOOKS = [("-", "o"), ("--", "s"), ("-.", "^"), (":", "D"), ("-", "v"), ("--", "P"), ("-.", "X"), (":", "*")]
 _MOST_COLUMNS = 5
+_NOTHING = "no BatchNorm, so no moving averages"
 
 
-def plot_cosine_similarity(diagnoses: Diagnoses) -> tuple[matplotlib.figure.Figure, np.ndarray]:
+def plot_cosine_similarity(diagnoses: Diagnoses) -> tuple[Figure, np.ndarray]:
     """Draw how alike different samples are where they leave each slot; a panel a slot, a line an ordering.
 
     Args:
@@ -42,7 +42,7 @@ def plot_cosine_similarity(diagnoses: Diagnoses) -> tuple[matplotlib.figure.Figu
     return figure, axes
 
 
-def plot_gradient_norms(diagnoses: Diagnoses) -> tuple[matplotlib.figure.Figure, np.ndarray]:
+def plot_gradient_norms(diagnoses: Diagnoses) -> tuple[Figure, np.ndarray]:
     """Draw the norm of the loss' gradient by layer, on a log scale; a panel a layer, a line an ordering.
 
     Args:
@@ -60,7 +60,7 @@ def plot_gradient_norms(diagnoses: Diagnoses) -> tuple[matplotlib.figure.Figure,
     return figure, axes
 
 
-def plot_moving_statistics(diagnoses: Diagnoses) -> tuple[matplotlib.figure.Figure, np.ndarray]:
+def plot_moving_statistics(diagnoses: Diagnoses) -> tuple[Figure, np.ndarray]:
     """Draw how far BatchNorm's moving averages are from the population's statistics, on a log scale.
 
     Args:
@@ -75,8 +75,8 @@ def plot_moving_statistics(diagnoses: Diagnoses) -> tuple[matplotlib.figure.Figu
     """
     labels, frame = _select(diagnoses, "moving mean distance", "moving variance distance")
     if frame.empty:
-        figure, axis = plt.subplots(figsize=(5, 0.8), layout="constrained")
-        axis.text(0.5, 0.5, "no BatchNorm, so no moving averages", ha="center", va="center")
+        figure, axis = subplots(figsize=(5, 0.8), layout="constrained", shows=_NOTHING)
+        axis.text(0.5, 0.5, _NOTHING, ha="center", va="center")
         axis.set_axis_off()
         return figure, np.array([axis])
     figure, axes = _draw_panels(
@@ -93,17 +93,16 @@ def _select(diagnoses: Diagnoses, *quantities: str) -> tuple[list[str], pd.DataF
     return list(labelled), frame[frame["quantity"].isin(quantities)]
 
 
-def _draw_panels(
-    frame: pd.DataFrame, labels: list[str], title: str, unit: str
-) -> tuple[matplotlib.figure.Figure, np.ndarray]:
+def _draw_panels(frame: pd.DataFrame, labels: list[str], title: str, unit: str) -> tuple[Figure, np.ndarray]:
     """Draw a panel a quantity and place, a line a label and layer, and the legend below; a quantity starts a row."""
     quantities, places = list(frame["quantity"].unique()), sorted(frame["place"].unique())
     columns = min(_MOST_COLUMNS, len(places))
     rows = -(-len(places) // columns)
     size = (max(4.5, 2.5 * columns + 0.6), 2.1 * rows * len(quantities) + 0.7)
     shared = True if len(quantities) == 1 else "row"
-    figure, grid = plt.subplots(
-        rows * len(quantities), columns, figsize=size, squeeze=False, sharey=shared, layout="constrained"
+    figure, grid = subplots(
+        rows * len(quantities), columns, figsize=size, squeeze=False, sharey=shared, layout="constrained",
+        shows="Along the steps of training, a line an ordering, in each slot or layer",
     )  # fmt: skip
     look = _looks(labels)
     drawn, handles = [], {}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import stat
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +13,7 @@ from normlib import sentences, tables
 from normlib.conditions import expand
 from normlib.errors import RequestError
 from normlib.files import check_writable, write_atomically
+from normlib.markup import as_page
 from normlib.statistics import MEASURES, order_orderings
 from normlib.studies import Study
 from normlib.verdicts import SIGNIFICANCE, estimate
@@ -71,10 +71,7 @@ def to_html(records: pd.DataFrame, study: Study) -> str:
         tables.style(tables.results(records, study.varies), "Results"),
         tables.style(tables.provenance(records).rename_axis("fact"), "Provenance"),
     ]
-    parts = [table.to_html() for table in shown]
-    title = f"<title>{html.escape(study.name)}</title>"
-    head = f'<meta charset="utf-8">{title}<style>body {{font-family: sans-serif}}</style>'
-    return f"<!DOCTYPE html>\n<html><head>{head}</head><body>{said}{''.join(parts)}</body></html>\n"
+    return as_page(study.name, "".join([said, *(table.to_html() for table in shown)]))
 
 
 def to_latex(records: pd.DataFrame, study: Study) -> str:

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import matplotlib.figure
 import numpy as np
 import pandas as pd
-from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 
 from normlib.curves import examples_an_epoch, interval_means
+from normlib.figures import Figure, subplots
 from normlib.plots import styles
 from normlib.records import Record
 
 
-def plot_learning_curves(records: Sequence[Record]) -> tuple[matplotlib.figure.Figure, np.ndarray]:
+def plot_learning_curves(records: Sequence[Record]) -> tuple[Figure, np.ndarray]:
     """Draw how loss and accuracy went while one instance was trained: a thin line a run, their mean thick.
 
     Args:
@@ -28,7 +27,13 @@ def plot_learning_curves(records: Sequence[Record]) -> tuple[matplotlib.figure.F
     batch_size, ordering = (records[0].instance[name] for name in ("batch_size", "ordering"))
     means = [interval_means(record.curve, batch_size, examples_an_epoch(record)) for record in records]
     colour = styles([ordering])[ordering][0]
-    figure, axes = plt.subplots(1, 2, figsize=(9, 3.4), layout="constrained")
+    figure, axes = subplots(
+        1,
+        2,
+        figsize=(9, 3.4),
+        layout="constrained",
+        shows="Learning curves of each run: the running figure and that of the latest images",
+    )
     for axis, measure in zip(axes, ("loss", "accuracy"), strict=True):
         running = np.mean([record.curve[measure] for record in records], axis=0)
         images = means[0]["images"]
@@ -44,7 +49,7 @@ def plot_learning_curves(records: Sequence[Record]) -> tuple[matplotlib.figure.F
     return figure, axes
 
 
-def plot_readings(records: Sequence[Record]) -> tuple[matplotlib.figure.Figure, Axes]:
+def plot_readings(records: Sequence[Record]) -> tuple[Figure, Axes]:
     """Draw the running training loss and the evaluation loss in each reading of one instance on one axis.
 
     Args:
@@ -60,7 +65,9 @@ def plot_readings(records: Sequence[Record]) -> tuple[matplotlib.figure.Figure, 
         "evaluation: debiased": "debiased_loss",
         "evaluation: recalibrated": "recalibrated_loss",
     }
-    figure, axis = plt.subplots(figsize=(8, 2.3), layout="constrained")
+    figure, axis = subplots(
+        figsize=(8, 2.3), layout="constrained", shows="The evaluation loss of each run in three readings"
+    )
     for place, (name, column) in enumerate(rows.items()):
         colour = "black" if place == 0 else styles([frame["ordering"].iloc[0]])[frame["ordering"].iloc[0]][0]
         axis.scatter(frame[column], [place] * len(frame), s=36, facecolor="white", edgecolor=colour, zorder=3)

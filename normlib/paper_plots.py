@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import textwrap
 
-import matplotlib.figure
 import numpy as np
 import pandas as pd
-from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 
 from normlib.conditions import Varies, expand, label, split_records
+from normlib.figures import Figure, subplots
 from normlib.ordering import is_baseline
 from normlib.papers import Paper
 from normlib.plots import styles
@@ -19,9 +18,7 @@ from normlib.statistics import MEASURES, order_orderings, summarize
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 
 
-def plot_beside_paper(
-    records: pd.DataFrame, measure: str, varies: Varies, paper: Paper
-) -> tuple[matplotlib.figure.Figure, np.ndarray]:
+def plot_beside_paper(records: pd.DataFrame, measure: str, varies: Varies, paper: Paper) -> tuple[Figure, np.ndarray]:
     """Draw a measure along the setting that a paper's figure goes along, and the paper's figure beside it.
 
     Args:
@@ -33,7 +30,13 @@ def plot_beside_paper(
     Returns:
         The figure and its axes ``[2]``: the study's means with Student's t intervals at 95 %, and the paper's numbers.
     """
-    figure, axes = plt.subplots(1, 2, figsize=(8.2, 3.6), layout="constrained")
+    figure, axes = subplots(
+        1,
+        2,
+        figsize=(8.2, 3.6),
+        layout="constrained",
+        shows="The runs along the setting that varies, and the figures of a paper beside them",
+    )
     look = _look([*records["ordering"], *paper.lines])
     _draw_study(axes[0], records, measure, varies, paper.against, look)
     for ordering, line in paper.lines.items():

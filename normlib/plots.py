@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import matplotlib.figure
 import numpy as np
 import pandas as pd
-from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 
+from normlib.figures import Figure, subplots
 from normlib.ordering import SOURCE_INSTANCES, find_baseline, is_baseline
 from normlib.records import load_original_stack
 from normlib.statistics import MEASURES, check_comparable, follows_source, order_orderings, summarize
@@ -43,7 +42,7 @@ def styles(orderings: Sequence[str]) -> dict[str, tuple[str, str]]:
 
 def plot_bars(
     records: pd.DataFrame, measures: str | Sequence[str] = ("train_accuracy", "train_loss")
-) -> tuple[matplotlib.figure.Figure, np.ndarray]:
+) -> tuple[Figure, np.ndarray]:
     """Draw a bar for each ordering: mean, every run, interval, the source's figure, the baseline across.
 
     Beside the source's figure stands the spread of its own stack: twenty runs of its cells with TensorFlow 2.2.
@@ -61,7 +60,14 @@ def plot_bars(
     check_comparable(records)
     measures = [measures] if isinstance(measures, str) else measures
     width = max(3.8, 0.95 * records["ordering"].nunique()) * len(measures)
-    figure, axes = plt.subplots(1, len(measures), figsize=(width, 4.4), squeeze=False, layout="constrained")
+    figure, axes = subplots(
+        1,
+        len(measures),
+        figsize=(width, 4.4),
+        squeeze=False,
+        layout="constrained",
+        shows="Bars: the mean of each ordering with its 95 % interval and every run as a dot",
+    )
     for axis, measure in zip(axes[0], measures, strict=True):
         _draw_bars(axis, records, measure)
     handles: dict = {}

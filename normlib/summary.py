@@ -7,14 +7,14 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-import matplotlib
+import matplotlib.figure
 import nbconvert
-from matplotlib.figure import Figure
 
 from normlib.conditions import split_records
 from normlib.contrast_plots import plot_contrasts, plot_winners
 from normlib.errors import RequestError
 from normlib.execution import ExecutionError, execute, notebook_path
+from normlib.figures import Figure
 from normlib.files import check_inside, check_writable, write_atomically
 from normlib.paper_plots import plot_beside_paper
 from normlib.plots import plot_bars
@@ -23,6 +23,13 @@ from normlib.studies import Study
 from normlib.study_records import read_study_records
 from normlib.summary_plots import plot_gap, plot_places, plot_training
 
+# nbconvert's own page, in which pictures also have the alternative texts that the notebook has beside them.
+_PAGE = """{% extends "lab/index.html.j2" %}
+{% block data_png %}
+{%- set text = output | get_metadata("alt", "image/png") or "" -%}
+{{ super() | replace("<img ", '<img alt="' ~ text | escape ~ '" ') }}
+{% endblock data_png %}
+"""
 FIGURES = ("paper", "bars", "bars_evaluation", "winners", "places", "contrasts", "training", "gap")
 
 
@@ -63,7 +70,7 @@ def write_summary(folder: Path) -> list[Path]:
         if old.stem in FIGURES and old.stem not in figures:
             old.unlink()  # of what the study then was
     for name, figure in figures.items():
-        written += save_figure(figure, folder / "figures" / name)
+        written += save_figure(figure, folder / "figures" / name, figure.alternative_text)
     return written
 
 
@@ -97,7 +104,7 @@ def export_html(notebook: Path) -> Path:
     """Write a notebook as HTML without its code, beside it, and return the path."""
     # Without MathJax: a summary has no formulas, and what looks like one in a name is none.
     exporter = nbconvert.HTMLExporter(
-        exclude_input=True, exclude_input_prompt=True, exclude_output_prompt=True, mathjax_url=""
+        raw_template=_PAGE, exclude_input=True, exclude_input_prompt=True, exclude_output_prompt=True, mathjax_url=""
     )
     html, _ = exporter.from_filename(str(notebook))
     path = notebook.with_suffix(".html")
@@ -105,7 +112,7 @@ def export_html(notebook: Path) -> Path:
     return path
 
 
-def save_figure(figure: Figure, stem: Path, description: str = "") -> list[Path]:
+def save_figure(figure: matplotlib.figure.Figure, stem: Path, description: str = "") -> list[Path]:
     """Save a figure as ``stem.png`` and ``stem.svg``, and return the paths.
 
     Args:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import matplotlib.figure
 import numpy as np
 import pandas as pd
-from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 
 from normlib.conditions import Varies, split_records
 from normlib.curves import examples_an_epoch, interval_means
+from normlib.figures import Figure, subplots
 from normlib.gaps import READING_COLUMNS
 from normlib.ordering import has_batch_norm, is_baseline
 from normlib.plots import styles
@@ -24,7 +23,7 @@ _ONE_READING = {"inference": ("o", "black")}
 _LINES = ("-", "--", "-.", ":")
 
 
-def plot_places(records: pd.DataFrame, measure: str) -> tuple[matplotlib.figure.Figure, Axes]:
+def plot_places(records: pd.DataFrame, measure: str) -> tuple[Figure, Axes]:
     """Draw the lottery of one run each: in which share of seeds each ordering took each place.
 
     Args:
@@ -36,7 +35,11 @@ def plot_places(records: pd.DataFrame, measure: str) -> tuple[matplotlib.figure.
     """
     shares = places(records, measure)
     size = len(shares)
-    figure, axis = plt.subplots(figsize=(2.2 + 0.75 * size, 1.3 + 0.42 * size), layout="constrained")
+    figure, axis = subplots(
+        figsize=(2.2 + 0.75 * size, 1.3 + 0.42 * size),
+        layout="constrained",
+        shows="In which share of single seeds each ordering took each place",
+    )
     axis.imshow(shares, cmap="Blues", vmin=0, vmax=1.4, aspect="auto")
     for y, row in enumerate(shares.to_numpy()):
         for x, share in enumerate(row):
@@ -53,7 +56,7 @@ def plot_places(records: pd.DataFrame, measure: str) -> tuple[matplotlib.figure.
 
 def plot_training(
     runs: Sequence[Record], varies: Varies = (), own: Sequence[str] = (), measure: str = "loss"
-) -> tuple[matplotlib.figure.Figure, np.ndarray]:
+) -> tuple[Figure, np.ndarray]:
     """Draw learning curves: the mean over seeds of each ordering, and its 95 % interval as a band.
 
     Args:
@@ -71,7 +74,15 @@ def plot_training(
     columns = min(3, len(parts))
     rows = -(-len(parts) // columns)
     size = (7.5, 4.2) if len(parts) == 1 else (3.6 * columns, 2.9 * rows)
-    figure, axes = plt.subplots(rows, columns, figsize=size, squeeze=False, sharey=True, layout="constrained")
+    figure, axes = subplots(
+        rows,
+        columns,
+        figsize=size,
+        squeeze=False,
+        sharey=True,
+        layout="constrained",
+        shows="Learning curves: the mean over seeds of each ordering with its 95 % interval as a band",
+    )
     look = styles([run.instance["ordering"] for run in runs])
     lines = {ordering: _LINES[(i + i // len(_LINES)) % len(_LINES)] for i, ordering in enumerate(look)}
     handles: dict = {}
@@ -91,7 +102,7 @@ def plot_training(
     return figure, axes.flatten()[: len(parts)]
 
 
-def plot_gap(records: pd.DataFrame, varies: Varies = ()) -> tuple[matplotlib.figure.Figure, Axes]:
+def plot_gap(records: pd.DataFrame, varies: Varies = ()) -> tuple[Figure, Axes]:
     """Draw the evaluation loss in each reading, and the baseline's beside it: the moving-average gap.
 
     Args:
@@ -105,7 +116,11 @@ def plot_gap(records: pd.DataFrame, varies: Varies = ()) -> tuple[matplotlib.fig
     for condition, part in split_records(records, varies).items():
         summaries = {name: summarize(part, f"{column}_loss") for name, column in READING_COLUMNS.items()}
         rows += [(condition, name, summaries) for name in order_orderings(part["ordering"])]
-    figure, axis = plt.subplots(figsize=(8.5, 1.3 + 0.36 * len(rows)), layout="constrained")
+    figure, axis = subplots(
+        figsize=(8.5, 1.3 + 0.36 * len(rows)),
+        layout="constrained",
+        shows="The evaluation loss of each ordering in three readings: means with 95 % intervals",
+    )
     for y, (_, ordering, summaries) in enumerate(rows):
         looks = _READING_LOOKS if has_batch_norm(ordering) else _ONE_READING
         for (reading, (marker, colour)), shift in zip(

@@ -1,0 +1,75 @@
+"""Figures that say in words what they show, for readers who do not see them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import matplotlib.figure
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+
+_MOST_PANELS = 6  # told one by one
+
+
+class Figure(matplotlib.figure.Figure):
+    """A figure with an alternative text, which notebooks keep beside its picture.
+
+    The text is made of what is drawn, so that both say the same (Web Content Accessibility Guidelines 2.2, success
+    criterion 1.1.1).
+    """
+
+    shows = ""
+
+    @property
+    def alternative_text(self) -> str:
+        """What the figure shows, its panels with their axes and categories, and its legend, as one line."""
+        panels = [axis for axis in self.axes if axis.get_visible() and axis.axison]
+        told = [_panel(axis) for axis in panels[:_MOST_PANELS]]
+        if len(panels) > _MOST_PANELS:
+            told.append(f"and {len(panels) - _MOST_PANELS} more panels")
+        legends = [*self.legends, *(legend for axis in panels if (legend := axis.get_legend()))]
+        entries = _distinct(text.get_text() for legend in legends for text in legend.get_texts())
+        told += [f"legend: {'; '.join(entries)}"] if entries else []
+        return ". ".join([self.shows, *filter(None, told)]).replace("\n", " ") + "."
+
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> tuple[dict, dict]:
+        """Return no picture, which is Matplotlib's to make, but the metadata beside it."""
+        return {}, {"image/png": {"alt": self.alternative_text}}
+
+
+def subplots(rows: int = 1, columns: int = 1, *, shows: str, **options: Any) -> tuple[Figure, Any]:
+    """Make a figure and its axes, as ``matplotlib.pyplot.subplots`` does.
+
+    Args:
+        rows: Number of rows of axes.
+        columns: Number of columns of axes.
+        shows: What the figure shows, as a phrase: the beginning of its alternative text.
+        **options: As Matplotlib has them.
+    """
+    figure, axes = plt.subplots(rows, columns, FigureClass=Figure, **options)
+    assert isinstance(figure, Figure)
+    figure.shows = shows
+    return figure, axes
+
+
+def _panel(axis: Axes) -> str:
+    title = " ".join(filter(None, (axis.get_title(loc=side) for side in ("left", "center", "right"))))
+    parts = [title]
+    for name, label, ticks in (
+        ("x axis", axis.get_xlabel(), axis.get_xticklabels()),
+        ("y axis", axis.get_ylabel(), axis.get_yticklabels()),
+    ):
+        names = [tick.get_text() for tick in ticks if _is_word(tick.get_text())]
+        if label or names:
+            parts.append(": ".join(filter(None, [f"{name}, {label}" if label else name, ", ".join(names)])))
+    return "; ".join(filter(None, parts))
+
+
+def _is_word(text: str) -> bool:
+    """Tell whether a tick's label names a category, and not a place on a scale."""
+    return any(letter.isalpha() for letter in text) and "mathdefault" not in text
+
+
+def _distinct(texts: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys(filter(None, texts)))
