@@ -6,7 +6,8 @@ import dataclasses
 import os
 import re
 
-from normlib import catalog, stack
+from normlib import cards, catalog, stack
+from normlib.boxes import boxes
 from normlib.checks import one_of, real_number, whole_number
 from normlib.errors import RequestError
 from normlib.ordering import Ordering
@@ -179,6 +180,11 @@ class Instance:
             if name not in names:
                 raise RequestError("setting", name, ", ".join(names), names=names)
         return cls(**settings)  # type: ignore[arg-type]
+
+    def _repr_html_(self) -> str:
+        """Return what stands where as a small picture, then the settings that differ from the defaults, then others."""
+        title = f"Instance {self.ordering} of {self.model}"
+        return cards.card(title, cards.picture(boxes(self)), cards.settings(self.settings, Instance().settings))
 
     def groups_of(self, channels: int) -> int:
         """Return GroupNorm's number of groups where it normalizes so many channels."""

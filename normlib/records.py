@@ -11,7 +11,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from normlib import record_format, run_keys, stack
+from normlib import cards, record_format, run_keys, stack
+from normlib.boxes import boxes
 from normlib.errors import RequestError
 from normlib.files import read_text, write_atomically
 from normlib.instance import Instance
@@ -40,8 +41,8 @@ class Record:
             the evaluate split; the same in all where the model has no BatchNorm.
         parameters: Numbers of weights: ``total``, ``trainable``, ``non_trainable``.
         seconds: Wall-clock time to ``build``, ``fit`` and ``evaluate``.
-        environment: ``versions``, ``provider``, ``device``, ``processor``, ``threads``, ``onednn``, ``commit``, and
-            ``study_sha256``, of the file that declares the study it was run for.
+        environment: ``versions``, ``provider``, ``device``, ``gpu`` (its name), ``processor``, ``threads``, ``onednn``,
+            ``commit``, and ``study_sha256``, of the file that declares the study it was run for.
         data: SHA-256 of each array used, by name.
     """
 
@@ -78,6 +79,27 @@ class Record:
             raise RecordError("the key is not that of its seed, data, versions, threads and settings")
         return record
 
+    def _repr_html_(self) -> str:
+        """Return figures, what stands where as a small picture, settings that differ from the defaults, then others."""
+        try:
+            drawn = cards.picture(boxes(Instance.of(**{**self.instance, "provider": "auto"})))
+        except RequestError:  # its data's file is elsewhere
+            drawn = ""
+        measured = {"running, last epoch": {name: values[-1] for name, values in self.training.items()}}
+        measured |= self.evaluation
+        figures = [(name, *(f"{found[m]:.4f}" for m in ("loss", "accuracy"))) for name, found in measured.items()]
+        rest = {**self.environment, **self.environment["versions"]}
+        del rest["versions"]
+        rest |= {f"{name.replace('_', '-')} weights": f"{count:,}" for name, count in self.parameters.items()}
+        rest |= {f"seconds to {name}": f"{seconds:.1f}" for name, seconds in self.seconds.items()}
+        return cards.card(
+            f"Run {self.key}: {self.instance['ordering']}, seed {self.seed}",
+            cards.table("Training, and evaluation in each reading", ["", "loss", "accuracy"], figures),
+            drawn,
+            cards.settings(self.instance, {**self.instance, **_DEFAULTS}),
+            cards.folded("Where it was made, weights and seconds", cards.table("", ["fact", "value"], rest.items())),
+        )
+
     def row(self) -> dict[str, object]:
         """Return the record as one row of the table that ``load_records`` gives."""
         readings = {
@@ -96,7 +118,7 @@ class Record:
             "threads": self.environment["threads"],
             "stack": stack.describe(stack.deciding(self.environment["provider"], self.environment["versions"])),
             "processor": self.environment["processor"],
-            "device": self.environment["device"],
+            "device": self.environment.get("gpu") or self.environment["device"],
             "data": ", ".join(f"{name} {sha[:12]}" for name, sha in sorted(self.data.items())),
             "commit": self.environment["commit"],
             "study_sha256": self.environment.get("study_sha256"),

@@ -21,6 +21,7 @@ from normlib.instance import Instance
 from normlib.papers import Paper
 from normlib.records import Record, to_frame
 from normlib.statistics import MEASURES
+from normlib.study_cards import StudyCard
 from normlib.yaml_files import LARGEST_FILE, load, read_small
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ SHIPPED = Path(__file__).parent / "studies"
 
 
 @dataclasses.dataclass(frozen=True)
-class Study:
+class Study(StudyCard):
     """What is asked, and the runs that answer it.
 
     Args:
@@ -185,8 +186,7 @@ class Study:
     def but(self, **changes: object) -> Study:
         """Return the study with other seeds or orderings; None changes nothing.
 
-        With other orderings it is no longer what its file declares: contrasts of those that it then lacks are left out,
-        and so is ``declared_in``.
+        With other orderings, contrasts of those that it then lacks are left out, and so is ``declared_in``.
 
         Raises:
             RequestError: A value that is not allowed.
