@@ -28,7 +28,8 @@ def describe_environment(provider: str, threads: int) -> dict[str, object]:
             **{name: stack.version(name) for name in _PACKAGES},
         },
         "provider": stack.resolve_provider(provider),
-        "device": "GPU" if tf.config.list_logical_devices("GPU") else "CPU",
+        "device": "GPU" if tf.config.list_physical_devices("GPU") else "CPU",
+        "gpu": _gpu(),
         "processor": _processor(),
         "threads": threads,
         "onednn": os.environ.get("TF_ENABLE_ONEDNN_OPTS"),  # None: as TensorFlow decides for the processor
@@ -37,12 +38,24 @@ def describe_environment(provider: str, threads: int) -> dict[str, object]:
     }
 
 
+def _gpu() -> str | None:
+    """Return what the first GPU is called, which is the one that Keras trains on; None where there is none."""
+    for gpu in tf.config.list_physical_devices("GPU"):
+        return _printable(tf.config.experimental.get_device_details(gpu).get("device_name", "unknown"))
+    return None
+
+
 def _processor() -> str:
     cpuinfo = Path("/proc/cpuinfo")
     lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
     models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     name = models[0] if models else platform.processor() or platform.machine()
-    return re.sub(r"[^ -~]", "?", name)[:200]  # what a record's schema allows
+    return _printable(name)
+
+
+def _printable(name: str) -> str:
+    """Return a name as a record's schema allows it."""
+    return re.sub(r"[^ -~]", "?", name)[:200]
 
 
 @functools.cache

@@ -1,4 +1,4 @@
-"""Progress of many runs: a bar in a terminal, one line that updates in a notebook, a line a run in a log file."""
+"""Progress of many runs: a bar in a terminal, a line a run in a log file, one line that changes in a notebook."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import sys
 from types import TracebackType
 
 import tqdm
+
+from normlib.live import Live, in_notebook
 
 
 class Progress:
@@ -17,17 +19,20 @@ class Progress:
         title: What the runs are for.
         done: Number of runs that were done before.
 
+    In a notebook that nobody looks at while it runs, such as papermill's, it is quiet.
+
     Use it in a ``with`` statement, call ``advance`` or ``fail`` once a run, and set ``running`` where several do.
     """
 
     def __init__(self, total: int, title: str, done: int = 0):
         self._title, self._total, self._done, self._failed, self._running = title, total, done, 0, 0
         self._latest = ""
-        terminal = sys.stderr.isatty()
-        self._handle = _notebook_display(self._line())
-        self._log = self._handle is None and not terminal
+        self.live = Live()
+        self.live.say(self._line())
+        terminal, notebook = sys.stderr.isatty(), in_notebook()
+        self._log = not notebook and not terminal
         # In a notebook the bar is not drawn; it tells the time that is left.
-        target = sys.stderr if terminal and self._handle is None else io.StringIO()
+        target = sys.stderr if terminal and not notebook else io.StringIO()
         self._bar = tqdm.tqdm(total=total, initial=done, desc=title, unit="run", file=target, disable=self._log)
 
     def __enter__(self) -> Progress:
@@ -37,8 +42,7 @@ class Progress:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._bar.close()
-        if self._handle is not None:
-            self._handle.update({"text/plain": self._line()}, raw=True)
+        self.live.say(self._line())
 
     @property
     def running(self) -> int:
@@ -79,24 +83,11 @@ class Progress:
     def _show(self) -> None:
         state = [f"{self._failed} failed"] * bool(self._failed) + [f"{self._running} running"] * bool(self._running)
         self._bar.set_postfix_str(", ".join([*state, self._latest]), refresh=not self._log)
-        if self._handle is not None:
-            rate = self._bar.format_dict["rate"]
-            left = [f"{tqdm.tqdm.format_interval((self._total - self._done) / rate)} left"] if rate else []
-            line = ", ".join([self._line(), *[f"{self._running} running"] * bool(self._running), *left])
-            self._handle.update({"text/plain": f"{line}; {self._latest}"}, raw=True)
+        rate = self._bar.format_dict["rate"]
+        left = [f"{tqdm.tqdm.format_interval((self._total - self._done) / rate)} left"] if rate else []
+        headline = ", ".join([self._line(), *[f"{self._running} running"] * bool(self._running), *left])
+        self.live.say(headline, self._latest)
 
     def _line(self) -> str:
         failed = f", {self._failed} failed" if self._failed else ""
         return f"{self._title}: {self._done} of {self._total} runs done{failed}"
-
-
-def _notebook_display(line: str) -> object | None:
-    """Show a line, and return a display that updates it, where the output is a notebook's; else return None."""
-    if "IPython" not in sys.modules:
-        return None
-    shell = sys.modules["IPython"].get_ipython()
-    if shell is None or not hasattr(shell, "kernel"):
-        return None
-    from IPython.display import display
-
-    return display({"text/plain": line}, raw=True, display_id=True)

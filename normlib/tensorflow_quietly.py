@@ -32,7 +32,14 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 with _silence():
     import tensorflow as tf
 
-    tf.config.list_physical_devices()
+    for _gpu in tf.config.list_physical_devices("GPU"):
+        # Else TensorFlow takes all memory of a GPU at once, and a second process finds none (TensorFlow's guide, Use a
+        # GPU, Limiting GPU memory growth).
+        with contextlib.suppress(RuntimeError):  # it has started already: whoever did so has chosen
+            tf.config.experimental.set_memory_growth(_gpu, True)
+
+# Each run has a graph of its own on purpose, of which TensorFlow warns after some runs, in red in a notebook.
+tf.get_logger().addFilter(lambda record: "triggered tf.function retracing" not in record.getMessage())
 
 __all__ = ["tf", "use_threads"]
 

@@ -13,6 +13,7 @@ from normlib.checks import seed_range, thread_count
 from normlib.errors import RequestError
 from normlib.files import check_writable
 from normlib.instance import Instance
+from normlib.live import Live
 from normlib.progress import Progress
 from normlib.records import Record, save_record, to_frame
 from normlib.run_keys import data_used, run_key
@@ -26,8 +27,16 @@ if TYPE_CHECKING:
 CURVE_POINTS = 32  # steps an epoch at which the running figures are kept
 
 
-def train(instance: Instance, seed: int, threads: int | None = None, callbacks: Sequence[object] = ()) -> Record:
+def train(
+    instance: Instance,
+    seed: int,
+    threads: int | None = None,
+    callbacks: Sequence[object] = (),
+    live: Live | None = None,
+) -> Record:
     """Train one run and evaluate it on other images, in each reading.
+
+    In a notebook, one line and one small curve say meanwhile how far it is.
 
     With the same seed, stack, processor and number of threads, the result is the same to the last bit, and a run of
     the source's settings gives what the source's own cells give.
@@ -37,6 +46,7 @@ def train(instance: Instance, seed: int, threads: int | None = None, callbacks: 
         seed: Seeds Python's, NumPy's and TensorFlow's generators, from 0 up.
         threads: Threads an operation may use. None: what this process uses already, or 1 where nothing has been set.
         callbacks: Keras callbacks that watch the run.
+        live: The line and the curve of the runs before; None: new ones.
 
     Returns:
         The record; nothing is written.
@@ -67,7 +77,7 @@ def train(instance: Instance, seed: int, threads: int | None = None, callbacks: 
     model = build_model(instance)
     times.append(time.perf_counter())
     initial = moving_statistics(model)  # of a model with weights they are not what initializers give
-    curve = _Curve(steps=-(-len(images) // instance.batch_size))
+    curve = _Curve(f"{instance.ordering}, seed {seed}", -(-len(images) // instance.batch_size), instance.epochs, live)
     with without_autotuning():
         history = model.fit(
             images,
@@ -139,7 +149,7 @@ def train_all(
     records = []
     with Progress(len(runs), "training") as progress:
         for instance, seed in runs:
-            records.append(train(instance, seed, threads))
+            records.append(train(instance, seed, threads, live=progress.live))
             if records_dir:
                 save_record(records[-1], records_dir)
             progress.advance(f"{instance.ordering}, seed {seed}: loss {records[-1].training['loss'][-1]:.4f}")
@@ -159,7 +169,7 @@ def compare(
         **settings: Other settings of ``Instance``.
 
     Returns:
-        One row a run, as ``load_records`` gives.
+        One row a run, as ``load_records`` gives; a notebook shows it by ordering, the best mean first.
 
     Raises:
         RequestError: No ordering, one that stands twice, or a setting that does not exist or has a wrong value.
@@ -170,20 +180,28 @@ def compare(
     ]
     if not instances or len(set(instances)) < len(instances):
         raise RequestError("orderings", orderings, "one ordering or more, each once")
-    return to_frame(train_all(instances, seeds, first_seed, threads))
+    from normlib.comparisons import Comparison
+
+    return Comparison(to_frame(train_all(instances, seeds, first_seed, threads)), instances)
 
 
 class _Curve:
-    """Keeps the running figures at some steps of each epoch.
+    """Keeps the running figures at some steps of each epoch, and shows them on the way.
 
     Args:
+        run: What the run is called.
         steps: Number of steps an epoch.
+        epochs: Number of epochs.
+        live: Where they are shown; None: on a display of their own.
     """
 
-    def __init__(self, steps: int):
+    def __init__(self, run: str, steps: int, epochs: int, live: Live | None):
         self.points: dict[str, list] = {"epoch": [], "step": [], "loss": [], "accuracy": []}
+        self._run, self._steps, self._epochs = run, steps, epochs
         self._kept = {round(steps * (i + 1) / CURVE_POINTS) for i in range(CURVE_POINTS)}
         self._epoch = 0
+        self._live = Live() if live is None else live
+        self._live.begin()
 
     def callback(self) -> tf.keras.callbacks.Callback:
         from normlib.tensorflow_quietly import tf
@@ -195,15 +213,14 @@ class _Curve:
 
     def _keep(self, batch: int, logs: dict) -> None:
         step = batch + 1
-        if step in self._kept:
-            point = {
-                "epoch": self._epoch,
-                "step": step,
-                "loss": float(logs["loss"]),
-                "accuracy": float(logs["accuracy"]),
-            }
-            for name, value in point.items():
-                self.points[name].append(value)
+        if step not in self._kept:
+            return
+        figures = {measure: float(logs[measure]) for measure in ("loss", "accuracy")}
+        point = {"epoch": self._epoch, "step": step, **figures}
+        for name, value in point.items():
+            self.points[name].append(value)
+        passed = (self._epoch - 1) * self._steps + step
+        self._live.follow(self._run, passed, self._steps * self._epochs, **figures)
 
 
 def _count_parameters(model: tf.keras.Model) -> dict[str, int]:

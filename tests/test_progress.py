@@ -1,8 +1,8 @@
 import re
 import sys
 import time
-import types
 
+from normlib import live
 from normlib import progress as progress_module
 from normlib.progress import Progress
 
@@ -40,10 +40,10 @@ def test_a_terminal_gets_a_bar(capsys, monkeypatch):
     assert "1 failed, 2 running, failed: bn/none, seed 1: OSError" in bar
 
 
-def test_a_notebook_gets_one_line_that_changes_and_ends_plain(monkeypatch):
+def test_a_notebook_gets_one_line_that_changes_and_ends_plain(monkeypatch, capsys):
     lines = []
-    handle = types.SimpleNamespace(update=lambda data, raw: lines.append(data["text/plain"]))
-    monkeypatch.setattr(progress_module, "_notebook_display", lambda line: lines.append(line) or handle)
+    monkeypatch.setattr(progress_module, "in_notebook", lambda: True)
+    monkeypatch.setattr(live.Live, "_show", lambda _, line: lines.append(line))
     with Progress(3, "source", done=1) as progress:
         progress.running = 2
         time.sleep(0.2)  # tqdm takes no rate from less than a tenth of a second
@@ -53,3 +53,4 @@ def test_a_notebook_gets_one_line_that_changes_and_ends_plain(monkeypatch):
     assert re.fullmatch("source: 2 of 3 runs done, 2 running, [0-9:]+ left; bn/none, seed 0: loss 0.4", lines[2])
     assert re.fullmatch("source: 2 of 3 runs done, 1 failed, 2 running, [0-9:]+ left; failed: .*", lines[3])
     assert lines[-1] == "source: 2 of 3 runs done, 1 failed"
+    assert capsys.readouterr() == ("", "")
