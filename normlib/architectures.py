@@ -71,7 +71,7 @@ def resnet20(instance: Instance) -> tf.keras.Model:
     return keras.Model(inputs, outputs)
 
 
-def _first_layers(instance: Instance) -> list:
+def _first_layers(instance: Instance) -> list[tf.keras.layers.Layer]:
     """Return the input, and what gives images without channels one."""
     shape = instance.data_facts.image_shape
     reshape = [tf.keras.layers.Reshape((*shape, 1))] if len(shape) == 2 else []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import TypeGuard
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,7 @@ MODELS = {
 OWN_MODEL = ModelFacts(slots=None, channels=(), groups=32, smallest_image=1)
 
 
-def is_file(dataset: object) -> bool:
+def is_file(dataset: object) -> TypeGuard[str]:
     """Tell whether a data set is given as the path of an ``.npz`` file."""
     return isinstance(dataset, str) and dataset.endswith(".npz")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import numbers
 from collections.abc import Callable, Iterable
+from typing import Any
 
 from normlib.errors import RequestError
 
@@ -34,9 +35,9 @@ def whole_number(setting: str, value: object, minimum: int, maximum: int = 1_000
     Raises:
         RequestError: It is none, or outside these bounds.
     """
-    if not isinstance(value, numbers.Integral) or isinstance(value, bool) or value < minimum:
+    if not isinstance(value, numbers.Integral) or isinstance(value, bool) or int(value) < minimum:
         raise RequestError(setting, value, f"a whole number from {minimum} up")
-    if value > maximum:
+    if int(value) > maximum:
         raise RequestError(setting, value, f"a whole number from {minimum} to {maximum:,}")
     return int(value)
 
@@ -101,12 +102,14 @@ def printable(setting: str, value: object, most: int, lines: bool = False) -> No
     Raises:
         RequestError: It is none, or too long.
     """
-    parts = value.splitlines() if isinstance(value, str) and lines else [value]
-    if not isinstance(value, str) or len(value) > most or not all(part.isprintable() for part in parts):
-        raise RequestError(setting, value, f"text of at most {most:,} characters that can be printed")
+    if isinstance(value, str) and len(value) <= most:
+        parts = value.splitlines() if lines else [value]
+        if all(part.isprintable() for part in parts):
+            return
+    raise RequestError(setting, value, f"text of at most {most:,} characters that can be printed")
 
 
-def mapping(setting: str, value: object) -> dict:
+def mapping(setting: str, value: object) -> dict[str, Any]:
     """Return names with their values; refuse what is none.
 
     Raises:

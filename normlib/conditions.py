@@ -6,6 +6,7 @@ import itertools
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from typing import Any, TypeAlias
 
 import pandas as pd
 
@@ -14,7 +15,7 @@ from normlib.errors import RequestError
 from normlib.instance import Instance
 from normlib.statistics import check_comparable
 
-Varies = Sequence[Mapping[str, Sequence]]
+Varies: TypeAlias = Sequence[Mapping[str, Sequence[Any]]]
 _MOST_CONDITIONS = 1000
 _SPOKEN = {"momentum": "BatchNorm's momentum"}  # SGD has one, too
 _FORM = "a list such as [{learning_rate: [0.001, 0.003]}, {activation: [none, relu]}]; settings in one {} go together"
@@ -31,7 +32,7 @@ def check_varies(varies: object, defaults: Mapping[str, object]) -> None:
     Raises:
         RequestError: Not such a list, a setting that stands twice or is shared, or lists of different lengths.
     """
-    groups = varies if isinstance(varies, list | tuple) else [None]
+    groups: Sequence[Any] = varies if isinstance(varies, list | tuple) else [None]
     for group in groups:
         lists = list(group.values()) if isinstance(group, Mapping) else []
         if not lists or not all(isinstance(name, str) for name in group) or not all(map(_are_plain, lists)):
@@ -50,7 +51,7 @@ def check_varies(varies: object, defaults: Mapping[str, object]) -> None:
             raise RequestError("varies", name, "settings named nowhere else in the study")
 
 
-def expand(varies: Varies) -> list[dict[str, object]]:
+def expand(varies: Varies) -> list[dict[str, Any]]:
     """Return the settings of each condition, all groups crossed, the last group running fastest; ``[{}]`` of none."""
     groups = [
         [dict(zip(group, values, strict=True)) for values in zip(*group.values(), strict=True)] for group in varies

@@ -5,9 +5,11 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Iterable
+from typing import TypedDict
 
 import pandas as pd
 
+from normlib.conditions import Varies
 from normlib.errors import RequestError
 from normlib.ordering import Ordering
 from normlib.statistics import by_seed, check_comparable
@@ -42,8 +44,9 @@ class Contrast:
         Raises:
             RequestError: Not a difference, or an ordering that there is not.
         """
-        sides = [_SIDE.fullmatch(side.strip()) for side in text.split(" - ")] if isinstance(text, str) else []
-        if len(sides) != 2 or None in sides:
+        parts = text.split(" - ") if isinstance(text, str) else []
+        sides = [side for part in parts if (side := _SIDE.fullmatch(part.strip()))]
+        if not len(parts) == len(sides) == 2:
             raise RequestError(f"contrast {name}", text, _FORM)
         groups = [tuple(part.strip() for part in (side["one"] or side["several"]).split(",")) for side in sides]
         orderings = list(orderings)
@@ -60,6 +63,15 @@ class Contrast:
     def __str__(self) -> str:
         sides = (side[0] if len(side) == 1 else f"mean({', '.join(side)})" for side in (self.first, self.second))
         return " - ".join(sides)
+
+
+class Family(TypedDict):
+    """Contrasts that are declared, and corrected for, together, as ``normlib.estimate`` takes them."""
+
+    contrasts: list[Contrast]
+    measure: str
+    margin: float
+    varies: Varies
 
 
 def paired_differences(records: pd.DataFrame, contrast: Contrast, measure: str) -> pd.Series:

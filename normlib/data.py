@@ -90,13 +90,13 @@ def _load_array(dataset: str, name: str, sha256: str | None) -> np.ndarray:
         path, remedy = Path(dataset), "it changed while it was read"
     else:
         path, remedy = None, "remove it from Keras' cache"
+    named = path.name if path else dataset
     try:
         array = read_array(path, name) if path else _from_keras(dataset)[name]
     except ArrayError as error:
-        raise OSError(f"{path.name} is damaged: {error}; {remedy}") from None
+        raise OSError(f"{named} is damaged: {error}; {remedy}") from None
     digest = archives.sha256(array)
     if sha256 not in (None, digest):
-        named = path.name if path else dataset
         raise OSError(f"{named} is damaged: the SHA-256 of {name} is {digest}; {remedy}")
     array = archives.one_a_label(array) if name.startswith("y") else array
     array.flags.writeable = False

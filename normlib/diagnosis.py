@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -105,8 +105,8 @@ class _Watch:
         *how: What a ``Probe`` needs besides the model.
     """
 
-    def __init__(self, steps: list[int], *how: object):
-        self.rows: list[tuple] = []
+    def __init__(self, steps: list[int], *how: Any):
+        self.rows: list[tuple[int, str, int, str, float]] = []
         self._steps, self._how, self._taken = set(steps), how, 0
 
     def callback(self) -> tf.keras.callbacks.Callback:

@@ -105,7 +105,8 @@ def _draw_panels(frame: pd.DataFrame, labels: list[str], title: str, unit: str) 
         shows="Along the steps of training, a line an ordering, in each slot or layer",
     )  # fmt: skip
     look = _looks(labels)
-    drawn, handles = [], {}
+    drawn: list[Axes] = []
+    handles: dict = {}
     for quantity, part in zip(quantities, grid.reshape(len(quantities), -1), strict=True):
         for place, axis in zip(places, part, strict=False):
             panel = frame[(frame["quantity"] == quantity) & (frame["place"] == place)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import pandas as pd
 
@@ -13,7 +13,7 @@ from normlib.statistics import order_orderings
 if TYPE_CHECKING:
     from normlib.diagnosis import Diagnosis
 
-    Diagnoses = Diagnosis | Sequence[Diagnosis] | Mapping[str, Diagnosis]
+    Diagnoses: TypeAlias = Diagnosis | Sequence[Diagnosis] | Mapping[str, Diagnosis]
 
 # Figures of a single process, whose bits differ between processors, are written with five decimals, as in
 # normlib.instance_tables.

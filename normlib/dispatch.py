@@ -8,6 +8,7 @@ import dataclasses
 import queue
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import TypeAlias
 
 from normlib import executors, kernels
 from normlib.errors import RequestError
@@ -19,6 +20,8 @@ from normlib.progress import Progress
 from normlib.record_format import RecordError
 from normlib.records import Record, read_record, save_record
 from normlib.worker import Job, Outcome, perform
+
+Runs: TypeAlias = dict[str, tuple[Instance, int]]  # instance and seed, by key
 
 _POLL_SECONDS = 0.5  # how often finished runs are looked for
 
@@ -37,7 +40,7 @@ class Dispatch:
 
     def __init__(
         self,
-        missing: dict[str, tuple[Instance, int]],
+        missing: Runs,
         out: Path,
         executor: concurrent.futures.Executor,
         job: Callable[[Execution], Job],
@@ -50,8 +53,8 @@ class Dispatch:
         self._before = {key: _state(self._path(key)) for key in missing}  # a file that is there is damaged, or redone
         self._tries = dict.fromkeys(missing, 0)
         self._failures: list[Failure] = []
-        self._waiting: dict[concurrent.futures.Future, Execution] = {}
-        self._ended: queue.SimpleQueue = queue.SimpleQueue()
+        self._waiting: dict[concurrent.futures.Future[Outcome], Execution] = {}
+        self._ended: queue.SimpleQueue[concurrent.futures.Future[Outcome]] = queue.SimpleQueue()
 
     def finish(self, executions: Iterable[Execution]) -> list[Failure]:
         """Make them all, and return those that failed."""
@@ -85,7 +88,7 @@ class Dispatch:
         self._waiting[future] = execution
         future.add_done_callback(self._ended.put)
 
-    def _collect(self, execution: Execution, future: concurrent.futures.Future) -> None:
+    def _collect(self, execution: Execution, future: concurrent.futures.Future[Outcome]) -> None:
         """Keep what an execution made, and try again what is worth it."""
         try:
             outcome = future.result()

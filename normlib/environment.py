@@ -8,6 +8,7 @@ import platform
 import re
 import subprocess
 from pathlib import Path
+from typing import Any
 
 from normlib import stack
 from normlib.tensorflow_quietly import tf
@@ -15,7 +16,7 @@ from normlib.tensorflow_quietly import tf
 _PACKAGES = ("normlib", "tensorflow", "keras", "tensorflow-addons", "numpy")
 
 
-def describe_environment(provider: str, threads: int) -> dict[str, object]:
+def describe_environment(provider: str, threads: int) -> dict[str, Any]:
     """Return what a record says of where it was made. No path, host or user name is in it.
 
     Args:

@@ -15,6 +15,7 @@ import re
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import nbformat
 import papermill
@@ -76,7 +77,7 @@ class Execution:
         parts = [ordering, *([] if told_by_ordering else [digest])]
         return "_".join([*parts, f"seeds-{self.run_seeds[0]}-{self.run_seeds[-1]}"])
 
-    def parameters(self, records_dir: Path | str) -> dict[str, object]:
+    def parameters(self, records_dir: Path | str) -> dict[str, Any]:
         """Return the master notebook's parameters."""
         return {
             **self.instance.parameters,
@@ -183,7 +184,12 @@ def execute(
 def _deadline(kernel: kernels.Kernel, timeout: float | None) -> Iterator[None]:
     """Kill the kernel when its time is up, and say what went wrong in the words of an ``ExecutionError``."""
     up = threading.Event()
-    timer = threading.Timer(timeout or 0, lambda: (up.set(), kernel.kill()))
+
+    def end() -> None:
+        up.set()
+        kernel.kill()
+
+    timer = threading.Timer(timeout or 0, end)
     timer.daemon = True
     if timeout is not None:
         timer.start()
@@ -206,9 +212,10 @@ def _tidy(executed: Path, shown: Mapping[str, str] | None) -> str:
     for part in (notebook, *notebook.cells):
         part.metadata.pop("papermill", None)
     # As papermill writes a path into a cell, and as it stands in outputs.
-    names = {PythonTranslator.translate_str(path)[1:-1]: name for path, name in (shown or {}).items()} | (shown or {})
+    names = {PythonTranslator.translate_str(path)[1:-1]: name for path, name in (shown or {}).items()}
+    names |= shown or {}
 
-    def tidy(value: object) -> object:
+    def tidy(value: Any) -> Any:
         if isinstance(value, dict):
             # A picture's data are no text, though they may spell a path.
             return type(value)({n: item if n.startswith("image/") else tidy(item) for n, item in value.items()})

@@ -7,12 +7,16 @@ import contextlib
 import importlib.util
 import sys
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from jupyter_core.utils import run_sync
 
 from normlib import kernels, stack
 from normlib.checks import thread_count, whole_number
 from normlib.errors import RequestError
+
+if TYPE_CHECKING:
+    import distributed
 
 _CONNECT_TIMEOUT = 5  # seconds
 
@@ -116,7 +120,7 @@ async def _reach(address: str) -> None:
     await connection.close()
 
 
-def _check_workers(client: object, address: str) -> None:
+def _check_workers(client: distributed.Client, address: str) -> None:
     """Refuse workers with another stack than the caller's: the bits, and the keys, would not be the study's."""
     there = client.run(stack.installed, on_error="return")
     if not there:

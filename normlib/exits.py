@@ -31,7 +31,8 @@ def run(commands: click.Group) -> None:
     except click.exceptions.Exit as end:
         sys.exit(end.exit_code)
     except click.NoSuchOption as error:
-        known = [name for parameter in error.ctx.command.get_params(error.ctx) for name in parameter.opts]
+        parameters = error.ctx.command.get_params(error.ctx) if error.ctx else []
+        known = [name for parameter in parameters for name in parameter.opts]
         known = [name for name in known if name.startswith("--")]
         _end(RequestError("option", error.option_name, ", ".join(known), names=known), 2)
     except click.ClickException as error:

@@ -6,6 +6,7 @@ import dataclasses
 import json
 import warnings
 from pathlib import Path
+from typing import Any
 
 from normlib.files import read_text, write_atomically
 from normlib.run_keys import recorded_changes
@@ -26,7 +27,7 @@ class Failure:
     """
 
     key: str
-    instance: dict[str, object]
+    instance: dict[str, Any]
     seed: int
     reason: str
     log: str

@@ -19,10 +19,10 @@ from normlib.errors import RequestError
 try:
     import fcntl
 except ImportError:  # on Windows, where what a killed process leaves stays
-    fcntl = None
+    fcntl = None  # type: ignore[assignment]  # a module that is not there
 
 _LARGEST_FILE = 50_000_000  # bytes; the record of a run of thousands of epochs has a few million
-_TEMPORARY = {"prefix": ".normlib-", "suffix": ".tmp"}
+_PREFIX, _SUFFIX = ".normlib-", ".tmp"  # of what is there for the time being
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:
@@ -77,7 +77,7 @@ class ScratchFolder(tempfile.TemporaryDirectory):
             super().cleanup()
 
     def _make(self) -> bool:
-        super().__init__(**_TEMPORARY, ignore_cleanup_errors=True)
+        super().__init__(prefix=_PREFIX, suffix=_SUFFIX, ignore_cleanup_errors=True)
         try:
             self._descriptor = os.open(self.name, os.O_RDONLY)
         except FileNotFoundError:
@@ -104,7 +104,7 @@ def sweep(folder: Path) -> None:
         folder: It need not exist.
     """
     with contextlib.suppress(OSError):  # there is none, or it cannot be listed
-        for path in folder.glob(f"{_TEMPORARY['prefix']}*{_TEMPORARY['suffix']}"):
+        for path in folder.glob(f"{_PREFIX}*{_SUFFIX}"):
             with contextlib.suppress(OSError):  # another user's, or another process was faster
                 _sweep_one(path)
 
@@ -125,7 +125,7 @@ def _make_file(folder: Path) -> tuple[int, str]:
     while True:
         folder.mkdir(parents=True, exist_ok=True)
         try:
-            descriptor, path = tempfile.mkstemp(dir=folder, **_TEMPORARY)
+            descriptor, path = tempfile.mkstemp(prefix=_PREFIX, suffix=_SUFFIX, dir=folder)
         except FileNotFoundError:
             if folder.is_dir():
                 raise

@@ -7,6 +7,7 @@ import inspect
 import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any, cast
 
 from normlib.errors import RequestError
 from normlib.tensorflow_quietly import tf
@@ -20,7 +21,7 @@ class Place:
 
     path: str
     layer: tf.keras.layers.Layer
-    nodes: tuple
+    nodes: tuple[Any, ...]
 
     @property
     def shape(self) -> tuple[int | None, ...]:
@@ -38,7 +39,7 @@ class Place:
     @property
     def channels(self) -> int:
         """Their number."""
-        return self.shape[self.axis]
+        return cast(int, self.shape[self.axis])  # it has weights for each, so it knows how many there are
 
     @property
     def has_positions(self) -> bool:
@@ -121,7 +122,7 @@ def copy_model(model: tf.keras.Model, made: dict[int, tf.keras.layers.Layer], an
     return copy
 
 
-def _nodes_by_depth(model: tf.keras.layers.Layer) -> dict | None:
+def _nodes_by_depth(model: tf.keras.layers.Layer) -> Any:
     # Keras has no public way to them; Keras 3 keeps those of a Sequential one level down.
     return getattr(getattr(model, "_functional", None) or model, "_nodes_by_depth", None)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import re
+from typing import Any
 
 from normlib import cards, catalog, stack
 from normlib.boxes import boxes
@@ -142,18 +143,18 @@ class Instance:
         return parse_split(self.evaluate_split, self.data_facts.sizes, "evaluate_split")
 
     @property
-    def settings(self) -> dict[str, object]:
+    def settings(self) -> dict[str, Any]:
         """All settings in the order of the fields, as records keep them: a file by its name, without its path."""
         return {**dataclasses.asdict(self), "dataset": catalog.recorded_name(self.dataset)}
 
     @property
-    def parameters(self) -> dict[str, object]:
+    def parameters(self) -> dict[str, Any]:
         """All settings by name, as a kernel with another working directory needs them: a file by its absolute path."""
         path = os.path.abspath(self.dataset) if catalog.is_file(self.dataset) else self.dataset
         return {**dataclasses.asdict(self), "dataset": path}
 
     @property
-    def changes(self) -> dict[str, object]:
+    def changes(self) -> dict[str, Any]:
         """The settings that differ from the defaults, as records keep them."""
         defaults = {field.name: field.default for field in dataclasses.fields(self)}
         return {name: value for name, value in self.settings.items() if value != defaults[name]}
@@ -169,7 +170,7 @@ class Instance:
         return self.fit_examples.overlap(self.evaluate_examples)
 
     @classmethod
-    def of(cls, /, **settings: object) -> Instance:
+    def of(cls, /, **settings: Any) -> Instance:
         """Make an Instance of settings that somebody typed: an unknown name is refused in one line.
 
         Raises:
@@ -179,7 +180,7 @@ class Instance:
         for name in settings:
             if name not in names:
                 raise RequestError("setting", name, ", ".join(names), names=names)
-        return cls(**settings)  # type: ignore[arg-type]
+        return cls(**settings)
 
     def _repr_html_(self) -> str:
         """Return what stands where as a small picture, then the settings that differ from the defaults, then others."""

@@ -10,8 +10,9 @@ import subprocess
 import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
-from jupyter_client import AsyncKernelManager
+from jupyter_client import AsyncKernelClient, AsyncKernelManager
 from jupyter_core.utils import run_sync
 
 from normlib import files
@@ -31,9 +32,9 @@ def this_process() -> str:
 class _Manager(AsyncKernelManager):
     """Remembers its latest client: nbclient does not close that of a kernel which it was given."""
 
-    latest = None
+    latest: AsyncKernelClient | None = None
 
-    def client(self, **options: object) -> object:
+    def client(self, **options: Any) -> AsyncKernelClient:  # type: ignore[override]  # as the class above says it
         self.latest = super().client(**options)
         return self.latest
 

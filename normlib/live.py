@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import sys
 import time
+from collections.abc import Mapping
 from typing import Any
 
 _SECONDS = 0.5  # between two drawings: more are not seen, and each takes a few hundredths of a second
@@ -105,7 +106,7 @@ def _kernel() -> Any:
     return getattr(shell, "kernel", None)
 
 
-def _display(handle: Any, data: dict[str, object], metadata: dict | None = None) -> Any:
+def _display(handle: Any, data: Mapping[str, object], metadata: dict | None = None) -> Any:
     """Show data, or put them in the place of what a display showed before; return the display."""
     from IPython.display import display
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from normlib import architectures, catalog
@@ -55,7 +56,7 @@ def describe_layers(model: tf.keras.Model) -> pandas.DataFrame:
     return pd.DataFrame(rows, index=range(1, len(rows) + 1))
 
 
-def count_weights(weights: list) -> int:
+def count_weights(weights: Iterable[tf.Variable]) -> int:
     """Return the number of scalars in a list of weights."""
     return sum(int(tf.size(weight)) for weight in weights)
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from typing import TypeAlias
 
 import numpy as np
 
 from normlib.tensorflow_quietly import tf
 
-Statistics = list[tuple[np.ndarray, np.ndarray]]
+Statistics: TypeAlias = list[tuple[np.ndarray, np.ndarray]]
 
 
 def batch_norm_layers(model: tf.keras.Model) -> list[tf.keras.layers.BatchNormalization]:

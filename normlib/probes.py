@@ -11,6 +11,7 @@ import contextlib
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 
@@ -22,7 +23,7 @@ _KERNEL = re.compile(r"kernel(:\d+)?$")
 # By name: addons' GroupNormalization is only there where addons has been imported.
 _NORMALIZATION = {"BatchNormalization", "GroupNormalization", "LayerNormalization"}
 
-Row = tuple[str, int, str, float]
+Row: TypeAlias = tuple[str, int, str, float]
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,8 @@ def _named_slots(model: tf.keras.Model) -> list[Slot]:
 
 
 def _found_slots(model: tf.keras.Model) -> list[Slot]:
-    slots, inside = [], set()
+    slots: list[Slot] = []
+    inside: set[int] = set()
     for place in graphs.find_places(model):
         stack = _is_stack(place.layer)
         if id(place.layer) in inside or not (stack or _is(place.layer, {*_NORMALIZATION, "Identity"})):

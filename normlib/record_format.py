@@ -8,6 +8,7 @@ import json
 import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 SCHEMA = 1
 _SCHEMA_FILE = Path(__file__).with_name("record.schema.json")
@@ -29,7 +30,7 @@ def write(content: Mapping[str, object], indent: int | None = None) -> str:
     return json.dumps({**body, "checksum": sha256(body)}, indent=indent, allow_nan=False)
 
 
-def read(text: str) -> dict[str, object]:
+def read(text: str) -> dict[str, Any]:
     """Return what ``write`` was given.
 
     Raises:
@@ -98,7 +99,7 @@ def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is no JSON")
 
 
-def _encode(value: object) -> object:
+def _encode(value: Any) -> Any:
     """Write not-a-number and infinities as strings, since JSON has no such numbers."""
     if isinstance(value, Mapping):
         return {name: _encode(item) for name, item in value.items()}

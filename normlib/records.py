@@ -9,7 +9,7 @@ import os
 import warnings
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from normlib import cards, record_format, run_keys, stack
 from normlib.boxes import boxes
@@ -47,14 +47,14 @@ class Record:
     """
 
     key: str
-    instance: dict[str, object]
+    instance: dict[str, Any]
     seed: int
     training: dict[str, list[float]]
     curve: dict[str, list[float]]
     evaluation: dict[str, dict[str, float]]
     parameters: dict[str, int]
     seconds: dict[str, float]
-    environment: dict[str, object]
+    environment: dict[str, Any]
     data: dict[str, str]
 
     def to_json(self, indent: int | None = None) -> str:
@@ -82,7 +82,7 @@ class Record:
     def _repr_html_(self) -> str:
         """Return figures, what stands where as a small picture, settings that differ from the defaults, then others."""
         try:
-            drawn = cards.picture(boxes(Instance.of(**{**self.instance, "provider": "auto"})))
+            drawn: str = cards.picture(boxes(Instance.of(**{**self.instance, "provider": "auto"})))
         except RequestError:  # its data's file is elsewhere
             drawn = ""
         measured = {"running, last epoch": {name: values[-1] for name, values in self.training.items()}}
@@ -100,7 +100,7 @@ class Record:
             cards.folded("Where it was made, weights and seconds", cards.table("", ["fact", "value"], rest.items())),
         )
 
-    def row(self) -> dict[str, object]:
+    def row(self) -> dict[str, Any]:
         """Return the record as one row of the table that ``load_records`` gives."""
         readings = {
             f"{'eval' if reading == 'inference' else reading}_{measure}": value

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 from collections.abc import Mapping
+from typing import Any
 
 from normlib import catalog, data, record_format, stack
 from normlib.checks import one_of
@@ -38,7 +39,7 @@ def data_used(instance: Instance) -> dict[str, str]:
 
 
 @functools.lru_cache(maxsize=1024)
-def recorded_changes(settings: str) -> dict[str, object]:
+def recorded_changes(settings: str) -> dict[str, Any]:
     """Return which of a record's settings, given as JSON, differ from the defaults.
 
     Raises:
@@ -64,7 +65,7 @@ def recorded_changes(settings: str) -> dict[str, object]:
 
 
 def digest(
-    seed: int, data: Mapping[str, str], versions: Mapping[str, str | None], threads: int, settings: Mapping
+    seed: int, data: Mapping[str, str], versions: Mapping[str, str | None], threads: int, settings: Mapping[str, Any]
 ) -> str:
     """Return the 16 hex digits of SHA-256 over these facts as canonical JSON."""
     facts = {"seed": seed, "data": data, "versions": versions, "threads": threads, "settings": settings}

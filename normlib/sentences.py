@@ -173,7 +173,7 @@ def _brief(name: str, rows: pd.DataFrame, study: Study) -> str:
     """Return what was concluded of a contrast, shortly: by how much, or, where settings vary, under which of them."""
     name = as_markdown(name)
     if study.varies:
-        told = {}
+        told: dict[str, list[str]] = {}
         for _, row in rows.iterrows():
             word = _direction(row, study) if row["verdict"].startswith("differs") else ""
             told.setdefault(word, []).append(row["condition"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import overload
 
 import numpy as np
 import pandas as pd
@@ -103,7 +104,13 @@ def by_seed(records: pd.DataFrame, measure: str) -> pd.DataFrame:
     return records.set_index(["seed", "ordering"])[measure].astype(float).unstack("ordering")  # noqa: PD010
 
 
-def half_width(sd: np.ndarray, count: int | np.ndarray, outside: float = 1 - CONFIDENCE) -> np.ndarray:
+@overload
+def half_width(sd: float, count: int, outside: float = ...) -> float: ...
+@overload
+def half_width(sd: np.ndarray, count: int, outside: float = ...) -> np.ndarray: ...
+@overload
+def half_width(sd: float | np.ndarray, count: np.ndarray, outside: float = ...) -> np.ndarray: ...
+def half_width(sd: float | np.ndarray, count: int | np.ndarray, outside: float = 1 - CONFIDENCE) -> float | np.ndarray:
     """Return half the width of Student's t interval of a mean.
 
     Args:

@@ -6,6 +6,7 @@ import itertools
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -44,7 +45,7 @@ def planned_runs(records: pd.DataFrame, study: Study) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def name_run(run: Mapping[str, object]) -> str:
+def name_run(run: Mapping[str, Any]) -> str:
     """Return what a run is called: its condition, where there is one, its ordering and its seed."""
     return ", ".join(part for part in (run["condition"], run["ordering"], f"seed {run['seed']}") if part)
 

@@ -9,13 +9,13 @@ import re
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from normlib.checks import mapping, one_of, printable, real_number, seed_range
 from normlib.conditions import check_varies, expand
-from normlib.contrasts import Contrast
+from normlib.contrasts import Contrast, Family
 from normlib.errors import RequestError
 from normlib.instance import Instance
 from normlib.papers import Paper
@@ -64,14 +64,14 @@ class Study(StudyCard):
     question: str
     orderings: tuple[str, ...]
     citation: str = ""
-    varies: tuple[dict[str, list], ...] = ()
+    varies: tuple[dict[str, list[Any]], ...] = ()
     seeds: int = 10
     first_seed: int = 0
-    defaults: dict[str, object] = dataclasses.field(default_factory=dict)
-    own: dict[str, dict] = dataclasses.field(default_factory=dict)
-    tune: dict[str, object] = dataclasses.field(default_factory=dict)
-    quick: dict[str, object] = dataclasses.field(default_factory=dict)
-    paper: dict[str, object] = dataclasses.field(default_factory=dict)
+    defaults: dict[str, Any] = dataclasses.field(default_factory=dict)
+    own: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict)
+    tune: dict[str, Any] = dataclasses.field(default_factory=dict)
+    quick: dict[str, Any] = dataclasses.field(default_factory=dict)
+    paper: dict[str, Any] = dataclasses.field(default_factory=dict)
     measure: str = "train_loss"
     margin: float = 0.01
     contrasts: dict[str, str] = dataclasses.field(default_factory=dict)
@@ -133,7 +133,7 @@ class Study(StudyCard):
         return [Contrast.parse(name, text, self.orderings) for name, text in self.contrasts.items()]
 
     @property
-    def family(self) -> dict[str, object]:
+    def family(self) -> Family:
         """What was declared, as ``normlib.estimate`` and ``normlib.plot_contrasts`` take it behind the records."""
         return {"contrasts": self.declared, "measure": self.measure, "margin": self.margin, "varies": self.varies}
 
@@ -173,7 +173,7 @@ class Study(StudyCard):
         """Return the study for a quick look: with less, as ``quick`` says, and two seeds of its own, from 0."""
         if not {*self.quick} <= {*_QUICKER}:
             raise RequestError("quick", self.quick, f"of {', '.join(_QUICKER)}, what is to be less")
-        less = {"seeds": min(2, self.seeds), "first_seed": 0, **self.quick}
+        less: dict[str, Any] = {"seeds": min(2, self.seeds), "first_seed": 0, **self.quick}
         for name in ("defaults", "tune"):
             less[name] = {**getattr(self, name), **mapping("quick", less.get(name, {}))}
         return dataclasses.replace(self, quick={}, **less)
@@ -183,7 +183,7 @@ class Study(StudyCard):
         """The seeds of each instance's runs."""
         return seed_range(self.first_seed, self.seeds)
 
-    def but(self, **changes: object) -> Study:
+    def but(self, **changes: Any) -> Study:
         """Return the study with other seeds or orderings; None changes nothing.
 
         With other orderings, contrasts of those that it then lacks are left out, and so is ``declared_in``.

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from normlib import cards
 from normlib.boxes import boxes
+from normlib.conditions import Varies
 from normlib.instance import Instance
 from normlib.statistics import MEASURES
 
@@ -20,7 +20,7 @@ class _Study(Protocol):
     question: str
     citation: str
     orderings: tuple[str, ...]
-    varies: Sequence[Mapping[str, Sequence]]
+    varies: Varies
     contrasts: dict[str, str]
     measure: str
     margin: float

@@ -196,7 +196,7 @@ def _verdict(row: pd.Series) -> str:
     return f"{row['verdict']}{more}"
 
 
-def _interval(summary: pd.Series | dict) -> str:
+def _interval(summary: pd.Series | dict[str, float]) -> str:
     interval = "" if pd.isna(summary["low"]) else f" [{summary['low']:.4f}, {summary['high']:.4f}]"
     return f"{summary['mean']:.4f}{interval}"
 

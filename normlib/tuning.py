@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -77,7 +78,7 @@ def tuned(study: Study, records: Sequence[Record]) -> Study:
     names = list(stage.varies[0])
     candidates = expand(stage.varies)
     sign = -1 if study.measure.endswith("accuracy") else 1
-    own: dict[str, dict] = {}
+    own: dict[str, dict[str, Any]] = {}
     for ordering in study.orderings:
         means = [sign * _mean(records, ordering, candidate, study.measure, stage.seeds) for candidate in candidates]
         if np.isnan(means).all():
@@ -104,7 +105,7 @@ def tuning_sentences(study: Study) -> list[str]:
     ]
 
 
-def _mean(records: Sequence[Record], ordering: str, settings: dict[str, object], measure: str, seeds: int) -> float:
+def _mean(records: Sequence[Record], ordering: str, settings: dict[str, Any], measure: str, seeds: int) -> float:
     """Return the mean over seeds; NaN where a run diverged."""
     wanted = {"ordering": ordering, **settings}
     runs = [run for run in records if all(run.instance[name] == value for name, value in wanted.items())]
