@@ -9,15 +9,12 @@ import shutil
 import signal
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import click
 
 from normlib import exits
 from normlib.errors import RequestError
-
-if TYPE_CHECKING:
-    from normlib.studies import Study
 
 
 @click.group(cls=exits.Commands, context_settings={"help_option_names": ["-h", "--help"]}, invoke_without_command=True)
@@ -32,7 +29,7 @@ def commands(context: click.Context) -> None:
     normlib study source --seeds 2     the same, smaller, for a first look
     normlib study my.yaml              a study of your own
     normlib status outputs/source      which of its runs are done, failed or missing
-    normlib summary outputs/source     its summary and figures, made again
+    normlib summary outputs/source     its summary and figures, made again; of two folders, what agrees
     normlib verify source              train some of the kept runs again: do they give the same?
     normlib notebooks my_notebooks     copy the notebooks out, to open them in JupyterLab
     """
@@ -69,7 +66,7 @@ def study(
     quick: bool,
     list_studies: bool,
     dry_run: bool,
-    **how: object,
+    **how: Any,
 ) -> None:
     """Run a study in papermill executions, each of one ordering and condition, then summarize it.
 
@@ -96,7 +93,7 @@ def study(
     plan = (plan.quickly() if quick else plan).but(seeds=seeds, orderings=chosen)
     folder = Path("outputs") / (plan.name + quick * "-quick") if out is None else _folder("out", out)
     if dry_run:
-        return _list_executions(plan, folder, threads, workers, how["redo"])
+        return click.echo(scheduling.describe_plan(plan, folder, threads, workers, how["redo"]))
     signal.signal(signal.SIGTERM, _interrupt)
     place = executors.dask_executor(scheduler) if scheduler is not None else executors.local_executor(workers, threads)
     with place as executor:
@@ -126,17 +123,31 @@ def status(folder: str) -> None:
 
 @commands.command()
 @click.argument("folder", metavar="DIR")
+@click.argument("other", metavar="[DIR_B]", required=False)
 @click.option("--csv", metavar="FILE", help="Also write the numbers: a row for each condition, ordering and measure.")
 @click.option("--html", metavar="FILE", help="Also write a page: findings, contrasts, results, provenance.")
-@click.option("--latex", metavar="FILE", help="Also write tables and a methods paragraph for a paper.")
-def summary(folder: str, **exports: str | None) -> None:
+@click.option("--latex", metavar="FILE", help="Also write tables and a methods paragraph for a paper; of one folder.")
+def summary(folder: str, other: str | None, **exports: str | None) -> None:
     """Summarize the records of a study: notebook, HTML without code, figures; and export what was found.
+
+    With DIR_B, the same study run on another stack or processor, say instead which figures agree within their
+    intervals, and which contrasts have the same verdict. Nothing is then written into the folders.
 
     \b
     normlib summary outputs/source
     normlib summary outputs/source --csv source.csv --latex source.tex
+    normlib summary outputs/source outputs/source-keras3
+    normlib summary outputs/source outputs/source-keras3 --html both.html
     """
-    _summarize(_folder("DIR", folder), {kind: file for kind, file in exports.items() if file is not None})
+    files = {kind: file for kind, file in exports.items() if file is not None}
+    if other is None:
+        return _summarize(_folder("DIR", folder), files)
+    import matplotlib as mpl
+
+    from normlib import agreement_report
+
+    mpl.use("agg")  # figures go to files, never to a window
+    return click.echo(agreement_report.report(_folder("DIR", folder), _folder("DIR_B", other), files))
 
 
 @commands.command()
@@ -192,21 +203,6 @@ def _list_studies() -> None:
         runs = len(plan.instances) * plan.seeds
         click.echo(f"{name}: {runs} runs ({len(plan.instances)} instances, {plan.seeds} seeds each)")
         click.echo(click.wrap_text(plan.question, initial_indent="  ", subsequent_indent="  "))
-
-
-def _list_executions(plan: Study, folder: Path, threads: int, workers: int | None, redo: bool) -> None:
-    from normlib import scheduling
-    from normlib.conditions import label
-    from normlib.tuning import tuning_study
-
-    if plan.tune:
-        plan, folder = tuning_study(plan), folder / scheduling.TUNING
-        click.echo("by these runs, each ordering's own settings are chosen, with which the study is then run:")
-    runs, missing, executions = scheduling.plan_study(plan, folder, threads, workers, redo)
-    for execution in executions:
-        condition = label(execution.instance.settings, plan.varies)
-        click.echo(f"{execution.name}: {execution.seeds} runs{', ' if condition else ''}{condition}")
-    click.echo(f"{len(executions)} executions, {len(missing)} of {len(runs)} runs to do, into {folder}")
 
 
 def _summarize(folder: Path, exports: dict[str, str] | None = None) -> None:

@@ -10,8 +10,9 @@ from pathlib import Path
 
 from normlib import executors, kernels, stack
 from normlib.checks import real_number, thread_count, whole_number
+from normlib.conditions import label
 from normlib.data import load_array
-from normlib.dispatch import Dispatch, read_run
+from normlib.dispatch import Dispatch, Runs, read_run
 from normlib.errors import RequestError
 from normlib.execution import Execution, check_parameters, notebook_path, plan
 from normlib.failures import Failure, failure_path
@@ -111,7 +112,7 @@ def run_study(
 
 def plan_study(
     study: Study, out: Path | str, threads: int = 1, workers: int | None = None, redo: bool = False
-) -> tuple[dict, dict, list[Execution]]:
+) -> tuple[Runs, Runs, list[Execution]]:
     """Return what would be run; nothing is written.
 
     Args:
@@ -129,6 +130,32 @@ def plan_study(
     """
     threads = _check(study, Path(out), threads)
     return _plan(study, Path(out), threads, executors.local_workers(workers, threads), redo)
+
+
+def describe_plan(study: Study, out: Path, threads: int = 1, workers: int | None = None, redo: bool = False) -> str:
+    """Return what would be run, as text: a line an execution, then the number of runs; nothing is written.
+
+    Of a study that tunes settings, it is the runs by which they are chosen.
+
+    Args:
+        study: The study.
+        out: As for ``plan_study``.
+        threads: Likewise.
+        workers: Likewise.
+        redo: Likewise.
+
+    Raises:
+        RequestError: As ``run_study``.
+    """
+    lines = []
+    if study.tune:
+        study, out = tuning_study(study), out / TUNING
+        lines.append("by these runs, each ordering's own settings are chosen, with which the study is then run:")
+    runs, missing, executions = plan_study(study, out, threads, workers, redo)
+    for execution in executions:
+        condition = label(execution.instance.settings, study.varies)
+        lines.append(f"{execution.name}: {execution.seeds} runs{', ' if condition else ''}{condition}")
+    return "\n".join([*lines, f"{len(executions)} executions, {len(missing)} of {len(runs)} runs to do, into {out}"])
 
 
 def _sweep(out: Path) -> None:
@@ -186,9 +213,7 @@ def _check(study: Study, out: Path, threads: int) -> int:
     return threads
 
 
-def _plan(
-    study: Study, out: Path, threads: int, workers: int, redo: bool
-) -> tuple[dict[str, tuple[Instance, int]], dict[str, tuple[Instance, int]], list[Execution]]:
+def _plan(study: Study, out: Path, threads: int, workers: int, redo: bool) -> tuple[Runs, Runs, list[Execution]]:
     runs = {run_key(i, seed, threads): (i, seed) for i in study.instances for seed in study.run_seeds}
     missing = {key: run for key, run in runs.items() if redo or read_run(out, key) is None}
     seeds: dict[Instance, list[int]] = {}

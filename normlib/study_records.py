@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
+from normlib.errors import RequestError
 from normlib.instance import Instance
 from normlib.records import KEPT, SOURCE_RECORDS, Record, read_records
 from normlib.studies import Study, read_study
@@ -52,6 +53,23 @@ def read_study_records(records_dir: str | Path) -> tuple[Study, list[Record]]:
     if study.question == UNDECLARED:
         return study, records
     return study, runs_of(study, records)
+
+
+def read_folder(folder: Path, setting: str = "DIR") -> tuple[Study, list[Record]]:
+    """Return the study of an output folder, and its runs, one at least.
+
+    Args:
+        folder: The study's output folder, with ``records/`` in it.
+        setting: Name of the setting that holds it.
+
+    Raises:
+        RequestError: There are none.
+    """
+    # Not Path's own test, which raises of what can be no path.
+    study, runs = read_study_records(folder / "records") if os.path.isdir(folder / "records") else (None, [])
+    if study is None or not runs:
+        raise RequestError(setting, str(folder), "a study's output folder, with at least one record in records/")
+    return study, runs
 
 
 def read_kept(name: str) -> tuple[Study, list[Record]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,7 +11,6 @@ import nbconvert
 
 from normlib.conditions import split_records
 from normlib.contrast_plots import plot_contrasts, plot_winners
-from normlib.errors import RequestError
 from normlib.execution import ExecutionError, execute, notebook_path
 from normlib.figures import Figure
 from normlib.files import check_inside, check_writable, write_atomically
@@ -20,7 +18,7 @@ from normlib.paper_plots import plot_beside_paper
 from normlib.plots import plot_bars
 from normlib.records import Record
 from normlib.studies import Study
-from normlib.study_records import read_study_records
+from normlib.study_records import read_folder
 from normlib.summary_plots import plot_gap, plot_places, plot_training
 
 # nbconvert's own page, in which pictures also have the alternative texts that the notebook has beside them.
@@ -46,10 +44,7 @@ def write_summary(folder: Path) -> list[Path]:
         RequestError: There are no records, or some that must not be compared.
         ExecutionError: The summary notebook failed.
     """
-    # Not Path's own test, which raises of what can be no path.
-    study, runs = read_study_records(folder / "records") if os.path.isdir(folder / "records") else (None, [])
-    if not runs:
-        raise RequestError("DIR", str(folder), "a study's output folder, with at least one record in records/")
+    study, runs = read_folder(folder)
     split_records(study.to_frame(runs), study.varies)  # refuses what must not be compared
     check_inside(folder, "DIR")
     check_writable(folder, "DIR")

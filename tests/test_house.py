@@ -1,6 +1,7 @@
 """The house: imports go down the page only, a module is one concept, and starting is quick."""
 
 import ast
+import importlib
 import subprocess
 import sys
 from pathlib import Path
@@ -21,10 +22,13 @@ PAGE = [
     "diagnosis_plots",
     "diagnosis_tables",
     "diagnosis",
+    "agreement_report",
     "export",
     "summary",
     "execution",
     "kernels",
+    "agreement_sentences",
+    "agreement_sides",
     "sentences",
     "ranking_sentences",
     "status",
@@ -49,8 +53,10 @@ PAGE = [
     "progress",
     "live",
     "diagrams",
+    "normalization_plots",
     "summary_plots",
     "contrast_plots",
+    "agreement_plots",
     "paper_plots",
     "instance_plots",
     "instance_tables",
@@ -58,6 +64,7 @@ PAGE = [
     "figures",
     "tables",
     "gaps",
+    "agreement",
     "rankings",
     "verdicts",
     "contrasts",
@@ -146,5 +153,34 @@ def test_the_contracts_names_are_public():
     assert contract <= set(dir(normlib))
     for name in dir(normlib):
         assert getattr(normlib, name) is not None
-    with pytest.raises(AttributeError, match="no attribute 'trian'"):
+    with pytest.raises(AttributeError, match="No normlib attribute trian"):
         normlib.trian  # noqa: B018
+
+
+def test_the_stub_names_what_is_public_and_where_it_is():
+    import normlib
+
+    stub = ast.parse((PACKAGE / "__init__.pyi").read_text())
+    assert all(isinstance(node, ast.ImportFrom) and node.level == 1 for node in stub.body)
+    home = {alias.asname: (node.module, alias.name) for node in stub.body for alias in node.names}
+    assert sorted(home) == dir(normlib) == sorted(normlib.__all__)
+    for name, (module, own_name) in home.items():
+        assert name == own_name
+        assert getattr(normlib, name) is getattr(importlib.import_module(f"normlib.{module}"), name)
+
+
+@pytest.mark.parametrize("use_jedi", [False, True])
+def test_completion_offers_the_public_names_only(use_jedi):
+    # In a process of its own, since a shell makes itself at home in Python. A module that was used is an attribute.
+    code = (
+        "import normlib, normlib.studies\n"
+        "from IPython.core.completer import provisionalcompleter\n"
+        "from IPython.core.interactiveshell import InteractiveShell\n"
+        "completer = InteractiveShell(user_ns={'normlib': normlib}).Completer\n"
+        f"completer.use_jedi = {use_jedi}\n"
+        "with provisionalcompleter():\n"
+        "    offered = [found.text.removeprefix('.') for found in completer.completions('normlib.', len('normlib.'))]\n"
+        "print(sorted(offered) == dir(normlib), 'studies' in vars(normlib))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "True True"

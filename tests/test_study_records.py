@@ -2,7 +2,10 @@
 
 import dataclasses
 
+import pytest
+
 from normlib import study_records
+from normlib.errors import RequestError
 from normlib.records import save_record
 from normlib.studies import Study
 
@@ -44,6 +47,14 @@ def test_records_from_before_a_setting_was_added_count_with_its_default(make_rec
     study = Study("mine", "Which?", ("bn",))
     assert study_records.runs_of(study, [dataclasses.replace(record, instance=older)])
     assert not study_records.runs_of(study, [make_record("bn", optimizer="sgd")])
+
+
+def test_a_folder_without_records_is_refused_by_the_name_that_it_was_given_by(tmp_path, make_record):
+    save_record(make_record("bn"), tmp_path / "some" / "records")
+    assert len(study_records.read_folder(tmp_path / "some")[1]) == 1
+    for name in ("none", "some/records"):
+        with pytest.raises(RequestError, match=r"DIR_B is .*; allowed: a study's output folder, with at least one"):
+            study_records.read_folder(tmp_path / name, "DIR_B")
 
 
 def test_a_kept_study_is_told_with_the_runs_that_ship():
