@@ -34,12 +34,17 @@ def baseline_sentences(records: pd.DataFrame, measure: str, varies: Varies = ())
     Where the measure is a reading's and BatchNorm is among the orderings, it is also said where another would be best
     with recalibrated statistics.
     """
-    found = winners(records, measure, varies)
-    recalibrated = _recalibrated_winners(records, measure, varies)
     # Where the baseline is the only condition's winner, the sentence on the winner says so.
-    told = not varies and found["winner"].map(is_baseline).any()
-    sentences = [] if told else [baseline_sentence(records, measure, varies)]
-    for condition, row in found.iterrows():
+    told = not varies and winners(records, measure)["winner"].map(is_baseline).any()
+    first = [] if told else [baseline_sentence(records, measure, varies)]
+    return [*first, *winner_sentences(records, measure, varies)]
+
+
+def winner_sentences(records: pd.DataFrame, measure: str, varies: Varies = ()) -> list[str]:
+    """Return who has the best mean, by how much, and with how many seeds, a sentence a condition."""
+    recalibrated = _recalibrated_winners(records, measure, varies)
+    sentences = []
+    for condition, row in winners(records, measure, varies).iterrows():
         who, rival = (f"the baseline {name}" if is_baseline(name) else name for name in row[["winner", "rival"]])
         where = f"Under {condition}, {who}" if condition else f"By means, {who}"
         sure = "" if pd.isna(row["low"]) else f" [{row['low']:.4f}, {row['high']:.4f}]"

@@ -23,7 +23,7 @@ collect_ignore_glob = ["notebooks/*"]
 
 def pytest_addoption(parser):
     """Add what ``make soak`` and ``make applications`` ask more of."""
-    parser.addoption("--trials", type=int, default=5, help="Trials of what is killed at a random moment.")
+    parser.addoption("--trials", type=int, default=2, help="Trials of what is killed at a random moment.")
     parser.addoption("--executions", type=int, default=50, help="Executions in one process.")
     parser.addoption("--applications", choices=["few", "all"], default="few", help="Models of keras.applications.")
 

@@ -8,6 +8,9 @@ import sys
 import pytest
 from processes import processes_in, wait_until
 
+from conftest import SMALL
+from normlib.records import save_record
+
 STUDY = (
     "question: Which?\norderings: [gn/bn, none]\ndefaults: {fit_split: 'test[:320]', evaluate_split: 'train[:200]'}\n"
 )
@@ -75,6 +78,28 @@ def test_a_wrong_request_is_one_line_exit_code_2_and_nothing_written(folder):
     assert sorted(folder.rglob("*")) == before
 
 
+def test_a_study_run_on_two_stacks_is_compared_and_nothing_is_written_into_its_folders(folder, make_record):
+    """Exit code 0 also where they differ: that is a finding."""
+    keras = {"versions": {"tensorflow": "2.21.0", "keras": "3.15.1", "tensorflow-addons": None}, "provider": "keras"}
+    losses = {"here": ({}, (0.50, 0.51, 0.52)), "there": ({"environment": keras}, (0.70, 0.71))}
+    for name, (made, values) in losses.items():
+        for seed, loss in enumerate(values):
+            for ordering in ("gn/bn", "none"):
+                record = make_record(ordering, seed, loss, **SMALL, **made)
+                save_record(record, folder / name / "records")
+        (folder / name / "study.yaml").write_text(STUDY)
+    before = sorted(folder.rglob("*"))
+    done = run("summary", "here", "there", cwd=folder)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert sorted(folder.rglob("*")) == before
+    lines = done.stdout.splitlines()
+    assert lines[1].startswith("B, there: 4 runs, seeds: 2, from 0 to 1; tensorflow 2.21.0, keras 3.15.1;")
+    assert "4 of 8 figures agree: the 95 % interval of B minus A holds zero." in lines
+    exported = run("summary", "here", "there", "--csv", "a.csv", "--html", "a.html", cwd=folder)
+    assert exported.stdout.splitlines() == [*lines, "a.csv", "a.html"]
+    assert [(folder / name).read_text()[:9] for name in ("a.csv", "a.html")] == ["condition", "<!DOCTYPE"]
+
+
 def test_a_failed_run_is_exit_code_1_and_named(folder):
     """The kernel that Jupyter finds first ends at once."""
     kernel = folder / "jupyter" / "kernels" / "python3" / "kernel.json"
@@ -117,7 +142,7 @@ def test_an_interrupted_study_keeps_what_is_finished_and_leaves_no_process(folde
 def test_the_notebooks_are_copied_out_and_never_overwritten(folder):
     done = run("notebooks", "copies", cwd=folder)
     assert done.returncode == 0
-    names = ["instance.ipynb", "summary.ipynb", "why.ipynb"]
+    names = ["instance.ipynb", "summary.ipynb", "tour.ipynb", "why.ipynb"]
     assert sorted(path.name for path in (folder / "copies").iterdir()) == names
     (folder / "copies" / "instance.ipynb").write_text("mine")
     for name in names[1:]:

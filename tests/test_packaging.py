@@ -2,13 +2,12 @@
 
 import itertools
 import re
-import subprocess
-import sys
 import zipfile
 from importlib import metadata
 from pathlib import Path
 
 import pytest
+import wheels
 import yaml
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
@@ -94,21 +93,14 @@ def test_makefile_and_tests_agree_on_the_pythons_of_the_addons_stack():
 
 
 def test_the_wheel_carries_notebooks_studies_data_and_kept_records(tmp_path):
-    build = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation"]
-    copy = tmp_path / "source"
-    tracked = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    for name in filter(None, tracked.split("\0")):
-        (copy / name).parent.mkdir(parents=True, exist_ok=True)
-        (copy / name).write_bytes((ROOT / name).read_bytes())
-    subprocess.run([*build, "--wheel-dir", tmp_path, copy], check=True)
-    (wheel,) = tmp_path.glob("*.whl")
+    wheel = wheels.build(tmp_path)
     with zipfile.ZipFile(wheel) as archive:
         carried = set(archive.namelist())
     folders = ("datasets", "kept", "studies")
     expected = itertools.chain.from_iterable((ROOT / "normlib" / name).iterdir() for name in folders)
     expected = {f"normlib/{path.parent.name}/{path.name}" for path in expected}
     expected |= {f"normlib/notebooks/{path.name}" for path in (ROOT / "notebooks").glob("*.ipynb")}
-    assert expected <= carried
+    assert expected | {"normlib/__init__.pyi", "normlib/py.typed"} <= carried
     assert not [name for name in carried if name.startswith("tests/")]
 
 
