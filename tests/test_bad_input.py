@@ -19,9 +19,11 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from normlib import cli, kernels
+from normlib import catalog, cli, kernels
 from normlib.errors import RequestError
 from normlib.instance import Instance
+from normlib.ordering import KINDS
+from normlib.records import save_record
 from normlib.studies import Study, read_study
 
 STUDY = {
@@ -29,6 +31,7 @@ STUDY = {
     "orderings": ["gn/bn", "none"],
     "defaults": {"fit_split": "test[:320]", "evaluate_split": "train[:200]"},
 }
+EVERY_KIND, EVERY_MODEL = ", ".join(KINDS), ", ".join(catalog.MODELS)
 LONG = "x" * 1_000_000
 LENGTHY = "x" * 50_000  # which a file of a study may still have
 WHOLE = [
@@ -53,8 +56,8 @@ PAPER = {"reports": "A paper, table 1", "against": "batch_size", "lines": {"bn":
 # What each setting of an instance refuses, as (value, what is allowed).
 SETTINGS = {
     "ordering": [
-        ("", "bn, gn, ln, in joined by '+' in each slot, or none"),
-        (3, "bn, gn, ln, in joined by '+' in each slot, or none"),
+        ("", f"{EVERY_KIND} joined by '+' in each slot, or none"),
+        (3, f"{EVERY_KIND} joined by '+' in each slot, or none"),
         ("bm/gn", "there is no kind 'bm'"),
         ("BatchNorm/gn", "there is no kind 'batchnorm' (did you mean 'bn'?)"),
         ("gn+/bn", "there is no kind ''"),
@@ -66,15 +69,15 @@ SETTINGS = {
     "model": [
         (
             "sourcecnn",
-            "source_cnn, convnet, resnet20, or a function that builds one, 'package.module:function' (did you",
+            f"{EVERY_MODEL}, or a function that builds one, 'package.module:function' (did you",
         ),
-        (1, "source_cnn, convnet, resnet20, or a function"),
-        ("../mine", "source_cnn, convnet, resnet20, or a function"),
-        ("mine:", "source_cnn, convnet, resnet20, or a function"),
-        ("mine.:build", "source_cnn, convnet, resnet20, or a function"),
-        ("mine:build()", "source_cnn, convnet, resnet20, or a function"),
-        ("os;os:system", "source_cnn, convnet, resnet20, or a function"),
-        (f"mine:{LENGTHY}", "source_cnn, convnet, resnet20, or a function"),
+        (1, f"{EVERY_MODEL}, or a function"),
+        ("../mine", f"{EVERY_MODEL}, or a function"),
+        ("mine:", f"{EVERY_MODEL}, or a function"),
+        ("mine.:build", f"{EVERY_MODEL}, or a function"),
+        ("mine:build()", f"{EVERY_MODEL}, or a function"),
+        ("os;os:system", f"{EVERY_MODEL}, or a function"),
+        (f"mine:{LENGTHY}", f"{EVERY_MODEL}, or a function"),
     ],
     "activation": [
         ("Relu", "none, relu (did you mean 'relu'?)"),
@@ -147,7 +150,7 @@ KEYS = {
         ([], "a list of orderings"),
         (None, "a list of orderings"),
         (["bn", "bn/none"], "each ordering once, and each condition"),
-        ([["bn"]], "bn, gn, ln, in joined by '+'"),
+        ([["bn"]], f"{EVERY_KIND} joined by '+'"),
     ],
     "varies": [
         ({"batch_size": [32]}, "a list such as [{learning_rate:"),
@@ -384,18 +387,31 @@ COMMANDS = {
         (["summary", "mine.yaml"], "DIR is 'mine.yaml'; allowed: a study's output folder"),
         (["summary", "null\0byte"], "a study's output folder"),
         (["summary", LONG], "a study's output folder"),
+        (["summary", "nowhere", ""], f"DIR_B is ''; allowed: {FOLDER}"),
+        (["summary", "nowhere", "nowhere"], "DIR is 'nowhere'; allowed: a study's output folder, with at least one"),
+        (["summary", "null\0byte", "nowhere"], "a study's output folder"),
+        (["summary", "nowhere", "nowhere", "more"], "Got unexpected extra argument (more)"),
     ],
     "summary --csv": [
         (["summary", "nowhere", "--csv", "."], "csv is '.'; allowed: a file, and this is a folder"),
         (["summary", "nowhere", "--csv", ""], "csv is ''; allowed: a file"),
         (["summary", "nowhere", "--csv", "null\0byte/a.csv"], "embedded null"),
+        (["summary", "nowhere", "nowhere", "--csv", "."], "csv is '.'; allowed: a file, and this is a folder"),
     ],
     "summary --html": [
         (["summary", "nowhere", "--html", "mine.yaml/a.html"], f"html is 'mine.yaml'; allowed: {WRITABLE}"),
         (["summary", "nowhere", "--html", LONG], "html is 'xxx"),
+        (
+            ["summary", "nowhere", "nowhere", "--html", "mine.yaml/a.html"],
+            f"html is 'mine.yaml'; allowed: {WRITABLE}",
+        ),
     ],
     "summary --latex": [
         (["summary", "nowhere", "--latex", "mine.yaml/a.tex"], f"latex is 'mine.yaml'; allowed: {WRITABLE}"),
+        (
+            ["summary", "nowhere", "nowhere", "--latex", "a.tex"],
+            "latex is 'a.tex'; allowed: csv and html alone, where two folders are compared",
+        ),
     ],
     "verify": [
         (["verify", "sorce"], "study is 'sorce'; allowed: "),
@@ -541,6 +557,15 @@ def test_an_output_folder_whose_study_is_none_is_refused(refused, tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "study.yaml").write_text("question: !!python/name:os.system\n")
     assert "study is 'out/study.yaml'; allowed: a YAML file; this is none" in refused(["status", "out"])
+
+
+def test_two_folders_that_do_not_hold_one_study_are_refused(refused, tmp_path, make_record):
+    for name, epochs in (("one", 1), ("other", 4)):
+        save_record(make_record("gn/bn", epochs=epochs, **STUDY["defaults"]), tmp_path / name / "records")
+        put(tmp_path / name, {"study.yaml": STUDY | {"defaults": STUDY["defaults"] | {"epochs": epochs}}})
+    said = refused(["summary", "one", "other", "--html", "both.html"])
+    assert "epochs is 4; allowed: 1 of gn/bn as in the first folder, since both have to hold runs of one study" in said
+    assert "DIR_B is 'nowhere'" in refused(["summary", "one", "nowhere"])
 
 
 def refusal_of(make):

@@ -1,12 +1,12 @@
 """What the README shows is what the kept records say."""
 
-import importlib.util
 import re
 from pathlib import Path
 
 import matplotlib as mpl
 import PIL.Image
 import pytest
+import scripts
 from matplotlib.testing.compare import compare_images
 
 from normlib import plots, records, studies, study_records, summary, tuning
@@ -18,10 +18,7 @@ ROOT = Path(__file__).parent.parent
 @pytest.fixture(scope="module")
 def findings():
     """The script that makes the README's parts."""
-    spec = importlib.util.spec_from_file_location("findings", ROOT / "docs" / "findings.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return scripts.load("findings")
 
 
 def test_its_tables_and_sentences_are_made_from_the_kept_records(findings):
