@@ -120,9 +120,10 @@ class Elements(html.parser.HTMLParser):
         self.inside, self.wrong = [], []
 
     def handle_starttag(self, tag, attributes):
-        """Look at an element's attributes."""
+        """Look at an element's attributes, but for a picture's alternative text, which is text."""
         self.inside.append(tag)
-        self.wrong += [(tag, name, value) for name, value in attributes if MARK in f"{name}{value}"]
+        others = [(name, value) for name, value in attributes if (tag, name) != ("img", "alt")]
+        self.wrong += [(tag, name, value) for name, value in others if MARK in f"{name}{value}"]
 
     def handle_endtag(self, tag):
         """Leave an element."""
@@ -184,7 +185,7 @@ def test_what_strangers_wrote_is_shown_and_is_no_markup_in_notebook_page_picture
         if path.suffix == ".svg":
             svg = path.read_text("utf-8")
             assert "<script" not in svg
-            assert "onerror=" not in re.sub(r"<!--.*?-->", "", svg, flags=re.DOTALL)
+            assert "onerror=" not in re.sub(r"<!--.*?-->|<dc:description>[^<]*<", "", svg, flags=re.DOTALL)
     assert "contrasts.svg" in {path.name for path in written}
     csv = export.to_csv(frame, study)
     cells = [cell for line in csv.splitlines() for cell in line.split(",")]
@@ -293,7 +294,8 @@ def test_no_home_and_no_secret_of_the_users_is_in_what_a_study_leaves(tmp_path, 
     master = nbformat.read(notebook_path("instance"), as_version=4)
     shows = "import pathlib, warnings\nprint(pathlib.Path.home() / 'x')\nwarnings.warn(records_dir)\n"
     fails = "if first_seed == 1:\n    open(pathlib.Path.home() / 'missing')"
-    master.cells.insert(2, nbformat.v4.new_code_cell(shows + fails))
+    parameters = next(i for i, cell in enumerate(master.cells) if "parameters" in cell.metadata.get("tags", []))
+    master.cells.insert(parameters + 1, nbformat.v4.new_code_cell(shows + fails))
     nbformat.write(master, tmp_path / "master.ipynb")
     monkeypatch.setattr("normlib.scheduling.notebook_path", lambda name: tmp_path / "master.ipynb")
     with local_executor(2) as executor:
