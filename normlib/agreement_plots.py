@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 
 from normlib.agreement import FIGURES, PLACE, agreement
 from normlib.conditions import Varies
-from normlib.figures import Figure, subplots
+from normlib.figures import Drawn, Figure, subplots
 from normlib.statistics import MEASURES
 
 # Okabe and Ito's colours, and markers for those who do not tell colours apart; and where in its row a side stands.
@@ -62,7 +62,7 @@ def plot_agreement(
         axes[0, 0].errorbar([], [], xerr=[], fmt=marker, color=colour, markersize=5, capsize=4, label=name)
     legend = {"title": "means over runs, with their 95 % intervals", "title_fontsize": "small", "fontsize": "small"}
     figure.legend(loc="outside lower center", ncols=1, frameon=False, **legend)
-    return figure, axes.flatten()[: len(measures)]
+    return Drawn(figure, axes.flatten()[: len(measures)])
 
 
 def name_sides(records_a: pd.DataFrame, records_b: pd.DataFrame) -> tuple[str, str]:

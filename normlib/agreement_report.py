@@ -42,13 +42,13 @@ def report(folder_a: Path, folder_b: Path, exports: Mapping[str, str]) -> str:
         if kind not in ("csv", "html"):
             raise RequestError(kind, file, "csv and html alone, where two folders are compared")
         check_file(kind, file)
-    comparison = Comparison(*read_sides(folder_a, folder_b))
+    comparison = Report(*read_sides(folder_a, folder_b))
     for kind, file in exports.items():
         write_atomically(Path(file), comparison.to_csv() if kind == "csv" else comparison.to_html())
     return "\n".join([comparison.to_text(), *exports.values()])
 
 
-class Comparison:
+class Report:
     """What two sides of one study say of each other.
 
     Args:

@@ -13,7 +13,7 @@ from matplotlib.patches import Rectangle
 
 from normlib.conditions import Varies, expand, label, split_records
 from normlib.contrasts import Contrast, paired_differences
-from normlib.figures import Figure, subplots
+from normlib.figures import Drawn, Figure, subplots
 from normlib.ordering import is_baseline
 from normlib.plots import styles
 from normlib.rankings import winners
@@ -60,7 +60,7 @@ def plot_contrasts(
     axis.set_xlabel(f"difference in {MEASURES.get(measure, measure)}")
     axis.spines[["top", "right", "left"]].set_visible(False)
     figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize="small")
-    return figure, axis
+    return Drawn(figure, axis)
 
 
 def plot_winners(records: pd.DataFrame, measure: str, varies: Varies) -> tuple[Figure, Axes]:
@@ -100,7 +100,7 @@ def plot_winners(records: pd.DataFrame, measure: str, varies: Varies) -> tuple[F
         "(of orderings chosen after looking, not corrected); hatched: not clear of zero",
         fontsize="small",
     )
-    return figure, axis
+    return Drawn(figure, axis)
 
 
 def _draw_contrast(axis: Axes, place: int, pairs: pd.Series, row: pd.Series) -> None:

@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from normlib.diagnosis_tables import label_diagnoses
-from normlib.figures import Figure, subplots
+from normlib.figures import Drawn, Figure, subplots
 from normlib.ordering import is_baseline
 from normlib.plots import styles
 
@@ -39,7 +39,7 @@ def plot_cosine_similarity(diagnoses: Diagnoses) -> tuple[Figure, np.ndarray]:
     figure, axes = _draw_panels(frame, labels, "slot {place}", "mean cosine similarity\nof two samples")
     for axis in axes:
         axis.axhline(0, color="#BBBBBB", linewidth=0.8, zorder=0)
-    return figure, axes
+    return Drawn(figure, axes)
 
 
 def plot_gradient_norms(diagnoses: Diagnoses) -> tuple[Figure, np.ndarray]:
@@ -57,7 +57,7 @@ def plot_gradient_norms(diagnoses: Diagnoses) -> tuple[Figure, np.ndarray]:
     labels, frame = _select(diagnoses, "gradient norm")
     figure, axes = _draw_panels(frame, labels, "layer {place}: {layer}", "norm of the loss' gradient\n(log scale)")
     _scale_logarithmically(axes, frame["value"])
-    return figure, axes
+    return Drawn(figure, axes)
 
 
 def plot_moving_statistics(diagnoses: Diagnoses) -> tuple[Figure, np.ndarray]:
@@ -78,12 +78,12 @@ def plot_moving_statistics(diagnoses: Diagnoses) -> tuple[Figure, np.ndarray]:
         figure, axis = subplots(figsize=(5, 0.8), layout="constrained", shows=_NOTHING)
         axis.text(0.5, 0.5, _NOTHING, ha="center", va="center")
         axis.set_axis_off()
-        return figure, np.array([axis])
+        return Drawn(figure, np.array([axis]))
     figure, axes = _draw_panels(
         frame, labels, "moving {statistic}, slot {place}", "relative distance from the\npopulation's"
     )
     _scale_logarithmically(axes, frame["value"])
-    return figure, axes
+    return Drawn(figure, axes)
 
 
 def _select(diagnoses: Diagnoses, *quantities: str) -> tuple[list[str], pd.DataFrame]:
@@ -121,7 +121,7 @@ def _draw_panels(frame: pd.DataFrame, labels: list[str], title: str, unit: str) 
         axis.set_ylabel(unit, fontsize="small")
     handles = {label: handles[label] for label in look if label in handles}
     figure.legend(handles.values(), handles, loc="outside lower center", ncols=4, frameon=False, fontsize="small")
-    return figure, np.array(drawn)
+    return Drawn(figure, np.array(drawn))
 
 
 def _looks(labels: list[str]) -> dict[str, dict]:

@@ -6,7 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.patches import FancyBboxPatch
 
 from normlib.boxes import COLOURS, boxes
-from normlib.figures import Figure, subplots
+from normlib.figures import Drawn, Figure, subplots
 from normlib.instance import Instance
 from normlib.ordering import EMPTY
 
@@ -43,4 +43,4 @@ def plot_model(instance: Instance) -> tuple[Figure, Axes]:
     axis.set_ylim(0, 1)
     axis.axis("off")
     figure.tight_layout(pad=0.2)
-    return figure, axis
+    return Drawn(figure, axis)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 import matplotlib.figure
 from matplotlib import pyplot as plt
@@ -36,6 +36,19 @@ class Figure(matplotlib.figure.Figure):
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> tuple[dict, dict]:
         """Return no picture, which is Matplotlib's to make, but the metadata beside it."""
         return {}, {"image/png": {"alt": self.alternative_text}}
+
+
+class Drawn(NamedTuple):
+    """A figure and its axes.
+
+    As the last thing of a notebook's cell it shows nothing, since the figure is shown there anyway.
+    """
+
+    figure: Figure
+    axes: Any
+
+    def _ipython_display_(self) -> None:
+        """Show nothing."""
 
 
 def subplots(rows: int = 1, columns: int = 1, *, shows: str, **options: Any) -> tuple[Figure, Any]:

@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from normlib.curves import examples_an_epoch, interval_means
-from normlib.figures import Figure, subplots
+from normlib.figures import Drawn, Figure, subplots
 from normlib.plots import styles
 from normlib.records import Record
 
@@ -46,7 +46,7 @@ def plot_learning_curves(records: Sequence[Record]) -> tuple[Figure, np.ndarray]
         axis.set_ylabel(f"training {measure}")
         axis.spines[["top", "right"]].set_visible(False)
     axes[0].legend(frameon=False, fontsize="small")
-    return figure, axes
+    return Drawn(figure, axes)
 
 
 def plot_readings(records: Sequence[Record]) -> tuple[Figure, Axes]:
@@ -77,4 +77,4 @@ def plot_readings(records: Sequence[Record]) -> tuple[Figure, Axes]:
     axis.set_xlabel("loss (circle: one run; bar: mean)")
     axis.grid(axis="x", color="#DDDDDD")
     axis.spines[["top", "right", "left"]].set_visible(False)
-    return figure, axis
+    return Drawn(figure, axis)

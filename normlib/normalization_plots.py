@@ -9,7 +9,7 @@ from matplotlib.patches import Rectangle
 from normlib.boxes import COLOURS, NAMES
 from normlib.checks import whole_number
 from normlib.errors import RequestError
-from normlib.figures import Figure, subplots
+from normlib.figures import Drawn, Figure, subplots
 
 
 def plot_normalization_axes(images: int = 3, channels: int = 6, groups: int = 3) -> tuple[Figure, np.ndarray]:
@@ -46,7 +46,7 @@ def plot_normalization_axes(images: int = 3, channels: int = 6, groups: int = 3)
         axis.set_title(f"{NAMES[kind]}: {count} mean{'s' * (count > 1)}", fontsize="medium")
         axis.set_xlabel("channel")
     axes[0].set_ylabel("image")
-    return figure, axes
+    return Drawn(figure, axes)
 
 
 def _draw_parts(axis: Axes, images: int, channels: int, part: tuple[int, int], colour: str) -> None:

@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from normlib.conditions import Varies, expand, label, split_records
-from normlib.figures import Figure, subplots
+from normlib.figures import Drawn, Figure, subplots
 from normlib.ordering import is_baseline
 from normlib.papers import Paper
 from normlib.plots import styles
@@ -49,7 +49,7 @@ def plot_beside_paper(records: pd.DataFrame, measure: str, varies: Varies, paper
     for axis in axes[::-1]:  # those with intervals take the place of those without
         handles |= dict(zip(*reversed(axis.get_legend_handles_labels()), strict=True))
     figure.legend(handles.values(), handles, loc="outside lower center", ncols=5, frameon=False)
-    return figure, axes
+    return Drawn(figure, axes)
 
 
 def _draw_study(axis: Axes, records: pd.DataFrame, measure: str, varies: Varies, against: str, look: dict) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from normlib.figures import Figure, subplots
+from normlib.figures import Drawn, Figure, subplots
 from normlib.ordering import SOURCE_INSTANCES, find_baseline, is_baseline
 from normlib.records import load_original_stack
 from normlib.statistics import MEASURES, check_comparable, follows_source, order_orderings, summarize
@@ -74,7 +74,7 @@ def plot_bars(
     for axis in axes[0]:
         handles |= dict(zip(*reversed(axis.get_legend_handles_labels()), strict=True))
     figure.legend(handles.values(), handles, loc="outside lower center", ncols=2, frameon=False, fontsize="small")
-    return figure, axes[0]
+    return Drawn(figure, axes[0])
 
 
 def _draw_bars(axis: Axes, records: pd.DataFrame, measure: str) -> None:

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 
 from normlib.conditions import Varies, split_records
 from normlib.curves import examples_an_epoch, interval_means
-from normlib.figures import Figure, subplots
+from normlib.figures import Drawn, Figure, subplots
 from normlib.gaps import READING_COLUMNS
 from normlib.ordering import has_batch_norm, is_baseline
 from normlib.plots import styles
@@ -51,7 +51,7 @@ def plot_places(records: pd.DataFrame, measure: str) -> tuple[Figure, Axes]:
     axis.set_xlabel("place")
     axis.set_title(f"Share of single seeds, by {MEASURES.get(measure, measure)}", loc="left", fontsize="medium")
     axis.spines[:].set_visible(False)
-    return figure, axis
+    return Drawn(figure, axis)
 
 
 def plot_training(
@@ -99,7 +99,7 @@ def plot_training(
     for axis in axes.flat[len(parts) :]:
         axis.set_visible(False)
     figure.legend(handles.values(), handles, loc="outside lower center", ncols=5, frameon=False, fontsize="small")
-    return figure, axes.flatten()[: len(parts)]
+    return Drawn(figure, axes.flatten()[: len(parts)])
 
 
 def plot_gap(records: pd.DataFrame, varies: Varies = ()) -> tuple[Figure, Axes]:
@@ -141,7 +141,7 @@ def plot_gap(records: pd.DataFrame, varies: Varies = ()) -> tuple[Figure, Axes]:
     axis.grid(axis="x", color="#EEEEEE")
     axis.spines[["top", "right", "left"]].set_visible(False)
     figure.legend(loc="outside lower center", ncols=4, frameon=False, fontsize="small")
-    return figure, axis
+    return Drawn(figure, axis)
 
 
 def _curve(run: Record) -> pd.DataFrame:

@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 from test_agreement import KERAS, SIZES
 
-from normlib.agreement_report import Comparison, report
+from normlib.agreement_report import Report, report
 from normlib.agreement_sides import Side
 from normlib.errors import RequestError
 from normlib.studies import Study
@@ -28,7 +28,7 @@ def compare(make_record):
                 for seed, loss in enumerate(values)
             ]
             sides.append(Side(study, runs))
-        return Comparison(*sides)
+        return Report(*sides)
 
     return compare
 

@@ -1,6 +1,8 @@
+import nbclient
+import nbformat
 import pytest
 
-from normlib import plots, records
+from normlib import kernels, plots, records
 from normlib.figures import Figure, subplots
 
 
@@ -48,3 +50,12 @@ def test_all_plots_give_such_figures():
 def test_what_it_shows_has_to_be_said():
     with pytest.raises(TypeError, match="shows"):
         subplots()
+
+
+def test_from_question_to_bars_in_one_cell_there_is_the_picture_and_nothing_else():
+    code = "import normlib\nnormlib.plot_bars(normlib.compare(['bn', 'none'], seeds=1, fit_split='test[:320]'))"
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(code)])
+    nbclient.NotebookClient(notebook, kernel_name=kernels.KERNEL, timeout=240).execute()
+    (output,) = notebook.cells[0].outputs
+    assert "image/png" in output.data
+    assert output.metadata["image/png"]["alt"].startswith("Bars: ")
