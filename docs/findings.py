@@ -1,5 +1,6 @@
 """Make the tables, sentences and pictures of the README and its pages from what is kept: ``make findings``."""
 
+import dataclasses
 import hashlib
 import re
 from pathlib import Path
@@ -10,9 +11,13 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from normlib import (
+    agreement_report,
+    agreement_sentences,
+    agreement_sides,
     contrast_plots,
     files,
     kernels,
+    markup,
     paper_plots,
     plots,
     ranking_sentences,
@@ -31,6 +36,7 @@ from normlib.statistics import MEASURES
 ROOT = Path(__file__).parent.parent
 PAGES = (ROOT / "README.md", ROOT / "docs" / "scaling.md")
 CALIBRATION = ROOT / "docs" / "calibration.csv"  # written by make calibrate
+KERAS3 = ROOT / "docs" / "source-keras3.jsonl"  # the source study on the other stack, by docs/keep.py
 BENCHMARKS = ROOT / "benchmarks" / "results.csv"  # written by make benchmark
 # In the order in which they are told, with what each picture shows.
 STUDIES = {
@@ -58,6 +64,7 @@ def render(page: str) -> str:
         "original stack": _original_stack,
         "benchmarks": _benchmarks,
         "scaling": _scaling,
+        "agreement": _agreement,
     }
     return re.sub(
         r"(<!-- made: (.+?) -->\n).*?(<!-- end -->)",
@@ -237,6 +244,15 @@ def _scaling(runs: float = 1e6, workers: int = 1000, an_execution: int = kernels
     }
     columns = ["measured", f"{runs:,.0f} runs on {workers:,} workers"]
     return _markdown(pd.DataFrame.from_dict(rows, orient="index", columns=columns).rename_axis("what"))
+
+
+def _agreement() -> str:
+    """Compare the source study's kept runs with those on the other stack."""
+    study, runs = study_records.read_kept("source")
+    there = agreement_sides.Side(dataclasses.replace(study, name="source-keras3"), records.read_records(KERAS3))
+    report = agreement_report.Report(agreement_sides.Side(study, runs), there)
+    said = [*agreement_sentences.place_sentences(report.side_a, report.side_b), *report.sentences()]
+    return "\n".join(f"- {markup.as_markdown(sentence)}" for sentence in said)
 
 
 def _markdown(table: pd.DataFrame) -> str:

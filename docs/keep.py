@@ -1,4 +1,4 @@
-"""Keep a study's records in the package: ``python docs/keep.py outputs/source`` (``make keep``)."""
+"""Keep a study's records in the package: ``python docs/keep.py outputs/source`` (``make keep``), or elsewhere."""
 
 import sys
 from pathlib import Path
@@ -8,11 +8,11 @@ from normlib import files, records, scheduling
 
 def main() -> None:
     """Write the records of an output folder, and those by which it was tuned, to one JSON Lines file, in order."""
-    folder = Path(sys.argv[1])
+    folder, *others = map(Path, sys.argv[1:])
     parts = [part for part in (folder / scheduling.TUNING, folder) if part.is_dir()]
     found = [record for part in parts for record in records.read_records(part)]
     kept = sorted(found, key=lambda record: (record.instance["ordering"], record.seed))
-    path = records.KEPT / f"{folder.name}.jsonl"
+    path = (others or [records.KEPT])[0] / f"{folder.name}.jsonl"
     files.write_atomically(path, "".join(f"{record.to_json()}\n" for record in kept))
     print(f"{len(kept)} records in {path}")
 

@@ -30,16 +30,18 @@ class Comparison(pd.DataFrame):
         """Return means by ordering, best first, with small pictures; settings that differ; then all runs."""
         means = summarize(self, "train_loss")["mean"].sort_values()
         results = tables.results(self).drop(columns="source's label", errors="ignore")
-        drawn = {instance.ordering: cards.picture(boxes(instance)) for instance in self.instances}
-        rows = [[name, drawn[name], *results.loc[name]] for name in means.index]
+        drawn = [(instance.ordering, cards.picture(boxes(instance))) for instance in self.instances]
         title = f"{len(self)} runs of {len(means)} orderings, by {MEASURES['train_loss']}, lowest first"
         shared = {name: value for name, value in self.instances[0].settings.items() if name != "ordering"}
         return cards.card(
             title,
             f"It holds for {conditions.in_words(self)}.",
             cards.table(
-                "Means over runs and their 95 % intervals", ["ordering", "what stands where", *results.columns], rows
+                "Means over runs and their 95 % intervals",
+                ["ordering", *results.columns],
+                results.loc[means.index].itertuples(),
             ),
+            cards.table("What stands where", ["ordering", "from image to class"], drawn),
             cards.settings(shared, Instance().settings),
             cards.folded("All runs", cards.Markup(pd.DataFrame(self).to_html())),
         )

@@ -48,10 +48,8 @@ def _runs(study: _Study) -> str:
     instances, seeds = len(study.instances), study.run_seeds
     conditions = instances // len(study.orderings)
     under = f" under {conditions} conditions" if conditions > 1 else ""
-    return (
-        f"{instances * len(seeds)} runs: {len(study.orderings)} orderings{under}, each with {len(seeds)} seeds, "
-        f"from {seeds[0]} to {seeds[-1]}."
-    )
+    several = f"{len(seeds)} seeds, from {seeds[0]} to {seeds[-1]}" if len(seeds) > 1 else f"seed {seeds[0]}"
+    return f"{instances * len(seeds)} runs: {len(study.orderings)} orderings{under}, each with {several}."
 
 
 def _orderings(study: _Study) -> cards.Markup:

@@ -6,7 +6,7 @@ from bs4 import BeautifulSoup
 from normlib import cards
 from normlib.boxes import boxes
 from normlib.instance import Instance
-from normlib.studies import read_study
+from normlib.studies import Study, read_study
 
 
 def cells(html, caption):
@@ -104,3 +104,8 @@ def test_a_study_is_shown_with_its_question_orderings_conditions_and_contrasts(n
     if study.varies:
         varied = [setting for group in study.varies for setting in group]
         assert [row[0] for row in cells(html, "What varies")] == ["setting", *varied]
+
+
+def test_a_study_with_one_seed_names_it():
+    html = Study("mine", "Which?", ("bn", "none"), seeds=1, first_seed=4)._repr_html_()
+    assert "2 runs: 2 orderings, each with seed 4." in html

@@ -24,12 +24,14 @@ def test_what_is_selected_of_it_is_a_plain_table(comparison):
 
 def test_it_is_shown_by_ordering_the_lowest_mean_first_with_pictures_settings_and_all_runs(comparison):
     soup = BeautifulSoup(comparison._repr_html_(), "html.parser")
-    means, differing, _, runs = soup.find_all("table")
+    means, pictures, differing, _, runs = soup.find_all("table")
     rows = [[cell.get_text(" ") for cell in row.find_all(["th", "td"])] for row in means.find_all("tr")]
     assert [row[0] for row in rows] == ["ordering", "gn/bn", "bn/none"]
-    assert "GroupNorm 5 groups of 2 channels" in rows[1][1]
-    assert rows[1][3].startswith("0.3000 [")
-    assert rows[2][3].startswith("0.6000 [")
+    assert rows[1][2].startswith("0.3000 [")
+    assert rows[2][2].startswith("0.6000 [")
+    drawn = [[cell.get_text(" ") for cell in row.find_all(["th", "td"])] for row in pictures.find_all("tr")[1:]]
+    assert [name for name, _ in drawn] == ["bn/none", "gn/bn"]
+    assert ["GroupNorm 5 groups of 2 channels" in text for _, text in drawn] == [False, True]
     assert [cell.text for cell in differing.find_all("td")] == ["2", "1"]
     assert len(runs.find_all("tr")) == 1 + 4
     assert "2 epochs" in soup.get_text()

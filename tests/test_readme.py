@@ -23,7 +23,7 @@ def findings():
 
 def test_its_tables_and_sentences_are_made_from_the_kept_records(findings):
     texts = [page.read_text(encoding="utf-8") for page in findings.PAGES]
-    made = ["results", "findings", "calibration", "original stack", "benchmarks", "scaling"]
+    made = ["results", "findings", "calibration", "original stack", "benchmarks", "agreement", "scaling"]
     assert re.findall("<!-- made: (.+) -->", "".join(texts)) == made
     assert [findings.render(text) for text in texts] == texts
 

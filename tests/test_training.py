@@ -178,10 +178,10 @@ def test_orderings_with_one_seed_drop_the_same_units():
 
 
 def test_records_are_saved_as_soon_as_their_run_ends(tmp_path, monkeypatch):
-    def interrupted(instance, seed, threads=None, train=training.train):
+    def interrupted(instance, seed, *others, train=training.train, **options):
         if seed == 1:
             raise KeyboardInterrupt
-        return train(instance, seed, threads)
+        return train(instance, seed, *others, **options)
 
     monkeypatch.setattr(training, "train", interrupted)
     with pytest.raises(KeyboardInterrupt):
