@@ -48,7 +48,7 @@ study: $(INSTALLED)  ## run the source study, ten seeds an ordering, into output
 	$(BIN)/normlib study $(STUDY)
 
 test: $(INSTALLED)  ## run all tests, the notebooks among them
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadscope
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadscope --no-loadscope-reorder
 
 soak: $(INSTALLED)  ## kill a hundred studies at random moments, and make a thousand executions in one process
 	$(BIN)/python -m pytest tests/test_soak.py -v -rA --trials 100 --executions 1000

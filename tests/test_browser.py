@@ -1,5 +1,6 @@
 """What people see: the notebooks run in a real JupyterLab, and the HTML pages, in a real browser.
 
+Notebooks that train much have smaller parameters here; in full they are nbval's, which runs them without a browser.
 Screenshots of the notebooks go to ``outputs/screenshots/``, for people to look at.
 """
 
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
+import small_notebooks
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import sync_playwright
 from processes import wait_until
@@ -21,7 +23,6 @@ from normlib.records import save_record
 
 ROOT = Path(__file__).parent.parent
 SCREENSHOTS = ROOT / "outputs" / "screenshots"
-NOTEBOOKS = sorted(path.stem for path in (ROOT / "notebooks").glob("*.ipynb"))
 TOKEN = "a-token-of-this-test"
 # By the names that Linux distributions give it.
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -52,8 +53,8 @@ def browser():
 def lab(tmp_path_factory):
     """JupyterLab on copies of the notebooks without outputs, with nobody's settings; its address."""
     folder = tmp_path_factory.mktemp("lab")
-    for name in NOTEBOOKS:
-        notebook = nbformat.read(ROOT / "notebooks" / f"{name}.ipynb", as_version=4)
+    for name in small_notebooks.NAMES:
+        notebook = small_notebooks.read(name)
         for cell in notebook.cells:
             if cell.cell_type == "code":
                 cell.outputs, cell.execution_count = [], None
@@ -106,7 +107,7 @@ def save_screenshot(page, name):
     page.screenshot(path=SCREENSHOTS / f"{name}.png")
 
 
-@pytest.mark.parametrize("name", NOTEBOOKS)
+@pytest.mark.parametrize("name", small_notebooks.NAMES)
 def test_in_jupyterlab_a_notebook_runs_to_its_end_and_shows_pictures_and_tables(browser, lab, name):
     page = browser.new_page(viewport={"width": 1300, "height": 1000})
     page.set_default_timeout(120_000)

@@ -1,4 +1,7 @@
-"""The notebooks with what Colab has in 2026, as who opens them there meets them; only Colab itself is made up."""
+"""The notebooks with what Colab has in 2026, as who opens them there meets them; only Colab itself is made up.
+
+Those that train much have smaller parameters here; in full they are nbval's.
+"""
 
 import json
 import os
@@ -8,14 +11,12 @@ import sys
 from pathlib import Path
 
 import nbclient
-import nbformat
 import pytest
+import small_notebooks
 import wheels
 
 from normlib import stack
 
-ROOT = Path(__file__).parent.parent
-NOTEBOOKS = sorted(path.stem for path in (ROOT / "notebooks").glob("*.ipynb"))
 COLAB = [
     "tensorflow==2.20.*",
     "keras==3.13.*",
@@ -43,14 +44,14 @@ def versions(python):
 
 @pytest.fixture(scope="module")
 def colab(tmp_path_factory):
-    """A folder with the notebooks and the wheel in it, and a kernel called ``colab``; the kernel's Python."""
+    """A folder with the wheel in it, and a kernel called ``colab``; the kernel's Python."""
     folder = tmp_path_factory.mktemp("colab")
     uv = Path(sys.executable).with_name("uv")
     python = folder / "environment" / "bin" / "python"
     subprocess.run([uv, "venv", "--quiet", "--python", sys.executable, folder / "environment"], check=True)
     subprocess.run([uv, "pip", "install", "--quiet", "--python", python, *COLAB], check=True)
     content = folder / "content"
-    shutil.copytree(ROOT / "notebooks", content, ignore=shutil.ignore_patterns(".ipynb_checkpoints"))
+    content.mkdir()
     (folder / "wheel").mkdir()
     shutil.copy(wheels.build(folder / "wheel"), content)
     (folder / "sitecustomize.py").write_text(SITECUSTOMIZE)
@@ -67,10 +68,10 @@ def colab(tmp_path_factory):
         os.environ["JUPYTER_PATH"] = before
 
 
-@pytest.mark.parametrize("name", NOTEBOOKS)
+@pytest.mark.parametrize("name", small_notebooks.NAMES)
 def test_in_colab_a_notebook_installs_normlib_and_nothing_in_the_place_of_what_is_there(colab, name):
     content, python, before = colab
-    notebook = nbformat.read(content / f"{name}.ipynb", as_version=4)
+    notebook = small_notebooks.read(name)
     resources = {"metadata": {"path": str(content)}}
     nbclient.NotebookClient(notebook, timeout=600, kernel_name="colab", resources=resources).execute()
     after = versions(python)
@@ -82,8 +83,8 @@ def test_in_colab_a_notebook_installs_normlib_and_nothing_in_the_place_of_what_i
 
 
 def test_outside_of_colab_nothing_is_installed():
-    for name in NOTEBOOKS:
-        notebook = nbformat.read(ROOT / "notebooks" / f"{name}.ipynb", as_version=4)
+    for name in small_notebooks.NAMES:
+        notebook = small_notebooks.read(name)
         first = next(cell for cell in notebook.cells if cell.cell_type == "code")
         assert first.source.splitlines()[-2:] == [
             'if "google.colab" in sys.modules:',
