@@ -23,14 +23,15 @@ def describe_environment(provider: str, threads: int) -> dict[str, Any]:
         provider: As an Instance has it; resolved here.
         threads: Threads that an operation may use.
     """
+    gpus = tf.config.get_visible_devices("GPU")  # not those that were hidden from TensorFlow
     return {
         "versions": {
             "python": platform.python_version(),
             **{name: stack.version(name) for name in _PACKAGES},
         },
         "provider": stack.resolve_provider(provider),
-        "device": "GPU" if tf.config.list_physical_devices("GPU") else "CPU",
-        "gpu": _gpu(),
+        "device": "GPU" if gpus else "CPU",
+        "gpu": _name(gpus[0]) if gpus else None,  # Keras trains on the first
         "processor": _processor(),
         "threads": threads,
         "onednn": os.environ.get("TF_ENABLE_ONEDNN_OPTS"),  # None: as TensorFlow decides for the processor
@@ -39,11 +40,8 @@ def describe_environment(provider: str, threads: int) -> dict[str, Any]:
     }
 
 
-def _gpu() -> str | None:
-    """Return what the first GPU is called, which is the one that Keras trains on; None where there is none."""
-    for gpu in tf.config.list_physical_devices("GPU"):
-        return _printable(tf.config.experimental.get_device_details(gpu).get("device_name", "unknown"))
-    return None
+def _name(gpu: tf.config.PhysicalDevice) -> str:
+    return _printable(tf.config.experimental.get_device_details(gpu).get("device_name", "unknown"))
 
 
 def _processor() -> str:

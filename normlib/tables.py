@@ -150,7 +150,7 @@ def style(table: pd.DataFrame, caption: str) -> Styler:
     # the same text, and tables of one page do not take each other's colours.
     styler = table.reset_index().style.hide(axis="index").set_caption(caption).set_table_styles(rules)
     styler = styler.format(escape="html").format_index(escape="html", axis=1)
-    return styler.set_uuid(caption.split()[0].strip(",.").lower()).map(
+    return styler.set_uuid(caption.split()[0].strip(",.:").lower()).map(
         _tint, subset=table.columns.intersection(["verdict"])
     )
 

@@ -57,7 +57,7 @@ def verify(study: str = "source", runs: int = 3) -> pd.DataFrame:
         for record in random.sample(kept, runs):
             # "auto" takes the provider of this stack, which need not be that of the kept run.
             instance = Instance.of(**{**record.instance, "provider": "auto"})
-            again = train(instance, record.seed, record.environment["threads"])
+            again = train(instance, record.seed, record.environment["threads"], live=progress.live)
             rows.append({**_compare(record, again, instance), "verdict": judge(record, again, kept)})
             progress.advance(f"{record.instance['ordering']}, seed {record.seed}: {rows[-1]['verdict']}")
     return pd.DataFrame(rows)

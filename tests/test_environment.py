@@ -14,7 +14,7 @@ from normlib.tensorflow_quietly import tf
 def gpu(monkeypatch):
     """A machine with a GPU."""
     card = types.SimpleNamespace(name="/physical_device:GPU:0")
-    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind=None: [card] if kind == "GPU" else [])
+    monkeypatch.setattr(tf.config, "get_visible_devices", lambda kind=None: [card] if kind == "GPU" else [])
     monkeypatch.setattr(
         tf.config.experimental, "get_device_details", lambda _: {"device_name": "A card\N{TRADE MARK SIGN}"}
     )

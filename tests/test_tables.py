@@ -1,3 +1,5 @@
+import re
+
 import pandas as pd
 import pytest
 
@@ -83,3 +85,10 @@ def test_a_styled_table_has_its_caption_and_tints_verdicts_and_is_the_same_each_
     assert "Declared contrasts</caption>" in page
     assert "background-color: #EEEEEE" in page
     assert page == tables.style(table, "Declared contrasts").to_html()
+
+
+@pytest.mark.parametrize("caption", ["Runs: training, and evaluation", "Rankings, the most frequent first", "Results"])
+def test_the_rules_of_a_styled_table_reach_it_whatever_its_caption(caption):
+    html = tables.style(pd.DataFrame({"a": ["b"]}).set_index("a"), caption).to_html()
+    assert re.search(r"#T_\w+ caption \{", html)
+    assert re.search(r'<table id="T_\w+">', html)
