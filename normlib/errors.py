@@ -51,3 +51,8 @@ def one_line(text: str) -> str:
     line = " ".join(text[: 2 * _LONGEST].split())
     line = "".join(c if c.isprintable() else repr(c)[1:-1] for c in line)
     return line if len(line) <= _LONGEST else f"{line[:_LONGEST]}…"
+
+
+def told(error: BaseException) -> str:
+    """Return what an exception of somebody else's code says, as one line, its class first."""
+    return one_line(f"{type(error).__name__}: {error}")[:300]

@@ -1,175 +1,190 @@
-"""Graphs: the layers of Sequential and Functional models, those nested in them included; copies with other layers."""
+"""Graphs: the layers of Keras models wherever they stand, and the variables that they hold."""
 
 from __future__ import annotations
 
 import contextlib
-import inspect
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
+
+import numpy as np
 
 from normlib.errors import RequestError
 from normlib.tensorflow_quietly import tf
 
 KERAS_3 = tf.keras.layers.Layer.__module__.startswith("keras.src.layers")
 
+# Variables that Keras 2 keeps for a model's or a layer's own bookkeeping.
+_COUNTERS = {"_steps_per_execution", "_train_counter", "_test_counter", "_predict_counter"}
+
 
 @dataclass(frozen=True)
 class Place:
-    """Where a layer stands: its path (``outer/inner`` in a nested model) and the nodes at which the model calls it."""
+    """Where a layer stands.
+
+    Args:
+        path: Its name behind those of what it stands in, ``outer/inner``.
+        layer: The layer.
+        nodes: Those at which a graph calls it; none of a layer that another layer's own code calls.
+        in_graph: Whether it stands in the graph of the model, or of a model nested in that.
+    """
 
     path: str
     layer: tf.keras.layers.Layer
     nodes: tuple[Any, ...]
+    in_graph: bool
 
     @property
-    def shape(self) -> tuple[int | None, ...]:
-        """Of what leaves it. None: the batch, and where calls of a shared layer differ."""
+    def shape(self) -> tuple[int | None, ...] | None:
+        """Of what leaves it; None: not known. In it, None: the batch, and where calls of a shared layer differ."""
         shapes = {tuple(tf.nest.flatten(node.outputs)[0].shape) for node in self.nodes}
+        if not shapes or len({len(shape) for shape in shapes}) > 1:
+            return None
         return tuple(sizes[0] if len(set(sizes)) == 1 else None for sizes in zip(*shapes, strict=True))
+
+    @property
+    def axes(self) -> tuple[int, ...]:
+        """Those of its channels, as the layer has them."""
+        return axes_of(self.layer)
 
     @property
     def axis(self) -> int:
         """Of its channels; the last one, where it has several."""
-        axis = getattr(self.layer, "axis", -1)  # Keras 2 makes a list of it
-        axes = [axis] if isinstance(axis, int) else list(axis)
-        return axes[-1] % len(self.shape)
+        return self.axes[-1] if self.shape is None else self.axes[-1] % len(self.shape)
 
     @property
     def channels(self) -> int:
-        """Their number."""
-        return cast(int, self.shape[self.axis])  # it has weights for each, so it knows how many there are
+        """Their number; 0: not known."""
+        if self.shape is not None:
+            return self.shape[self.axis] or 0
+        sizes = [weight.shape[-1] for weight in self.layer.weights if len(weight.shape)]
+        return sizes[0] if sizes else 0
 
     @property
     def has_positions(self) -> bool:
         """Whether a channel of one example is more than one number."""
-        return any(size != 1 for i, size in enumerate(self.shape) if i not in (0, self.axis))
+        shape = self.shape or ()
+        return any(size != 1 for i, size in enumerate(shape) if i not in (0, self.axis))
+
+
+def axes_of(layer: tf.keras.layers.Layer) -> tuple[int, ...]:
+    """Return the axes of a normalization layer's channels."""
+    axis = getattr(layer, "axis", -1)  # Keras 2 makes a list of it
+    axes = (axis,) if isinstance(axis, int) else tuple(axis)
+    # With parts of the batch, Keras 2 has the axis of its own, larger view.
+    return tuple(axis - 1 for axis in axes) if getattr(layer, "virtual_batch_size", None) else axes
+
+
+def config_of(layer: tf.keras.layers.Layer) -> dict[str, Any]:
+    """Return a layer's configuration, from which the same layer can be made."""
+    config = layer.get_config()
+    return {**config, "axis": list(axes_of(layer))} if getattr(layer, "virtual_batch_size", None) else config
+
+
+def is_from_keras(kind: type, name: str) -> bool:
+    """Tell whether a class has a method as Keras wrote it."""
+    owner = next((base for base in kind.__mro__ if name in vars(base)), object)
+    return owner.__module__.split(".")[0] in {"keras", "tf_keras"}
 
 
 def has_graph(layer: tf.keras.layers.Layer) -> bool:
-    """Tell whether a layer is itself a Sequential or Functional model, built."""
-    return bool(_nodes_by_depth(layer))
+    """Tell whether a layer is itself a Sequential or Functional model, built, whose ``call`` follows its graph."""
+    return bool(_nodes_by_depth(layer)) and is_from_keras(type(layer), "call")
 
 
-def check_graph(model: tf.keras.Model) -> None:
-    """Refuse what is no Sequential or Functional model, or not built.
+def check_model(model: object, graph: bool = False) -> None:
+    """Refuse what is no Keras model, or has not been built.
+
+    Args:
+        model: What was given.
+        graph: Whether it has to be a Sequential or Functional model.
 
     Raises:
         RequestError: It is.
     """
-    if isinstance(model, tf.keras.Model) and has_graph(model):
-        return
-    value = "an unbuilt Sequential" if isinstance(model, tf.keras.Sequential) else type(model).__name__
-    raise RequestError("model", value, "a Keras model, Sequential or Functional, that is built")
+    allowed = "a Keras model, Sequential or Functional, that is built" if graph else "a Keras model that is built"
+    if not isinstance(model, tf.keras.Model):
+        raise RequestError("model", type(model).__name__, allowed)
+    sequential = isinstance(model, tf.keras.Sequential)
+    if graph and not sequential and not has_graph(model):
+        raise RequestError("model", type(model).__name__, allowed)
+    if not model.built or (sequential and not has_graph(model)):
+        kind = "Sequential" if sequential else type(model).__name__
+        raise RequestError("model", f"an unbuilt {kind}", f"{allowed}, as by calling it on data")
 
 
-def find_places(model: tf.keras.Model, path: str = "", seen: set[int] | None = None) -> Iterator[Place]:
-    """Yield each layer once, in data-flow order, a nested model before the layers in it.
+def find_places(
+    model: tf.keras.layers.Layer, path: str = "", seen: set[int] | None = None, in_graph: bool = True
+) -> Iterator[Place]:
+    """Yield each layer once, in data-flow order, what holds others before these.
+
+    The layers that another layer's own code calls are yielded in the order in which it got them.
 
     Args:
-        model: A Sequential or Functional model, built.
+        model: A model, built, or a layer.
         path: Of the model in an outer one, with a slash behind it.
         seen: The ``id`` of each layer that has been yielded.
+        in_graph: Whether the model stands in a graph.
     """
     seen = set() if seen is None else seen
     called: dict = {}
+    in_graph = in_graph and has_graph(model)
     # Not each layer's own list of nodes: that has its calls in other models, too.
-    for node in itertools.chain.from_iterable(_nodes_by_depth(model).values()):
+    for node in itertools.chain.from_iterable((_nodes_by_depth(model) or {}).values()):
         called.setdefault(id(node.operation if hasattr(node, "operation") else node.layer), []).append(node)
-    for layer in model.layers:
+    for layer in model.layers if has_graph(model) else layers_of(model):
         if id(layer) not in seen:
             seen.add(id(layer))
-            yield Place(path + layer.name, layer, tuple(called.get(id(layer), ())))
-            if has_graph(layer):
-                yield from find_places(layer, f"{path}{layer.name}/", seen)
+            yield Place(path + layer.name, layer, tuple(called.get(id(layer), ())), in_graph)
+            yield from find_places(layer, f"{path}{layer.name}/", seen, in_graph)
 
 
-def copy_model(model: tf.keras.Model, made: dict[int, tf.keras.layers.Layer], anew: set[int]) -> tf.keras.Model:
-    """Return a copy of a model, some layers of which may be others; layers that are shared stay shared.
+def layers_of(layer: tf.keras.layers.Layer) -> list[tf.keras.layers.Layer]:
+    """Return the layers that a layer holds, in the order in which it got them, without those that these hold."""
+    # Keras has no public way to layers within layers, wrappers and blocks of one's own among them.
+    return list(layer._flatten_layers(include_self=False, recursive=False))
 
-    Args:
-        model: A Sequential or Functional model, built. It is left as it is.
-        made: The copy's layers by the ``id`` of the model's own; here it gets those that are not yet in it.
-        anew: Which of the model's own, by ``id``, do not hand on their weights.
 
-    Returns:
-        The copy, not compiled.
+def variables_of(layer: tf.keras.layers.Layer) -> list:
+    """Return the variables that a layer itself holds: weights, counters and the state of its random numbers.
 
-    Raises:
-        RequestError: A layer that cannot be made anew from its configuration.
+    In the order in which they were made, which freezing a layer does not change; ``layer.weights`` of Keras 2 has what
+    is trained first.
     """
+    if KERAS_3:
+        own = [*layer._trainable_variables, *layer._non_trainable_variables]
+        own += [generator.state for generator in layer._seed_generators]
+    else:
+        own = [*layer._trainable_weights, *layer._non_trainable_weights]
+        own = [weight for weight in own if isinstance(weight, tf.Variable)]  # others stand for a vocabulary
+        generator = getattr(getattr(layer, "_random_generator", None), "_generator", None)
+        own += [] if generator is None else [generator.state]
+    # Keras 3 does not take TensorFlow's own variables for a layer's weights.
+    held = [
+        value
+        for name, value in vars(layer).items()
+        if isinstance(value, (tf.Variable, list, tuple)) and name not in _COUNTERS
+    ]
+    own += [value for value in tf.nest.flatten(held) if isinstance(value, tf.Variable)]
+    return list({id(variable): variable for variable in own}.values())
 
-    def clone(layer: tf.keras.layers.Layer) -> tf.keras.layers.Layer:
-        if id(layer) not in made:
-            made[id(layer)] = _copy_graph(layer, clone) if has_graph(layer) else _made_anew(layer, model)
-        return made[id(layer)]
 
-    copy = _copy_graph(model, clone)
-    if getattr(copy, "inputs", None) is None:
-        copy.build(model.input_shape)  # Keras 2, a Sequential that got its shape from build or from data
-    if copy.trainable != model.trainable:
-        copy.trainable = model.trainable
-    for place in find_places(model):
-        layer = made.get(id(place.layer))
-        if layer is None:  # an input
-            continue
-        # From the outside in, since a model hands it on to its layers, which may have been told otherwise since.
-        if layer.trainable != place.layer.trainable:
-            layer.trainable = place.layer.trainable
-        if not has_graph(place.layer) and id(place.layer) not in anew:
-            _give_weights(layer, place.layer, model)
-    return copy
+@contextlib.contextmanager
+def keeping_variables(model: tf.keras.Model) -> Iterator[None]:
+    """Put all variables of a model back afterwards, those of its metrics included."""
+    layers = [model, *(place.layer for place in find_places(model))]
+    metrics = [*model.metrics, *itertools.chain.from_iterable(getattr(layer, "_metrics", ()) for layer in layers)]
+    variables = [variable for layer in layers for variable in variables_of(layer)]
+    variables += [variable for metric in metrics for variable in metric.variables]
+    kept = [(variable, np.array(variable)) for variable in variables]
+    try:
+        yield
+    finally:
+        for variable, value in kept:
+            variable.assign(value)
 
 
 def _nodes_by_depth(model: tf.keras.layers.Layer) -> Any:
     # Keras has no public way to them; Keras 3 keeps those of a Sequential one level down.
     return getattr(getattr(model, "_functional", None) or model, "_nodes_by_depth", None)
-
-
-def _copy_graph(model: tf.keras.Model, clone: Callable) -> tf.keras.Model:
-    # Keras 3 gives a layer what the one in its place was called with; Keras 2 leaves out itself what it does not take.
-    how = {"call_function": _call} if KERAS_3 and not isinstance(model, tf.keras.Sequential) else {}
-    with _as_uncompiled(model):
-        return tf.keras.models.clone_model(model, clone_function=clone, **how)
-
-
-def _call(layer: tf.keras.layers.Layer, *args: object, **options: object) -> object:
-    """Call a layer, without ``training`` and ``mask`` if it takes none, as GroupNorm."""
-    taken = inspect.signature(layer.call).parameters
-    dropped = {"training", "mask"} - set(taken) if not isinstance(layer, tf.keras.Model) else set()
-    return layer(*args, **{name: value for name, value in options.items() if name not in dropped})
-
-
-@contextlib.contextmanager
-def _as_uncompiled(model: tf.keras.Model) -> Iterator[None]:
-    """Let Keras 3 not compile the clone of a compiled model, which Keras 2 does not either."""
-    compiled = getattr(model, "compiled", False)
-    if compiled:
-        model.compiled = False
-    try:
-        yield
-    finally:
-        if compiled:
-            model.compiled = True
-
-
-def _made_anew(layer: tf.keras.layers.Layer, model: tf.keras.Model) -> tf.keras.layers.Layer:
-    try:
-        return type(layer).from_config(layer.get_config())
-    except (KeyError, NotImplementedError, TypeError, ValueError):
-        raise _no_copy(layer, model) from None
-
-
-def _give_weights(layer: tf.keras.layers.Layer, original: tf.keras.layers.Layer, model: tf.keras.Model) -> None:
-    try:
-        layer.set_weights(original.get_weights())
-    except ValueError:
-        raise _no_copy(original, model) from None
-    if hasattr(layer, "finalize_state"):
-        layer.finalize_state()  # preprocessing layers compute with what they derive from their weights
-
-
-def _no_copy(layer: tf.keras.layers.Layer, model: tf.keras.Model) -> RequestError:
-    allowed = f"one whose layers get_config describes in full; that of {type(layer).__name__} {layer.name!r} does not"
-    return RequestError("model", model.name, allowed)

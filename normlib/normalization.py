@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import warnings
+from typing import Any
 
 from normlib import stack
 from normlib.tensorflow_quietly import tf
+
+_HALF = ("float16", "bfloat16")
 
 
 def normalization_layer(
@@ -43,8 +47,36 @@ def normalization_layer(
         return tf.keras.layers.BatchNormalization(momentum=momentum, **options)
     groups = {"gn": groups, "ln": 1, "in": channels}[kind]
     if stack.resolve_provider(provider) == "keras":
-        return tf.keras.layers.GroupNormalization(groups=groups, **options)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the notice that addons gets no more releases, which the README says
-        import tensorflow_addons
-    return tensorflow_addons.layers.GroupNormalization(groups=groups, **options)
+        provided = tf.keras.layers.GroupNormalization
+    else:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the notice that addons gets no more releases, which the README says
+            import tensorflow_addons
+        provided = tensorflow_addons.layers.GroupNormalization
+    layer = provided(groups=groups, **options)
+    if layer.compute_dtype in _HALF and not _is_keras_3():
+        return _in_float32(provided)(groups=groups, **options)
+    return layer
+
+
+def _is_keras_3() -> bool:
+    return not hasattr(tf.keras, "__internal__")
+
+
+@functools.cache
+def _in_float32(provided: type) -> type:
+    """Return a class of layers that normalize in float32, whatever their dtype policy, as Keras 3's do.
+
+    Those of Keras 2 and of addons keep the variance in float16, in which it is infinite from a standard deviation of
+    256 on: all that leaves is then 0.
+    """
+
+    @tf.keras.utils.register_keras_serializable("normlib", f"{provided.__module__.split('.')[0]}_float32")
+    class GroupNormalization(provided):
+        def add_weight(self, *args: Any, **options: Any) -> tf.Variable:
+            return super().add_weight(*args, **{**options, "dtype": "float32", "experimental_autocast": False})
+
+        def call(self, inputs: tf.Tensor) -> tf.Tensor:
+            return tf.cast(super().call(tf.cast(inputs, tf.float32)), self.compute_dtype)
+
+    return GroupNormalization

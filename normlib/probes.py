@@ -15,7 +15,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from normlib import graphs, moving_averages, readings
+from normlib import batch_norm, graphs, watching
 from normlib.tensorflow_quietly import tf
 
 _NAME = re.compile(r"(?:convolution_(?=\d+$)|slot_(?=\d+_))(\d+)(?:_\d+)?")  # as normlib.architectures gives them
@@ -64,7 +64,11 @@ def _found_slots(model: tf.keras.Model) -> list[Slot]:
     inside: set[int] = set()
     for place in graphs.find_places(model):
         stack = _is_stack(place.layer)
-        if id(place.layer) in inside or not (stack or _is(place.layer, {*_NORMALIZATION, "Identity"})):
+        if (
+            not place.in_graph
+            or id(place.layer) in inside
+            or not (stack or _is(place.layer, {*_NORMALIZATION, "Identity"}))
+        ):
             continue
         members = place.layer.layers if stack else [place.layer]
         inside |= {id(member) for member in members}
@@ -82,15 +86,14 @@ def _is_stack(layer: tf.keras.layers.Layer) -> bool:
 
 
 def _batch_norms(layers: list, before: str = "") -> dict:
-    found = [layer for layer in layers if isinstance(layer, tf.keras.layers.BatchNormalization)]
-    return {before + layer.name: layer for layer in found}
+    return {before + layer.name: layer for layer in layers if batch_norm.is_batch_norm(layer)}
 
 
 def find_kernels(model: tf.keras.Model) -> dict[str, list]:
     """Return the kernels that are trained of each layer that has some, by its path, in data-flow order."""
     kernels = {}
     for place in graphs.find_places(model):
-        own = [] if graphs.has_graph(place.layer) else place.layer.trainable_weights
+        own = place.layer.trainable_weights if place.in_graph and not graphs.has_graph(place.layer) else []
         if found := [weight for weight in own if _KERNEL.search(weight.name)]:
             kernels[place.path] = found
     return kernels
@@ -146,23 +149,25 @@ class Probe:
         self._batches = [(tf.convert_to_tensor(images[part]), tf.convert_to_tensor(labels[part])) for part in parts]
         self._sizes = [len(labels[part]) for part in parts]
         self._slots, self._kernels = find_slots(model, named), find_kernels(model)
+        self._watch = watching.Watch(model)
+        self._losses = tf.keras.losses.get(model.loss)
         self._look_at_batch = self._traced()
 
     def look(self) -> list[Row]:
         """Return what there is to see now: quantity, place, layer and value, see ``normlib.diagnose``."""
-        sums, moments = [], []
+        sums = []
+        self._watch.reset()
         means: dict[str, list] = {path: [0.0] * len(kernels) for path, kernels in self._kernels.items()}
-        with np.errstate(all="ignore"), moving_averages.keeping_statistics(self._model):  # of diverged runs
+        with np.errstate(all="ignore"), graphs.keeping_variables(self._model):  # of diverged runs
             for batch, size in zip(self._batches, self._sizes, strict=True):
-                unit_sums, gradients, batch_moments = self._look_at_batch(*batch)
+                unit_sums, gradients = self._look_at_batch(*batch)
                 sums.append(unit_sums)
-                moments.append(batch_moments)
                 # Added up at once: those of all batches together may be larger than the memory.
                 for path, parts in gradients.items():
                     shares = [size / sum(self._sizes) * np.asarray(part, np.float64) for part in parts]
                     means[path] = [mean + share for mean, share in zip(means[path], shares, strict=True)]
         with np.errstate(all="ignore"):
-            return [*self._cosines(sums), *self._norms(means), *self._distances(moments)]
+            return [*self._cosines(sums), *self._norms(means), *self._distances()]
 
     def _cosines(self, sums: list[list]) -> Iterator[Row]:
         for slot, parts in zip(self._slots, zip(*sums, strict=True), strict=True):
@@ -174,38 +179,31 @@ class Probe:
         for number, (path, parts) in enumerate(means.items(), start=1):
             yield "gradient norm", number, path, float(np.sqrt(sum(np.sum(part**2) for part in parts)))
 
-    def _distances(self, moments: list[list]) -> list[Row]:
+    def _distances(self) -> list[Row]:
         """Return how far each BatchNorm layer's moving averages are from the population that has been seen."""
         places = {id(layer): (slot.number, path) for slot in self._slots for path, layer in slot.batch_norms.items()}
-        layers = moving_averages.batch_norm_layers(self._model)
-        moving = moving_averages.moving_statistics(self._model)
-        population = readings.put_together(moments, self._sizes)
+        moving, population = batch_norm.moving_statistics(self._model), self._watch.population
         return [
-            (f"moving {name} distance", *places[id(layer)], relative_distance(estimate, true))
-            for layer, estimates, statistics in zip(layers, moving, population, strict=True)
-            for name, estimate, true in zip(("mean", "variance"), estimates, statistics, strict=True)
+            (f"moving {name} distance", *places[key], relative_distance(estimate, true))
+            for key, statistics in population.items()
+            for name, estimate, true in zip(("mean", "variance"), moving[key], statistics, strict=True)
         ]
 
     def _traced(self) -> Callable:
-        """Return a function of a batch: slots' unit sums, the loss' gradients, moments of what enters BatchNorm."""
-        layers = moving_averages.batch_norm_layers(self._model)
+        """Return a function of a batch: slots' unit sums, the loss' gradients."""
 
         @tf.function(reduce_retracing=True, autograph=False)
-        def look(images: tf.Tensor, labels: tf.Tensor) -> tuple[list, dict, list]:
-            moments: dict = {}
+        def look(images: tf.Tensor, labels: tf.Tensor) -> tuple[list, dict]:
             outputs: dict = {}
             with contextlib.ExitStack() as stack:
-                for layer in layers:
-                    stack.enter_context(readings.normalizing_by_batch(layer, moments))
                 for slot in self._slots:
                     stack.enter_context(_noting_outputs(slot.layer, outputs))
                 tape = stack.enter_context(tf.GradientTape())
-                predicted = self._model(images, training=False)  # dropout off
-                losses = tf.keras.losses.sparse_categorical_crossentropy(labels, predicted)
+                predicted = self._watch.outputs(images)
+                losses = self._losses(labels, predicted)
                 loss = tf.add_n([tf.reduce_mean(losses), *self._model.losses])
             sums = [unit_sum(outputs[id(slot.layer)]) for slot in self._slots]
-            gradients = tape.gradient(loss, self._kernels, unconnected_gradients="zero")
-            return sums, gradients, [moments[id(layer)] for layer in layers]
+            return sums, tape.gradient(loss, self._kernels, unconnected_gradients="zero")
 
         return look
 
@@ -213,11 +211,12 @@ class Probe:
 @contextlib.contextmanager
 def _noting_outputs(layer: tf.keras.layers.Layer, found: dict) -> Iterator[None]:
     """Note what leaves a layer meanwhile; of one that is called more than once, what leaves it last."""
-    original, before = layer.call, vars(layer).get("call")
+    before = vars(layer).get("call")
 
     @tf.autograph.experimental.do_not_convert
     def call(*args: object, **options: object) -> tf.Tensor:
-        found[id(layer)] = original(*args, **options)
+        # The class is asked at each call, since a watch puts its own in place of BatchNorm's.
+        found[id(layer)] = before(*args, **options) if before else type(layer).call(layer, *args, **options)
         return found[id(layer)]
 
     layer.call = call

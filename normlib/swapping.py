@@ -1,18 +1,18 @@
-"""Swap: put other normalization where a Keras model has BatchNorm."""
+"""Swap: put other normalization where a Keras model has some."""
 
 from __future__ import annotations
 
 import itertools
 import warnings
+from collections.abc import Iterable
 
 import pandas as pd
 
-from normlib import catalog, graphs, stack
-from normlib.checks import real_number, whole_number
+from normlib import batch_norm, catalog, copies, graphs, stack
+from normlib.checks import one_of, real_number, whole_number
 from normlib.errors import RequestError
-from normlib.moving_averages import batch_norm_layers
 from normlib.normalization import normalization_layer
-from normlib.ordering import Ordering
+from normlib.ordering import KINDS, Ordering
 from normlib.tensorflow_quietly import tf
 
 _SHOWN = 3  # layers named in a message
@@ -28,25 +28,30 @@ def swap(
     ordering: str,
     groups: int | None = None,
     *,
+    replace: str | Iterable[str] = "bn",
+    keep_affine: bool = False,
     channels_per_group: int | None = None,
     momentum: float | None = None,
     epsilon: float | None = None,
     provider: str = "auto",
     strict: bool = False,
 ) -> tf.keras.Model:
-    """Return a copy of a model in which other normalization stands where it has BatchNorm.
+    """Return a copy of a model in which other normalization stands where it has BatchNorm, or another kind.
 
-    Its BatchNorm layers are its slots, those of models nested in it among them, in data-flow order; a layer that is
-    called more than once is one slot. What replaces one takes over its axis, scale, offset, their initializers,
-    regularizers and constraints, epsilon, dtype policy, whether it is trainable, and its name; several layers in a
-    slot are a Sequential of that name. All other layers keep their weights, and so does BatchNorm in a slot where it
-    stands alone.
+    The layers of the kinds that are replaced are its slots, those of models nested in it among them, in data-flow
+    order; a layer that is called more than once is one slot. What replaces one takes over its axis, whether it has a
+    scale and an offset, their initializers, regularizers and constraints, epsilon, dtype policy, whether it is
+    trainable, and its name; several layers in a slot are a Sequential of that name. Scale and offset start from their
+    initializers, as new layers do, unless they are kept. All other layers keep their weights, and so does BatchNorm in
+    a slot where it stands alone.
 
     Args:
-        model: A Sequential or Functional model with BatchNorm layers. It is left as it is.
+        model: A Sequential or Functional model with such layers. It is left as it is.
         ordering: What stands in the slots, repeated from the first to the last one: ``"gn"`` in all of them,
             ``"gn/bn"`` in turn, ``"bn+gn/none"`` both stacked and nothing in turn. Kinds as ``normalization_layer``.
         groups: Number of groups for ``gn``. None: 32, as Wu and He 2018 (arXiv 1803.08494, section 3.1).
+        replace: The kind of the layers that are replaced, as ``slots`` names it, or several kinds.
+        keep_affine: Carry the values of scale and offset over, to the last layer of each slot; an empty slot has none.
         channels_per_group: Channels of a group for ``gn``, instead of ``groups`` (there, table 3).
         momentum: Of BatchNorm's moving averages, from 0 up to, but not including, 1. None: each layer's own.
         epsilon: Of all normalization, above 0. None: each layer's own.
@@ -55,14 +60,14 @@ def swap(
             does and saying so in one warning. Where a channel is one number, fewer groups than channels are needed.
 
     Returns:
-        The copy, not compiled.
+        The copy, not compiled: a plain Sequential or Functional model, without methods that its class adds.
 
     Raises:
-        RequestError: A model without slots, not Sequential or Functional, not built, with BatchNorm inside layers
+        RequestError: A model without slots, not Sequential or Functional, not built, with such layers inside layers
             of other kinds, or with layers that cannot be made anew from their configurations; an ordering with
             more slots than the model; ``in`` where a group would be one number; settings that are not allowed.
     """
-    places = _batch_norms(model)
+    places = _slots(model, _replaced(replace))
     repeated = _repeat(ordering, len(places))
     if groups is not None and channels_per_group is not None:
         raise RequestError("groups", groups, f"None where channels_per_group is given ({channels_per_group!r})")
@@ -71,47 +76,57 @@ def swap(
     changes = _changes(momentum, epsilon)
     provider = stack.resolve_provider(provider)
 
-    made, misfits = {}, []
+    made, misfits, anew = {}, [], set()
     for slot, (place, kinds) in enumerate(zip(places, repeated, strict=True), start=1):
         taken, fits = _choose_groups(place, name, number, strict) if "gn" in kinds else (1, True)
         misfits += [] if fits else [(place, taken)]
         _check_kinds(place, kinds, slot, ordering)
         made[id(place.layer)] = _replacement(place, kinds, taken, provider, changes)
+        if not (kinds == ("bn",) and batch_norm.is_batch_norm(place.layer)):
+            anew.add(id(place.layer))
     if misfits:
         warnings.warn(_misfit_text(misfits, name, number), stacklevel=2)
-    anew = {id(place.layer) for place, kinds in zip(places, repeated, strict=True) if kinds != ("bn",)}
-    return graphs.copy_model(model, made, anew)
+    copy = copies.copy_model(model, made, anew)
+    if keep_affine:
+        for place in places:
+            _carry_affine(place.layer, made[id(place.layer)])
+    return copy
 
 
 def slots(model: tf.keras.Model) -> pd.DataFrame:
-    """Return one row a normalization layer, in data-flow order, those of nested models included.
+    """Return one row a normalization layer, in data-flow order, those within other layers included.
 
     Args:
-        model: A Sequential or Functional model, built.
+        model: Any Keras model that is built.
 
     Returns:
-        Indexed by ``slot``, from 1: ``layer`` (``outer/inner`` in a nested model), ``kind`` (GroupNorm is ``ln`` with
-        one group and ``in`` with a group per channel; Keras' LayerNormalization is ``ln``), ``channels``, ``groups``
-        (None unless it is GroupNorm), ``output shape`` (``None``: the batch) and ``parameters``.
+        Indexed by ``slot``, from 1: ``layer`` (its path, ``outer/inner``), ``kind`` (GroupNorm is ``ln`` with one group
+        and ``in`` with a group per channel; Keras' LayerNormalization is ``ln``), ``channels``, ``groups`` (None unless
+        it is GroupNorm), ``output shape`` (``None``: the batch, or not known), ``parameters``, and ``can be swapped``:
+        whether ``swap`` can replace it, which it cannot inside wrappers and layers of one's own.
 
     Raises:
-        RequestError: A model that is neither Sequential nor Functional, or not built.
+        RequestError: No Keras model, one that is not built, or one with moving averages in a layer that is not Keras'
+            BatchNorm.
     """
-    graphs.check_graph(model)
+    graphs.check_model(model)
+    batch_norm.batch_norm_layers(model)
     places = [(place, kind) for place in graphs.find_places(model) if (kind := _kind(place)) is not None]
     index = pd.RangeIndex(1, len(places) + 1, name="slot")
+    channels = [place.channels or None for place, _ in places]
     frame = pd.DataFrame(index=index)
     frame["layer"] = pd.Series([place.path for place, _ in places], index, dtype=object)
     frame["kind"] = pd.Series([kind for _, kind in places], index, dtype=object)
-    frame["channels"] = pd.Series([place.channels for place, _ in places], index, dtype="int64")
+    frame["channels"] = pd.Series(channels, index, dtype="Int64" if None in channels else "int64")
     frame["groups"] = pd.Series([getattr(place.layer, "groups", None) for place, _ in places], index, dtype=object)
     frame["output shape"] = pd.Series([str(place.shape) for place, _ in places], index, dtype=object)
     frame["parameters"] = pd.Series([place.layer.count_params() for place, _ in places], index, dtype="int64")
+    frame["can be swapped"] = pd.Series([place.in_graph for place, _ in places], index, dtype=bool)
     return frame
 
 
 def _kind(place: graphs.Place) -> str | None:
-    if isinstance(place.layer, tf.keras.layers.BatchNormalization):
+    if batch_norm.is_batch_norm(place.layer):
         return "bn"
     # By name: that of addons is only there where addons has been imported.
     if any(base.__name__ == "GroupNormalization" for base in type(place.layer).__mro__):
@@ -119,20 +134,48 @@ def _kind(place: graphs.Place) -> str | None:
     return "ln" if isinstance(place.layer, tf.keras.layers.LayerNormalization) else None
 
 
-def _batch_norms(model: tf.keras.Model) -> list[graphs.Place]:
-    graphs.check_graph(model)
+def _replaced(replace: str | Iterable[str]) -> set[str]:
+    kinds = [replace] if isinstance(replace, str) else replace
+    try:
+        kinds = list(kinds)
+    except TypeError:
+        raise RequestError("replace", replace, f"one or more of {', '.join(KINDS)}") from None
+    for kind in kinds:
+        one_of("replace", kind, KINDS)
+    if not kinds:
+        raise RequestError("replace", replace, f"one or more of {', '.join(KINDS)}")
+    return set(kinds)
+
+
+def _slots(model: tf.keras.Model, replaced: set[str]) -> list[graphs.Place]:
+    graphs.check_model(model, graph=True)
+    batch_norm.batch_norm_layers(model)
     places = list(graphs.find_places(model))
-    found = [place for place in places if isinstance(place.layer, tf.keras.layers.BatchNormalization)]
-    reached = {id(place.layer) for place in found}
-    for place in places:
-        hidden = [] if graphs.has_graph(place.layer) else batch_norm_layers(place.layer)
-        if any(id(layer) not in reached for layer in hidden):
-            inside = f"{type(place.layer).__name__} {place.path!r}"
-            allowed = f"one whose BatchNorm swap can reach; it cannot reach that inside {inside}"
+    found = [place for place in places if _kind(place) in replaced]
+    names = " or ".join(kind for kind in KINDS if kind in replaced)
+    for place in found:
+        if not place.in_graph:
+            outer = next(
+                p
+                for p in places
+                if p.in_graph and not graphs.has_graph(p.layer) and place.path.startswith(f"{p.path}/")
+            )
+            inside = f"{type(outer.layer).__name__} {outer.path!r}"
+            allowed = f"one whose {names} swap can reach; it cannot reach that inside {inside}"
             raise RequestError("model", model.name, allowed)
     if not found:
-        raise RequestError("model", model.name, "one with BatchNorm layers, in whose place to swap; it has no slot")
+        there = sorted({kind for place in places if (kind := _kind(place)) is not None})
+        hint = f"; what it has is replaced with replace={', '.join(map(repr, there))}" if there else ""
+        raise RequestError("model", model.name, f"one with {names}, in whose place to swap; it has no slot{hint}")
     return found
+
+
+def _carry_affine(original: tf.keras.layers.Layer, replacement: tf.keras.layers.Layer) -> None:
+    last = replacement.layers[-1] if isinstance(replacement, tf.keras.Sequential) else replacement
+    for name in ("gamma", "beta"):
+        value, other = getattr(original, name, None), getattr(last, name, None)
+        if value is not None and other is not None:
+            other.assign(tf.cast(tf.reshape(value, other.shape), other.dtype))
 
 
 def _repeat(ordering: str, count: int) -> list[tuple[str, ...]]:
@@ -182,8 +225,8 @@ def _misfit_text(misfits: list[tuple[graphs.Place, int]], name: str, number: int
 
 
 def _check_kinds(place: graphs.Place, kinds: tuple[str, ...], slot: int, ordering: str) -> None:
-    axis = place.layer.axis
-    if set(kinds) - {"bn"} and not isinstance(axis, int) and len(axis) != 1:
+    same = kinds == ("bn",) and batch_norm.is_batch_norm(place.layer)
+    if kinds and not same and len(place.axes) != 1:
         allowed = f"bn or none in slot {slot}, whose layer {place.path!r} normalizes over several axes"
         raise RequestError("ordering", ordering, allowed)
     if not place.has_positions and ("in" in kinds or ("ln" in kinds and place.channels == 1)):
@@ -196,13 +239,15 @@ def _replacement(
     place: graphs.Place, kinds: tuple[str, ...], groups: int, provider: str, changes: dict[str, float]
 ) -> tf.keras.layers.Layer:
     """Return the layer, or the Sequential of layers, that stands in a slot instead of a BatchNorm."""
-    config = {**place.layer.get_config(), **changes}
-    options = {key: config[key] for key in _TAKEN_OVER} | {"axis": place.axis}
+    config = {**graphs.config_of(place.layer), **changes}
+    options = {key: config[key] for key in _TAKEN_OVER if key in config} | {"axis": place.axis}
 
     def layer(kind: str, name: str) -> tf.keras.layers.Layer:
-        if kind == "bn":
+        if kind == "bn" and batch_norm.is_batch_norm(place.layer):
             return type(place.layer).from_config({**config, "name": name})
-        return normalization_layer(kind, place.channels, groups, provider=provider, name=name, **options)
+        return normalization_layer(
+            kind, place.channels, groups, config.get("momentum", 0.99), provider, name=name, **options
+        )
 
     name = place.layer.name
     if len(kinds) == 1:

@@ -59,9 +59,9 @@ def train(
     if threads is not None:
         threads = thread_count(threads)
 
+    from normlib.batch_norm import moving_statistics
     from normlib.environment import describe_environment
     from normlib.models import build_model
-    from normlib.moving_averages import moving_statistics
     from normlib.pipelines import without_autotuning
     from normlib.readings import evaluate_readings
     from normlib.tensorflow_quietly import tf, use_threads

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from normlib import stack
+from normlib.batch_norm import batch_norm_layers
 from normlib.errors import RequestError
 from normlib.execution import Execution, notebook_path
 from normlib.instance import Instance
 from normlib.models import build_model
-from normlib.moving_averages import batch_norm_layers
 from normlib.swapping import slots
 from normlib.training import train
 from normlib.worker import Job, perform
@@ -120,7 +120,7 @@ def test_its_batch_norms_are_the_slots_and_the_ordering_goes_along_it(function, 
 def test_batch_norm_keeps_its_momentum_and_epsilon_unless_they_are_set():
     def found(**settings):
         model = build_model(own("build", "bn", **settings))
-        return {(layer.momentum, layer.epsilon) for layer in batch_norm_layers(model)}
+        return {(layer.momentum, layer.epsilon) for layer in batch_norm_layers(model).values()}
 
     assert found() == {(0.8, 1e-3), (0.99, 1e-5)}
     assert found(momentum=0.5, epsilon=0.01) == {(0.5, 0.01)}

@@ -6,7 +6,7 @@ import random
 import numpy as np
 import pytest
 
-from normlib import data, models, probes, readings
+from normlib import data, graphs, models, probes, readings, watching
 from normlib.instance import Instance
 from normlib.tensorflow_quietly import tf
 
@@ -107,6 +107,7 @@ def test_the_gradient_has_what_regularizers_add():
         tf.keras.layers.Dense(3, "softmax", kernel_regularizer=tf.keras.regularizers.L2(1e3)),
     ]
     model = tf.keras.Sequential(layers)
+    model.compile(loss="sparse_categorical_crossentropy")
     images = np.random.default_rng(0).normal(size=(6, 4)).astype(np.float32)
     probe = probes.Probe(model, False, images, np.arange(6) % 3, 6)
     ((_, _, _, norm),) = probe.look()
@@ -119,8 +120,10 @@ def test_moving_statistics_start_at_zero_and_are_at_no_distance_once_recalibrate
     images, labels = fit_images(70)
     probe = probes.Probe(model, True, images, labels, 32)
     start = distances(probe)
-    population = readings.population(model, images, 32)
-    for place, (_, variance) in enumerate(population, start=1):
+    watch = watching.Watch(model)
+    with graphs.keeping_variables(model):
+        watch.pass_data(images, 32)
+    for place, (_, variance) in enumerate(watch.population.values(), start=1):
         # Moving means are zeros, moving variances ones.
         assert start["mean", place] == 1
         expected = np.linalg.norm(1 - variance) / np.linalg.norm(variance)

@@ -41,6 +41,28 @@ def one_layer(shape, **options):
     return keras.Sequential([keras.Input(shape), keras.layers.BatchNormalization(name="norm", **options)])
 
 
+def layer_norm_only():
+    return keras.Sequential([keras.Input((4, 6)), keras.layers.LayerNormalization()])
+
+
+class Block(keras.layers.Layer):
+    """Two normalization layers in a layer of one's own."""
+
+    def __init__(self, **options):
+        super().__init__(**options)
+        self.norms = [keras.layers.LayerNormalization(name="first"), keras.layers.BatchNormalization(name="second")]
+
+    def build(self, shape):
+        """Build both."""
+        for norm in self.norms:
+            norm.build(shape)
+        super().build(shape)
+
+    def call(self, inputs):
+        """Apply both."""
+        return self.norms[1](self.norms[0](inputs))
+
+
 def build_application(name):
     size = SMALLEST.get(name, 32)
     return getattr(keras.applications, name)(weights=None, input_shape=(size, size, 3), classes=10)
@@ -63,11 +85,33 @@ def test_slots_are_listed_in_data_flow_order():
     table = slots(swap(network(8, 12, 8, 6), "bn/gn/ln/in", groups=4))
     assert table.index.name == "slot"
     assert table.reset_index().values.tolist() == [
-        [1, "norm_1", "bn", 8, None, "(None, 4, 3, 8)", 32],
-        [2, "norm_2", "gn", 12, 4, "(None, 4, 3, 12)", 24],
-        [3, "norm_3", "ln", 8, 1, "(None, 4, 3, 8)", 16],
-        [4, "norm_4", "in", 6, 6, "(None, 4, 3, 6)", 12],
+        [1, "norm_1", "bn", 8, None, "(None, 4, 3, 8)", 32, True],
+        [2, "norm_2", "gn", 12, 4, "(None, 4, 3, 12)", 24, True],
+        [3, "norm_3", "ln", 8, 1, "(None, 4, 3, 8)", 16, True],
+        [4, "norm_4", "in", 6, 6, "(None, 4, 3, 6)", 12, True],
     ]
+
+
+def test_slots_inside_wrappers_and_layers_of_ones_own_are_listed_as_out_of_reach():
+    layers = [
+        keras.Input((4, 6)),
+        keras.layers.TimeDistributed(keras.layers.BatchNormalization(name="inner"), name="wrapper"),
+        Block(name="block"),
+        keras.layers.BatchNormalization(name="norm"),
+    ]
+    table = slots(keras.Sequential(layers))
+    assert table[["layer", "kind", "channels", "can be swapped"]].values.tolist() == [
+        ["wrapper/inner", "bn", 6, False],
+        ["block/first", "ln", 6, False],
+        ["block/second", "bn", 6, False],
+        ["norm", "bn", 6, True],
+    ]
+
+
+def test_slots_of_a_subclassed_model_are_listed():
+    model = Subclassed()
+    model(random(2, 6))
+    assert slots(model)[["kind", "channels", "can be swapped"]].values.tolist() == [["bn", 6, False]]
 
 
 def test_keras_layer_normalization_is_listed_and_other_layers_are_not():
@@ -177,6 +221,71 @@ def test_what_replaces_a_batch_norm_takes_over_its_settings():
     np.testing.assert_array_equal(layer.beta, [-1.0] * 8)
 
 
+@pytest.mark.parametrize(("ordering", "name"), [("gn", "norm"), ("bn+gn", "norm/norm_2_gn"), ("ln", "norm")])
+def test_trained_scale_and_offset_are_carried_over_where_that_is_asked(ordering, name):
+    model, images = give_random_weights(one_layer((4, 3, 8))), random(2, 4, 3, 8)
+    gamma, beta = (np.array(weight) for weight in model.get_layer("norm").weights[:2])
+    for kept, expected in ((False, (np.ones(8), np.zeros(8))), (True, (gamma, beta))):
+        layer = swap(model, ordering, groups=4, keep_affine=kept).get_layer("norm")
+        layer = layer.layers[-1] if "/" in name else layer
+        np.testing.assert_array_equal(layer.gamma, expected[0])
+        np.testing.assert_array_equal(layer.beta, expected[1])
+    if ordering == "gn":
+        expected = group_norm(images, 4, gamma, beta, epsilon=0.001)
+        computed = swap(model, "gn", groups=4, keep_affine=True)(images)
+        np.testing.assert_allclose(computed, expected, rtol=1e-4, atol=2e-5)
+
+
+def mixed():
+    """Return a model with a BatchNorm, a LayerNormalization and a GroupNorm."""
+    norms = [
+        keras.layers.BatchNormalization(name="batch"),
+        keras.layers.LayerNormalization(name="layer", epsilon=0.25),
+        keras.layers.GroupNormalization(4, name="group"),
+    ]
+    layers = [part for norm in norms for part in (keras.layers.Conv2D(8, 1), norm)]
+    return give_random_weights(keras.Sequential([keras.Input((4, 3, 5)), *layers]))
+
+
+@pytest.mark.parametrize(
+    ("replace", "kinds"),
+    [
+        ("bn", ["in", "ln", "gn"]),
+        ("ln", ["bn", "in", "gn"]),
+        ("gn", ["bn", "ln", "in"]),
+        (["bn", "ln"], ["in", "in", "gn"]),
+        (("bn", "ln", "gn"), ["in", "in", "in"]),
+    ],
+)
+def test_any_kind_that_slots_names_can_be_replaced(replace, kinds):
+    model = mixed()
+    swapped = swap(model, "in", replace=replace)
+    assert slots(swapped)["kind"].tolist() == kinds
+    assert slots(swapped)["layer"].tolist() == slots(model)["layer"].tolist()
+    np.testing.assert_array_equal(swapped.layers[0].kernel, model.layers[0].kernel)
+
+
+def test_batch_norm_in_place_of_layer_norm_takes_over_what_it_can_have():
+    swapped = swap(mixed(), "bn", replace="ln", momentum=0.5, keep_affine=True).get_layer("layer")
+    assert isinstance(swapped, keras.layers.BatchNormalization)
+    assert (swapped.epsilon, swapped.momentum) == (0.25, 0.5)
+    np.testing.assert_array_equal(swapped.gamma, mixed().get_layer("layer").gamma)
+    np.testing.assert_array_equal(swapped.moving_mean, np.zeros(8))
+
+
+@pytest.mark.parametrize("provider", PROVIDERS)
+@pytest.mark.parametrize("policy", ["mixed_float16", "float16", "mixed_bfloat16"])
+def test_in_half_precision_moments_are_taken_in_float32(provider, policy):
+    """The variance of such images, 250,000, is beyond float16."""
+    images = np.random.default_rng(0).normal(0, 500, size=(2, 6, 6, 8)).astype(np.float32)
+    model = one_layer((6, 6, 8), dtype=policy)
+    swapped = swap(model, "gn", groups=4, provider=provider)
+    half = np.array(tf.cast(tf.cast(images, swapped.layers[-1].compute_dtype), tf.float32))
+    expected = group_norm(half, 4, 1, 0, epsilon=0.001)
+    assert swapped(images).dtype == swapped.layers[-1].compute_dtype
+    np.testing.assert_allclose(np.array(swapped(images), np.float32), expected, atol=0.02 if "b" in policy else 4e-3)
+
+
 def test_momentum_and_epsilon_are_each_batch_norms_own_unless_given():
     model = network(8, momentum=0.5, epsilon=0.25)
     kept = swap(model, "bn").get_layer("norm_1")
@@ -231,9 +340,10 @@ def test_layers_that_are_told_whether_they_train_can_be_replaced(ordering):
     assert slots(swap(model, ordering, groups=4))["kind"].tolist() == ordering.split("+")
 
 
+@pytest.mark.parametrize("options", [{}, {"dtype": "mixed_float16"}], ids=str)
 @pytest.mark.parametrize("ordering", ["gn", "bn/gn", "bn+gn/none"])
-def test_a_swapped_model_can_be_saved_and_loaded(ordering, tmp_path):
-    swapped = give_random_weights(swap(network(8, 12), ordering, groups=4))
+def test_a_swapped_model_can_be_saved_and_loaded(ordering, options, tmp_path):
+    swapped = give_random_weights(swap(network(8, 12, **options), ordering, groups=4))
     swapped.save(tmp_path / "swapped.keras")
     loaded = keras.models.load_model(tmp_path / "swapped.keras", compile=False)
     images = random(2, 4, 3, 5)
@@ -313,6 +423,7 @@ def test_without_positions_a_group_has_at_least_two_channels():
         (lambda: one_layer((1,)), ["gn"], "groups is 32; allowed: no GroupNorm in place of 'norm'"),
         (lambda: network(8), ["gn", 0], "groups is 0; allowed: a whole number from 1 up"),
         (lambda: network(8), ["gn", 2.5], "groups is 2.5; allowed: a whole number from 1 up"),
+        (lambda: layer_norm_only(), ["bn"], "it has no slot; what it has is replaced with replace='ln'"),
     ],
 )
 def test_what_cannot_be_swapped_is_refused_in_one_line(make, arguments, message):
