@@ -178,15 +178,19 @@ def verify(study: str, runs: int) -> None:
 def notebooks(folder: str) -> None:
     """Copy normlib's notebooks into a folder, to open and change them. What is there already stays as it is.
 
+    With them comes what pytest needs to compare their outputs with those of other machines.
+
     \b
     normlib notebooks my_notebooks
     jupyter lab my_notebooks
+    pytest --nbval my_notebooks
     """
     from normlib import execution, files
 
     target = _folder("DIR", folder)
     files.check_writable(target, "DIR")
-    sources = sorted(execution.notebook_path("instance").parent.glob("*.ipynb"))
+    there = execution.notebook_path("instance").parent
+    sources = [*sorted(there.glob("*.ipynb")), there / "conftest.py", there / "sanitize.cfg"]
     for path in sources:
         if (target / path.name).exists():
             raise RequestError("DIR", folder, f"a folder without {path.name}, which would be overwritten")

@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 
 from normlib import graphs
 from normlib.errors import RequestError, told
-from normlib.tensorflow_quietly import tf
+from normlib.tensorflow_quietly import KERAS_3, tf
 
 Layers: TypeAlias = dict[int, tf.keras.layers.Layer]
 # What a class may have of its own and a copy, which is a plain Sequential or Functional model, would lose.
@@ -121,7 +121,7 @@ def copy_model(model: tf.keras.Model, made: Layers, anew: set[int]) -> tf.keras.
 
 def _copy_graph(model: tf.keras.Model, clone: Callable) -> tf.keras.Model:
     # Keras 3 gives a layer what the one in its place was called with; Keras 2 leaves out itself what it does not take.
-    how = {"call_function": _call} if graphs.KERAS_3 and not isinstance(model, tf.keras.Sequential) else {}
+    how = {"call_function": _call} if KERAS_3 and not isinstance(model, tf.keras.Sequential) else {}
     with _as_uncompiled(model):
         return tf.keras.models.clone_model(model, clone_function=clone, **how)
 
@@ -161,7 +161,7 @@ def _made_anew(layer: tf.keras.layers.Layer, model: tf.keras.Model) -> tf.keras.
         raise _not_described(model, layer, f"its dtype is {layer.compute_dtype}, and then {anew.compute_dtype}")
     _carry_attributes(layer, anew)
     if anew.name != layer.name:  # get_config of a class whose __init__ takes it among **options leaves it out
-        setattr(anew, "name" if graphs.KERAS_3 else "_name", layer.name)
+        setattr(anew, "name" if KERAS_3 else "_name", layer.name)
     return anew
 
 
@@ -200,7 +200,7 @@ def _hand_on(original: tf.keras.layers.Layer, copy: tf.keras.layers.Layer, made:
         copy.load_own_variables(store)  # preprocessing layers also derive from them what they compute with
         for variable, other in zip(own, graphs.variables_of(copy), strict=True):
             other.assign(variable)
-            if graphs.KERAS_3 and hasattr(variable, "trainable") and other.trainable != variable.trainable:
+            if KERAS_3 and hasattr(variable, "trainable") and other.trainable != variable.trainable:
                 other.trainable = variable.trainable
         if hasattr(original, "save_assets"):  # vocabularies
             with tempfile.TemporaryDirectory() as folder:
@@ -208,7 +208,7 @@ def _hand_on(original: tf.keras.layers.Layer, copy: tf.keras.layers.Layer, made:
                 copy.load_assets(folder)
     except Exception as error:  # whatever somebody's code raises
         raise _not_described(model, original, told(error)) from error
-    if not graphs.KERAS_3:
+    if not KERAS_3:
         copy.finalize_state()
     inner, others = graphs.layers_of(original), graphs.layers_of(copy)
     if [type(layer) for layer in inner] != [type(layer) for layer in others]:

@@ -32,14 +32,14 @@ class RequestError(ValueError):
     """
 
     def __init__(self, setting: str, value: object, allowed: str, names: Iterable[str] = ()):
-        self._arguments = (setting, value, allowed, tuple(names))
-        near = difflib.get_close_matches(value[:80], self._arguments[3], n=1) if isinstance(value, str) else []
+        self.arguments = (setting, value, allowed, tuple(names))
+        near = difflib.get_close_matches(value[:80], self.arguments[3], n=1) if isinstance(value, str) else []
         hint = f" (did you mean {near[0]!r}?)" if near else ""
         super().__init__(one_line(f"{setting} is {_repr.repr(value)}; allowed: {allowed}{hint}"))
 
     def __reduce__(self) -> tuple:
         # By what it was made of, so that it comes back whole from another process.
-        return type(self), self._arguments
+        return type(self), self.arguments
 
 
 def one_line(text: str) -> str:

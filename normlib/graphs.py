@@ -11,9 +11,7 @@ from typing import Any
 import numpy as np
 
 from normlib.errors import RequestError
-from normlib.tensorflow_quietly import tf
-
-KERAS_3 = tf.keras.layers.Layer.__module__.startswith("keras.src.layers")
+from normlib.tensorflow_quietly import KERAS_3, tf
 
 # Variables that Keras 2 keeps for a model's or a layer's own bookkeeping.
 _COUNTERS = {"_steps_per_execution", "_train_counter", "_test_counter", "_predict_counter"}

@@ -12,7 +12,7 @@ from normlib.ordering import SOURCE_INSTANCES, SourceInstance
 from normlib.records import Record, load_original_stack
 
 # Figures of a single process, whose bits differ between processors, are written with five decimals, kept ones with
-# four: tests/sanitize.cfg tells them apart by that.
+# four: notebooks/sanitize.cfg tells them apart by that.
 _MEASURED = "{:.5f}".format
 
 

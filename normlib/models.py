@@ -22,18 +22,16 @@ def build_model(instance: Instance) -> tf.keras.Model:
 
     Returns:
         Compiled model: images, float ``[batch, height, width]`` or with channels, as the data set has them, to class
-        probabilities ``[batch, classes]``; the instance's optimizer, sparse categorical cross-entropy, accuracy.
+        probabilities ``[batch, classes]``, or logits where a model of one's own gives them; the instance's optimizer,
+        sparse categorical cross-entropy, accuracy.
 
     Raises:
         RequestError: A model of one's own that cannot be built, see ``own_models``.
     """
     use_threads()  # before TensorFlow's first operation, which fixes their number
-    model = architectures.BUILDERS.get(instance.model, own_model)(instance)
-    model.compile(
-        optimizer=_optimizer(instance),
-        loss="sparse_categorical_crossentropy",
-        metrics=["accuracy"],
-    )
+    builder = architectures.BUILDERS.get(instance.model)
+    model, loss = (builder(instance), "sparse_categorical_crossentropy") if builder else own_model(instance)
+    model.compile(optimizer=_optimizer(instance), loss=loss, metrics=["accuracy"])
     return model
 
 

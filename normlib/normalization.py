@@ -7,7 +7,7 @@ import warnings
 from typing import Any
 
 from normlib import stack
-from normlib.tensorflow_quietly import tf
+from normlib.tensorflow_quietly import KERAS_3, tf
 
 _HALF = ("float16", "bfloat16")
 
@@ -54,13 +54,9 @@ def normalization_layer(
             import tensorflow_addons
         provided = tensorflow_addons.layers.GroupNormalization
     layer = provided(groups=groups, **options)
-    if layer.compute_dtype in _HALF and not _is_keras_3():
+    if layer.compute_dtype in _HALF and not KERAS_3:
         return _in_float32(provided)(groups=groups, **options)
     return layer
-
-
-def _is_keras_3() -> bool:
-    return not hasattr(tf.keras, "__internal__")
 
 
 @functools.cache

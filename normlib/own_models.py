@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import json
+import sys
 
 import numpy as np
 
-from normlib.errors import RequestError, one_line
+from normlib.errors import RequestError, told
 from normlib.instance import Instance
 from normlib.swapping import swap
 from normlib.tensorflow_quietly import tf
@@ -15,7 +17,7 @@ from normlib.tensorflow_quietly import tf
 _DEFAULTS = Instance()
 
 
-def own_model(instance: Instance) -> tf.keras.Model:
+def own_model(instance: Instance) -> tuple[tf.keras.Model, tf.keras.losses.Loss | str]:
     """Build a model of one's own, its BatchNorm layers replaced as the ordering says.
 
     The function may have the parameters ``input_shape`` (height, width and channels) and ``classes``, as those of
@@ -25,7 +27,9 @@ def own_model(instance: Instance) -> tf.keras.Model:
         instance: The settings; its ``model`` is ``package.module:function``.
 
     Returns:
-        Model from images as the data set has them to probabilities ``[batch, classes]``, not compiled.
+        Model from images as the data set has them to probabilities or logits ``[batch, classes]``, not compiled, and
+        the cross-entropy of these. Which they are is told by the outputs: probabilities add up to 1, logits have both
+        signs.
 
     Raises:
         RequestError: It cannot be imported, fails, or returns something else than a model of such images and classes
@@ -44,11 +48,10 @@ def own_model(instance: Instance) -> tf.keras.Model:
         epsilon=_if_changed(instance, "epsilon"),
         provider=instance.provider,
     )
-    if tuple(model.input_shape[1:]) != shape:
+    if len(model.input_shape) != len(shape) + 1:
         # One way to hand images to all models: as the data set has them.
-        model = tf.keras.Sequential([tf.keras.Input(shape), tf.keras.layers.Reshape(model.input_shape[1:]), model])
-    _check_probabilities(instance, model)
-    return model
+        model = tf.keras.Sequential([tf.keras.Input(shape), tf.keras.layers.Reshape(with_channels), model])
+    return model, _cross_entropy(instance, model)
 
 
 def _if_changed(instance: Instance, name: str) -> float | None:
@@ -64,15 +67,11 @@ def _call(name: str, **facts: object) -> tf.keras.Model:
         taken = inspect.signature(builder).parameters
         model = builder(**{fact: value for fact, value in facts.items() if fact in taken})
     except (Exception, SystemExit) as error:  # whatever somebody's code raises
-        allowed = f"a function that can be imported and called, and it gave {_said(error)}"
+        allowed = f"a function that can be imported and called, and it gave {told(error)}"
         raise RequestError("model", name, allowed) from None
     if not isinstance(model, tf.keras.Model):
         raise RequestError("model", name, f"a function that returns a Keras model, and it returned {model!r:.80}")
     return model
-
-
-def _said(error: BaseException) -> str:
-    return one_line(f"{type(error).__name__}: {error}")[:300]
 
 
 def _check_shapes(instance: Instance, model: tf.keras.Model, with_channels: tuple[int, ...]) -> None:
@@ -92,12 +91,30 @@ def _fits(found: tuple[int | None, ...], wanted: tuple[int, ...]) -> bool:
     return len(found) == len(wanted) and all(f in (None, w) for f, w in zip(found, wanted, strict=True))
 
 
-def _check_probabilities(instance: Instance, model: tf.keras.Model) -> None:
-    """Refuse outputs that are no probabilities, which the loss takes them for; logits would train, but wrongly."""
+def _cross_entropy(instance: Instance, model: tf.keras.Model) -> tf.keras.losses.Loss | str:
+    """Return the loss for what a model gives; outputs that are neither probabilities nor logits are refused."""
     images = np.random.default_rng(0).random((2, *instance.data_facts.image_shape), np.float32)
     try:
         found = np.asarray(model(images, training=False), np.float64)
     except Exception as error:  # of layers that cannot take such images after all
-        raise RequestError("model", instance.model, f"a model of such images, and it gave {_said(error)}") from None
-    if not ((found >= 0).all() and np.allclose(found.sum(axis=1), 1, atol=1e-2)):
-        raise RequestError("model", instance.model, "a model that ends in softmax; its outputs do not add up to 1")
+        raise RequestError("model", instance.model, f"a model of such images, and it gave {told(error)}") from None
+    if (found >= 0).all() and np.allclose(found.sum(axis=1), 1, atol=1e-2):
+        return "sparse_categorical_crossentropy"
+    if not np.isfinite(found).all() or ((found >= 0).all() and found.any()):
+        allowed = "a model whose outputs are probabilities, which add up to 1, or logits, which have both signs"
+        raise RequestError("model", instance.model, f"{allowed}; these are from {found.min():.3g} to {found.max():.3g}")
+    return tf.keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+
+
+def _check_all() -> None:
+    """Build each instance that comes through standard input; print what the first refusal is made of."""
+    for settings in json.load(sys.stdin):
+        try:
+            own_model(Instance.of(**settings))
+        except RequestError as error:
+            print(json.dumps(error.arguments, default=str))
+            sys.exit(1)
+
+
+if __name__ == "__main__":
+    _check_all()

@@ -8,7 +8,7 @@ import threading
 import warnings
 from pathlib import Path
 
-from normlib import executors, kernels, stack
+from normlib import catalog, executors, kernels, stack
 from normlib.checks import real_number, thread_count, whole_number
 from normlib.conditions import label
 from normlib.data import load_array
@@ -25,7 +25,7 @@ from normlib.run_keys import run_key
 from normlib.studies import Study
 from normlib.study_records import read_study_records
 from normlib.tuning import tuned, tuning_study
-from normlib.worker import Job
+from normlib.worker import Job, find_refusal
 
 TUNING = "tuning"  # the folder of the runs by which settings are chosen
 _FOLDERS = ("records", "notebooks", "failures", "figures", "set_aside")
@@ -79,6 +79,7 @@ def run_study(
         allowed = f"a positive number of seconds, at most {threading.TIMEOUT_MAX:.0f}"
         timeout = real_number("timeout", timeout, allowed, lambda seconds: 0 < seconds <= threading.TIMEOUT_MAX)
     retries = whole_number("retries", retries, minimum=0)
+    stack.check_keras()
     threads = _check(study, Path(out), threads)
     if study.tune:
         stage, folder = tuning_study(study), Path(out) / TUNING
@@ -86,6 +87,7 @@ def run_study(
         if failures:
             return failures
         study = tuned(study, read_study_records(folder / "records")[1])
+    _check_own_models(study, Path(out), executor, threads, redo)
     out = Path(out).absolute()  # kernels have working directories of their own
     master = notebook_path("instance")
     check_parameters(master, Execution(study.instances[0], 0, 1).parameters(""))
@@ -211,6 +213,14 @@ def _check(study: Study, out: Path, threads: int) -> int:
             allowed = f"a folder whose records can be compared with the study's; there {name} is {other}, here {values}"
             raise RequestError("out", str(out), allowed)
     return threads
+
+
+def _check_own_models(study: Study, out: Path, executor: concurrent.futures.Executor, threads: int, redo: bool) -> None:
+    """Refuse a model of one's own that cannot be built, once and where its runs are made, before any kernel starts."""
+    _, missing, _ = _plan(study, out, threads, 1, redo)
+    own = list(dict.fromkeys(instance for instance, _ in missing.values() if instance.model not in catalog.MODELS))
+    if own and (refusal := executor.submit(find_refusal, own).result()) is not None:
+        raise refusal
 
 
 def _plan(study: Study, out: Path, threads: int, workers: int, redo: bool) -> tuple[Runs, Runs, list[Execution]]:

@@ -6,11 +6,14 @@ without the seconds that importing TensorFlow takes.
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import json
 import os
 import platform
 from collections.abc import Mapping
 from importlib import metadata
+from pathlib import Path
 
 from normlib.errors import RequestError
 
@@ -46,6 +49,28 @@ def resolve_provider(provider: str) -> str:
         found = f"tensorflow-addons {version('tensorflow-addons')}, keras {version('keras')}"
         raise RequestError("provider", provider, f"auto or keras, since addons needs Keras 2 (here: {found})")
     return "addons" if importable and provider != "keras" else "keras"
+
+
+def check_keras() -> None:
+    """Refuse settings with which ``tf.keras`` cannot be imported, or is another Keras than the one that is installed.
+
+    Raises:
+        RequestError: An environment variable, or Keras' configuration file, asks for another backend than TensorFlow or
+            for legacy Keras.
+    """
+    legacy = os.environ.get("TF_USE_LEGACY_KERAS", "")
+    if legacy.lower() in ("1", "true"):
+        allowed = "no such environment variable: normlib uses the Keras that is installed, not tf_keras"
+        raise RequestError("TF_USE_LEGACY_KERAS", legacy, allowed)
+    if (version("keras") or "").startswith("2."):
+        return  # it has one backend
+    setting, backend = "KERAS_BACKEND", os.environ.get("KERAS_BACKEND", "")
+    if not backend:
+        file = Path(os.environ.get("KERAS_HOME", Path.home() / ".keras")) / "keras.json"
+        with contextlib.suppress(OSError, ValueError, AttributeError):
+            setting, backend = f"backend in {file}", json.loads(file.read_text("utf-8")).get("backend", "")
+    if backend not in ("", "tensorflow"):
+        raise RequestError(setting, backend, "tensorflow, or nothing: normlib trains with TensorFlow")
 
 
 def versions(provider: str) -> dict[str, str | None]:

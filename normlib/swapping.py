@@ -13,7 +13,7 @@ from normlib.checks import one_of, real_number, whole_number
 from normlib.errors import RequestError
 from normlib.normalization import normalization_layer
 from normlib.ordering import KINDS, Ordering
-from normlib.tensorflow_quietly import tf
+from normlib.tensorflow_quietly import KERAS_3, tf
 
 _SHOWN = 3  # layers named in a message
 # What a layer that replaces a BatchNorm takes over from it, as Keras writes it into a layer's configuration.
@@ -263,5 +263,5 @@ def _replacement(
 
 def _stack(layers: list[tf.keras.layers.Layer], place: graphs.Place) -> tf.keras.Sequential:
     # Keras 3 would hold all calls to the shape of the first; Keras 2 cannot clone with it, and widens the shape itself.
-    entrance = [tf.keras.Input(batch_shape=place.shape, dtype=place.layer.compute_dtype)] if graphs.KERAS_3 else []
+    entrance = [tf.keras.Input(batch_shape=place.shape, dtype=place.layer.compute_dtype)] if KERAS_3 else []
     return tf.keras.Sequential([*entrance, *layers], name=place.layer.name)

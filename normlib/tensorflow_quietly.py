@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterator
 
 from normlib.errors import RequestError
-from normlib.stack import cores
+from normlib.stack import check_keras, cores, version
 
 
 @contextlib.contextmanager
@@ -29,6 +29,7 @@ def _silence() -> Iterator[None]:
 # On every start of a machine without a GPU, TensorFlow says so at length, and it would end up in each notebook: since
 # 2.20 also before it reads this level, when it is imported and when it looks for devices.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+check_keras()
 with _silence():
     import tensorflow as tf
 
@@ -41,7 +42,9 @@ with _silence():
 # Each run has a graph of its own on purpose, of which TensorFlow warns after some runs, in red in a notebook.
 tf.get_logger().addFilter(lambda record: "triggered tf.function retracing" not in record.getMessage())
 
-__all__ = ["tf", "use_threads"]
+KERAS_3 = not (version("keras") or "").startswith("2.")
+
+__all__ = ["KERAS_3", "tf", "use_threads"]
 
 
 def use_threads(threads: int | None = None) -> int:

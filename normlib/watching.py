@@ -20,7 +20,7 @@ from normlib import batch_norm, graphs
 from normlib.batch_norm import KERAS_CLASS, Statistics
 from normlib.errors import RequestError, told
 from normlib.pipelines import without_autotuning
-from normlib.tensorflow_quietly import tf
+from normlib.tensorflow_quietly import KERAS_3, tf
 
 
 class Watch:
@@ -164,7 +164,7 @@ class Watch:
                 train()
             else:
                 # Keras 2 turns Python's conditions on tensors into operations, as in fit.
-                tf.function(train, autograph=not graphs.KERAS_3).get_concrete_function()
+                tf.function(train, autograph=not KERAS_3).get_concrete_function()
         self._asked = True
 
     def _take(self, layer: tf.keras.layers.Layer, inputs: Any, training: Any, mask: Any) -> bool:
@@ -319,7 +319,7 @@ def _noting(note: Callable) -> Iterator[None]:
 def _keeping_seeds() -> Iterator[None]:
     """Put back what dropout's seeds are drawn from, which Keras 2 draws in Python where a graph is traced."""
     generators: list[Any] = [random]
-    if not graphs.KERAS_3:
+    if not KERAS_3:
         from keras.src.backend import _SEED_GENERATOR  # set by tf.keras.utils.set_random_seed
 
         generators += [generator] if (generator := getattr(_SEED_GENERATOR, "generator", None)) else []
@@ -340,7 +340,7 @@ def _signature(model: tf.keras.Model) -> Any:
     if graphs.has_graph(model):
         inputs = model.inputs[0] if isinstance(model, tf.keras.Sequential) else model.input
         return tf.nest.map_structure(specification, inputs)
-    if not graphs.KERAS_3:
+    if not KERAS_3:
         arguments, options = model.save_spec()
         if options or len(arguments) != 1:
             raise ValueError("it was called with several arguments")

@@ -1,13 +1,22 @@
-"""What a worker does: one execution, from a job that holds all it needs, to an outcome that holds all it made."""
+"""What a worker does: one execution, from a job that holds all it needs, to an outcome that holds all it made.
+
+Before that, it looks whether models of one's own can be built where it is.
+"""
 
 from __future__ import annotations
 
 import dataclasses
+import json
 import platform
+import subprocess
+import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 from normlib import files, kernels, stack
+from normlib.errors import RequestError
 from normlib.execution import Execution, ExecutionError, execute, without_home
+from normlib.instance import Instance
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,6 +92,23 @@ def perform(job: Job) -> Outcome:
         records = () if job.records_dir else tuple(path.read_text("utf-8") for path in _records(records_dir))
         reason, log = without_home(failure.reason), without_home(failure.log)
         return Outcome(records, notebook, reason, log, failure.infrastructure, timed_out=failure.timed_out)
+
+
+def find_refusal(instances: Iterable[Instance]) -> RequestError | None:
+    """Return why one of some instances cannot be built, found out in a process of its own; None: all can.
+
+    Python looks for modules where kernels do: in the folder in which the command was given, too.
+    """
+    asked = json.dumps([instance.parameters for instance in instances])
+    command = [sys.executable, "-m", "normlib.own_models"]
+    done = subprocess.run(command, input=asked, capture_output=True, text=True, check=False)
+    if done.returncode == 0:
+        return None
+    try:
+        return RequestError(*json.loads(done.stdout.splitlines()[-1]))
+    except (IndexError, TypeError, ValueError):  # somebody's code has ended Python
+        last = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
+        return RequestError("model", "one of your own", f"a function that can be called, and Python ended: {last}")
 
 
 def _records(folder: str) -> list[Path]:

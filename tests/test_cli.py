@@ -5,10 +5,11 @@ import signal
 import subprocess
 import sys
 
+import nbformat
 import pytest
+from conftest import SMALL
 from processes import processes_in, wait_until
 
-from conftest import SMALL
 from normlib.records import save_record
 
 STUDY = (
@@ -143,14 +144,27 @@ def test_the_notebooks_are_copied_out_and_never_overwritten(folder):
     done = run("notebooks", "copies", cwd=folder)
     assert done.returncode == 0
     names = ["instance.ipynb", "summary.ipynb", "tour.ipynb", "why.ipynb"]
-    assert sorted(path.name for path in (folder / "copies").iterdir()) == names
+    assert sorted(path.name for path in (folder / "copies").glob("*.ipynb")) == names
     (folder / "copies" / "instance.ipynb").write_text("mine")
-    for name in names[1:]:
-        (folder / "copies" / name).unlink()
+    for path in set((folder / "copies").iterdir()) - {folder / "copies" / "instance.ipynb"}:
+        path.unlink()
     again = run("notebooks", "copies", cwd=folder)
     assert again.returncode == 2
     assert "a folder without instance.ipynb, which would be overwritten" in again.stderr
     assert [path.read_text() for path in (folder / "copies").iterdir()] == ["mine"]
+
+
+def test_what_pytest_needs_comes_with_copied_notebooks(folder):
+    """A notebook that was executed elsewhere: another environment, other last digits, and no warning on stderr."""
+    assert run("notebooks", "copies", cwd=folder).returncode == 0
+    source = "import sys\nprint('made with: this', 0.12345)\nprint('a warning', file=sys.stderr)"
+    output = nbformat.v4.new_output("stream", text="made with: that 0.54321\n")
+    cell = nbformat.v4.new_code_cell(source, outputs=[output], execution_count=1)
+    metadata = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+    nbformat.write(nbformat.v4.new_notebook(cells=[cell], metadata=metadata), folder / "copies" / "mine.ipynb")
+    command = [sys.executable, "-m", "pytest", "--nbval", "copies/mine.ipynb"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    assert "1 passed" in done.stdout, done.stdout
 
 
 def test_alone_it_shows_its_help(folder):

@@ -1,16 +1,20 @@
 """A model of one's own: imported when a run needs it, its BatchNorm layers are the slots, checked before fit."""
 
+import re
 import sys
 
 import numpy as np
 import pytest
 
-from normlib import stack
+from normlib import data, stack
 from normlib.batch_norm import batch_norm_layers
+from normlib.diagnosis import diagnose
 from normlib.errors import RequestError
 from normlib.execution import Execution, notebook_path
 from normlib.instance import Instance
 from normlib.models import build_model
+from normlib.scheduling import run_study
+from normlib.studies import Study
 from normlib.swapping import slots
 from normlib.training import train
 from normlib.worker import Job, perform
@@ -42,6 +46,30 @@ def logits(input_shape, classes):
     return network(input_shape, classes, last=None)
 
 
+def any_size(classes):
+    return keras.Sequential([
+        keras.Input((None, None, 1)), keras.layers.Conv2D(6, 3), keras.layers.BatchNormalization(),
+        keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(classes, "softmax"),
+    ])
+
+
+def sigmoid(input_shape, classes):
+    return network(input_shape, classes, last="sigmoid")
+
+
+def zeros(input_shape, classes):
+    model = network(input_shape, classes, last=None)
+    model.layers[-1].set_weights([0 * weight for weight in model.layers[-1].get_weights()])
+    return model
+
+
+def shared(input_shape, classes):
+    images = keras.Input(input_shape)
+    norm = keras.layers.BatchNormalization(name="norm")
+    both = keras.layers.Concatenate()([norm(images), norm(keras.layers.Rescaling(3.0, 2.0)(images))])
+    return keras.Model(images, keras.layers.Dense(classes, "softmax")(keras.layers.Flatten()(both)))
+
+
 def without_slots(classes):
     return keras.Sequential([keras.Input((28, 28)), keras.layers.Flatten(), keras.layers.Dense(classes, "softmax")])
 
@@ -71,6 +99,11 @@ def started(input_shape, classes):
     model.layers[1].set_weights([np.array([v] * 6) for v in (1.0, 0.0, 0.1, 4.0)])
     model.layers[1].trainable = False
     return model
+
+
+def kills():
+    import os
+    os._exit(7)
 
 
 def number():
@@ -159,7 +192,7 @@ def test_all_orderings_start_from_the_same_kernels():
         ("fails", "and it gave OSError: no such file"),
         ("ends", "and it gave SystemExit: no such device"),
         ("number", "a function that returns a Keras model, and it returned 3"),
-        ("logits", "a model that ends in softmax; its outputs do not add up to 1"),
+        ("sigmoid", "a model whose outputs are probabilities, which add up to 1, or logits, which have both signs"),
         ("without_slots", "slot"),
         ("five_classes", "with 10 outputs; it takes (None, 28, 28, 1) and gives (None, 5)"),
         ("other_images", "a model of images (28, 28) or (28, 28, 1) with 10 outputs; it takes (None, 32, 32, 3)"),
@@ -181,7 +214,78 @@ def test_a_package_that_is_not_there_and_too_long_an_ordering_are_refused():
         build_model(own("build", "bn/gn/bn"))
 
 
-def test_in_a_study_the_reason_is_the_same_line(tmp_path, monkeypatch):
+@pytest.mark.parametrize("function", ["logits", "zeros"])
+def test_logits_are_trained_with_their_cross_entropy(function):
+    """The same network that ends in softmax: same start, same shuffle, the same losses."""
+    model = build_model(own(function, groups=2))
+    assert model.loss.get_config()["from_logits"]
+    if function == "logits":
+        found, expected = (train(own(name, "bn/gn", groups=2), 5) for name in ("logits", "build"))
+        assert found.training["loss"] == pytest.approx(expected.training["loss"], rel=1e-4)
+        assert found.evaluation["inference"] == pytest.approx(expected.evaluation["inference"], rel=1e-3)
+        assert diagnose(own("logits", "bn/gn", groups=2), 5, points=2, images=8).record.training == found.training
+
+
+def test_a_model_of_any_image_size_gets_that_of_the_data():
+    record = train(own("any_size", "bn"), 0)
+    assert np.isfinite(record.evaluation["recalibrated"]["loss"])
+
+
+def test_the_readings_of_a_shared_layer_are_those_by_hand():
+    """Its population is all that enters in both calls; it has two updates a step."""
+    instance, kept = own("shared", "bn", batch_size=32, epochs=2), []
+    record = train(instance, 3, callbacks=[keras_callback(kept)])
+    model, steps = kept[0], 4
+    (norm,) = batch_norm_layers(model).values()
+    images, _ = data.load_split("mnist", instance.fit_examples)
+    unseen = data.load_split("mnist", instance.evaluate_examples)
+    entering = np.stack([images, 3.0 * images + 2.0]).astype(np.float64)
+    share = 0.99 ** (2 * steps)
+    by_hand = {
+        "recalibrated": (entering.mean(), entering.var()),
+        "debiased": (
+            np.array(norm.moving_mean) / (1 - share),
+            (np.array(norm.moving_variance) - share) / (1 - share),
+        ),
+    }
+    for reading, (mean, variance) in by_hand.items():
+        moving = np.array(norm.moving_mean), np.array(norm.moving_variance)
+        norm.moving_mean.assign(np.ravel(mean))
+        norm.moving_variance.assign(np.ravel(variance))
+        loss, _ = model.evaluate(*unseen, batch_size=1000, verbose=0)
+        assert record.evaluation[reading]["loss"] == pytest.approx(loss, rel=1e-4)
+        norm.moving_mean.assign(moving[0])
+        norm.moving_variance.assign(moving[1])
+
+
+def keras_callback(kept):
+    from normlib.tensorflow_quietly import tf
+
+    callback = tf.keras.callbacks.LambdaCallback(on_train_end=lambda logs: kept.append(callback.model))
+    return callback
+
+
+@pytest.mark.parametrize(
+    ("function", "ordering", "reason"),
+    [
+        ("five_classes", "gn", "model is 'ones_own:five_classes'; allowed: a model of images"),
+        ("sigmoid", "gn", "model is 'ones_own:sigmoid'; allowed: a model whose outputs are probabilities"),
+        ("build", "bn/gn/bn", "ordering is 'bn/gn/bn'; allowed: at most as many slots"),
+        ("kills", "gn", "model is 'one of your own'; allowed: a function that can be called, and Python ended: "),
+    ],
+)
+def test_a_study_refuses_it_once_before_any_kernel_starts_or_a_byte_is_written(
+    tmp_path, monkeypatch, function, ordering, reason
+):
+    """Looked at in a process that finds modules where the command is given, as kernels do."""
+    monkeypatch.chdir(tmp_path)
+    study = Study("own", "Which?", ("bn", ordering), defaults={"model": f"ones_own:{function}", **SMALL})
+    with pytest.raises(RequestError, match=re.escape(reason)):
+        run_study(study, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_in_a_kernel_the_reason_is_the_same_line(tmp_path, monkeypatch):
     """In a real kernel, which finds modules where the command is given."""
     monkeypatch.chdir(tmp_path)
     job = Job(Execution(own("five_classes"), 0, 1), notebook_path("instance").read_text("utf-8"), "", stack.installed())

@@ -1,3 +1,7 @@
+import os
+import subprocess
+import sys
+
 import pytest
 
 from normlib import stack
@@ -41,3 +45,27 @@ def test_where_two_stacks_differ_is_named_and_pythons_last_number_is_not():
     said = f"python 3.9, here {here['python']}, tensorflow 1.0, here {here['tensorflow']}"
     assert stack.differences(here, there) == said
     assert here["python"].count(".") == 1
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"), [("KERAS_BACKEND", "jax"), ("KERAS_BACKEND", "torch"), ("TF_USE_LEGACY_KERAS", "1")]
+)
+def test_a_variable_by_which_tensorflow_has_no_keras_is_named_before_it_is_imported(variable, value):
+    if variable == "KERAS_BACKEND" and stack.version("keras").startswith("2."):
+        pytest.skip("Keras 2 has one backend")
+    code = "import normlib\ntry: normlib.compare(['bn'])\nexcept normlib.RequestError as error: print(error)"
+    environment = {**os.environ, variable: value}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.startswith(f"{variable} is '{value}'; allowed: ")
+
+
+def test_a_backend_in_keras_configuration_file_is_named(monkeypatch, tmp_path):
+    monkeypatch.delenv("KERAS_BACKEND", raising=False)
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    monkeypatch.setattr(stack, "version", lambda name: "3.10.0")
+    stack.check_keras()
+    (tmp_path / "keras.json").write_text('{"backend": "tensorflow"}')
+    stack.check_keras()
+    (tmp_path / "keras.json").write_text('{"backend": "jax"}')
+    with pytest.raises(RequestError, match=r"backend in .*keras.json is 'jax'; allowed: tensorflow"):
+        stack.check_keras()

@@ -7,7 +7,7 @@ import pytest
 
 from normlib import batch_norm, graphs, readings, watching
 from normlib.errors import RequestError
-from normlib.tensorflow_quietly import tf
+from normlib.tensorflow_quietly import KERAS_3, tf
 
 keras = tf.keras
 layers = keras.layers
@@ -199,7 +199,7 @@ def test_all_steps_of_a_recurrent_cell_are_seen(unroll):
 
 @pytest.mark.parametrize("axis", [1, -1, [1, 3]])
 def test_statistics_are_taken_over_all_other_axes(axis):
-    if isinstance(axis, list) and graphs.KERAS_3:
+    if isinstance(axis, list) and KERAS_3:
         pytest.skip("Keras 3 takes one axis")
     x = random(70, 4, 5, 3) + np.arange(4, dtype=np.float32)[:, None, None]
     model = keras.Sequential([keras.Input((4, 5, 3)), layers.BatchNormalization(axis=axis)])
@@ -249,7 +249,7 @@ def test_the_fused_layer_of_keras_2_counts_what_is_masked():
     x[:, 3:] = 0.0
     model = keras.Sequential([keras.Input((6, 2, 3)), layers.Masking(), layers.BatchNormalization()])
     readings.recalibrate(model, x, batch_size=64, in_place=True)
-    assert_population(norms(model)[0], [x[:, :3] if graphs.KERAS_3 else x])
+    assert_population(norms(model)[0], [x[:, :3] if KERAS_3 else x])
 
 
 class AtInference(layers.Layer):
@@ -369,7 +369,7 @@ def test_how_often_a_loop_calls_is_counted_on_data_and_not_guessed():
     assert gap.loc["debiased", "loss"] == pytest.approx(gap.loc["recalibrated", "loss"], rel=0.02)
 
 
-@pytest.mark.skipif(graphs.KERAS_3, reason="Keras 3 has none of them")
+@pytest.mark.skipif(KERAS_3, reason="Keras 3 has none of them")
 @pytest.mark.parametrize(
     "make",
     [
