@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 import math
 import numbers
-from collections.abc import Callable, Iterable
-from typing import Any
+import os
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, ParamSpec, TypeVar
 
 from normlib.errors import RequestError
 
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
 MOST_SEEDS = 100_000  # of an instance
 
 
@@ -118,3 +123,82 @@ def mapping(setting: str, value: object) -> dict[str, Any]:
     if not isinstance(value, dict) or not all(isinstance(name, str) for name in value):
         raise RequestError(setting, value, "names with values, or left out")
     return value
+
+
+def checked(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
+    """Have a public function refuse arguments that are not what its annotations say, as the command line does.
+
+    Classes are told by their names, so that nothing is imported for it; columns are those of the records given beside.
+
+    Raises:
+        RequestError: An argument of another kind, or a measure that is no column.
+    """
+    parameters = inspect.signature(function)
+
+    @functools.wraps(function)
+    def call(*arguments: Arguments.args, **options: Arguments.kwargs) -> Result:
+        given = parameters.bind(*arguments, **options).arguments
+        for name, value in given.items():
+            annotation = parameters.parameters[name].annotation
+            if annotation in _KINDS:
+                holds, allowed = _KINDS[annotation]
+                if not holds(value):
+                    raise RequestError(name, value, allowed)
+        for name in ("measure", "measures"):
+            if name in given and "records" in given:
+                measures = [given[name]] if isinstance(given[name], str) else given[name]
+                _columns(name, measures, given["records"])
+        return function(*arguments, **options)
+
+    return call
+
+
+def _columns(name: str, measures: Any, records: Any) -> None:
+    if isinstance(measures, list | tuple) and measures:
+        unknown = [measure for measure in measures if not isinstance(measure, str) or measure not in records.columns]
+        if not unknown:
+            return
+        measures = unknown[0]
+    raise RequestError(name, measures, "a column of the records, such as train_loss or eval_accuracy")
+
+
+def _is(value: object, kind: str) -> bool:
+    return any(base.__name__ == kind for base in type(value).__mro__)
+
+
+def _are(values: object, kind: str) -> bool:
+    return isinstance(values, list | tuple) and all(_is(value, kind) for value in values)
+
+
+def _is_of_runs(value: Any) -> bool:
+    return _is(value, "DataFrame") and {"ordering", "seed"} <= set(value.columns)
+
+
+_KINDS: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "Instance": (lambda value: _is(value, "Instance"), "a normlib.Instance"),
+    "Iterable[Instance]": (lambda value: _are(value, "Instance"), "a list of normlib.Instance"),
+    "Sequence[Record]": (lambda value: _are(value, "Record") and bool(value), "a list of normlib.Record, one or more"),
+    "Iterable[Record]": (lambda value: _are(value, "Record"), "a list of normlib.Record"),
+    "Diagnoses": (
+        lambda value: _is(value, "Diagnosis") or (_are(value, "Diagnosis") and bool(value)),
+        "a normlib.Diagnosis, or several in a list",
+    ),
+    "pd.DataFrame": (_is_of_runs, "a table of one row a run, as normlib.load_records gives"),
+    "Contrast": (lambda value: _is(value, "Contrast"), "a contrast, such as those of a study"),
+    "Iterable[Contrast]": (lambda value: _are(value, "Contrast"), "a list of contrasts, such as those of a study"),
+    "Sequence[Contrast]": (lambda value: _are(value, "Contrast"), "a list of contrasts, such as those of a study"),
+    "Varies": (
+        lambda value: isinstance(value, list | tuple) and all(isinstance(part, Mapping) for part in value),
+        "what a study varies, a list of mappings",
+    ),
+    "Paper": (lambda value: _is(value, "Paper"), "a study's paper"),
+    "Path | str": (lambda value: isinstance(value, str | os.PathLike), "a path"),
+    "str | Path": (lambda value: isinstance(value, str | os.PathLike), "a path"),
+    "bool": (lambda value: isinstance(value, bool), "True or False"),
+    "Sequence[str]": (
+        lambda value: isinstance(value, list | tuple) and all(isinstance(v, str) for v in value),
+        "names",
+    ),
+    "list[str] | None": (lambda value: value is None or isinstance(value, list | tuple), "a list of orderings"),
+    "Study": (lambda value: _is(value, "Study"), "a normlib.Study"),
+}

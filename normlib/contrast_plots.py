@@ -11,6 +11,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 
+from normlib.checks import checked
 from normlib.conditions import Varies, expand, label, split_records
 from normlib.contrasts import Contrast, paired_differences
 from normlib.figures import Drawn, Figure, subplots
@@ -21,6 +22,7 @@ from normlib.statistics import MEASURES
 from normlib.verdicts import estimate
 
 
+@checked
 def plot_contrasts(
     records: pd.DataFrame, contrasts: Sequence[Contrast], measure: str, margin: float, varies: Varies = ()
 ) -> tuple[Figure, Axes]:
@@ -63,6 +65,7 @@ def plot_contrasts(
     return Drawn(figure, axis)
 
 
+@checked
 def plot_winners(records: pd.DataFrame, measure: str, varies: Varies) -> tuple[Figure, Axes]:
     """Draw a map of the conditions: which ordering has the best mean in each, and how far it is ahead.
 

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from normlib import catalog, data
-from normlib.checks import seed_range, thread_count, whole_number
+from normlib.checks import checked, seed_range, thread_count, whole_number
 from normlib.instance import Instance
 from normlib.records import Record
 from normlib.training import train
@@ -39,6 +39,7 @@ class Diagnosis:
         return f"<p>{ordering}, seed {seed}: figures by training step</p>{wide.dropna(how='all').to_html()}"
 
 
+@checked
 def diagnose(
     instance: Instance, seed: int, threads: int | None = None, points: int = 9, images: int = 1000
 ) -> Diagnosis:

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
+from normlib.checks import checked
 from normlib.diagnosis_tables import label_diagnoses
 from normlib.figures import Drawn, Figure, subplots
 from normlib.ordering import is_baseline
@@ -23,6 +24,7 @@ _MOST_COLUMNS = 5
 _NOTHING = "no BatchNorm, so no moving averages"
 
 
+@checked
 def plot_cosine_similarity(diagnoses: Diagnoses) -> tuple[Figure, np.ndarray]:
     """Draw how alike different samples are where they leave each slot; a panel a slot, a line an ordering.
 
@@ -42,6 +44,7 @@ def plot_cosine_similarity(diagnoses: Diagnoses) -> tuple[Figure, np.ndarray]:
     return Drawn(figure, axes)
 
 
+@checked
 def plot_gradient_norms(diagnoses: Diagnoses) -> tuple[Figure, np.ndarray]:
     """Draw the norm of the loss' gradient by layer, on a log scale; a panel a layer, a line an ordering.
 
@@ -60,6 +63,7 @@ def plot_gradient_norms(diagnoses: Diagnoses) -> tuple[Figure, np.ndarray]:
     return Drawn(figure, axes)
 
 
+@checked
 def plot_moving_statistics(diagnoses: Diagnoses) -> tuple[Figure, np.ndarray]:
     """Draw how far BatchNorm's moving averages are from the population's statistics, on a log scale.
 

@@ -6,11 +6,13 @@ from matplotlib.axes import Axes
 from matplotlib.patches import FancyBboxPatch
 
 from normlib.boxes import COLOURS, boxes
+from normlib.checks import checked
 from normlib.figures import Drawn, Figure, subplots
 from normlib.instance import Instance
 from normlib.ordering import EMPTY
 
 
+@checked
 def plot_model(instance: Instance) -> tuple[Figure, Axes]:
     """Draw the model from image to class, normalization in colour, empty slots dashed.
 

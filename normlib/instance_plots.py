@@ -8,12 +8,14 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
+from normlib.checks import checked
 from normlib.curves import examples_an_epoch, interval_means
 from normlib.figures import Drawn, Figure, subplots
 from normlib.plots import styles
 from normlib.records import Record
 
 
+@checked
 def plot_learning_curves(records: Sequence[Record]) -> tuple[Figure, np.ndarray]:
     """Draw how loss and accuracy went while one instance was trained: a thin line a run, their mean thick.
 
@@ -49,6 +51,7 @@ def plot_learning_curves(records: Sequence[Record]) -> tuple[Figure, np.ndarray]
     return Drawn(figure, axes)
 
 
+@checked
 def plot_readings(records: Sequence[Record]) -> tuple[Figure, Axes]:
     """Draw the running training loss and the evaluation loss in each reading of one instance on one axis.
 

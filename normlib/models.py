@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from normlib import architectures, catalog
+from normlib import architectures, catalog, graphs
+from normlib.checks import checked
 from normlib.instance import Instance
 from normlib.own_models import own_model
 from normlib.tensorflow_quietly import tf, use_threads
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     import pandas
 
 
+@checked
 def build_model(instance: Instance) -> tf.keras.Model:
     """Build and compile the model of an instance.
 
@@ -39,9 +41,13 @@ def describe_layers(model: tf.keras.Model) -> pandas.DataFrame:
     """Return one row a layer: its class, output shape (``None``: the batch) and numbers of weights.
 
     The same on Keras 2 and 3, whose ``model.summary()`` differ.
+
+    Raises:
+        RequestError: No Keras model, or one that is not built.
     """
     import pandas as pd
 
+    graphs.check_model(model)
     rows = [
         {
             "layer": type(layer).__name__,

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
+from normlib.checks import checked
 from normlib.conditions import Varies, expand, label, split_records
 from normlib.figures import Drawn, Figure, subplots
 from normlib.ordering import is_baseline
@@ -18,6 +19,7 @@ from normlib.statistics import MEASURES, order_orderings, summarize
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 
 
+@checked
 def plot_beside_paper(records: pd.DataFrame, measure: str, varies: Varies, paper: Paper) -> tuple[Figure, np.ndarray]:
     """Draw a measure along the setting that a paper's figure goes along, and the paper's figure beside it.
 

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
+from normlib.checks import checked
 from normlib.figures import Drawn, Figure, subplots
 from normlib.ordering import SOURCE_INSTANCES, find_baseline, is_baseline
 from normlib.records import load_original_stack
@@ -40,6 +41,7 @@ def styles(orderings: Sequence[str]) -> dict[str, tuple[str, str]]:
     return {name: chosen.get(name, _BASELINE_STYLE) for name in order_orderings(orderings)}
 
 
+@checked
 def plot_bars(
     records: pd.DataFrame, measures: str | Sequence[str] = ("train_accuracy", "train_loss")
 ) -> tuple[Figure, np.ndarray]:

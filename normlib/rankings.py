@@ -5,11 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from normlib.checks import checked
 from normlib.conditions import Varies, split_records
 from normlib.ordering import find_baseline
 from normlib.statistics import by_seed, half_width
 
 
+@checked
 def count_rankings(records: pd.DataFrame, measure: str, orderings: list[str] | None = None) -> pd.DataFrame:
     """Count how often a single seed would have given each ranking: the lottery of one run each.
 

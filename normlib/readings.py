@@ -23,7 +23,7 @@ import pandas as pd
 
 from normlib import batch_norm, copies, graphs, watching
 from normlib.batch_norm import Statistics
-from normlib.checks import whole_number
+from normlib.checks import checked, whole_number
 from normlib.errors import RequestError, told
 from normlib.pipelines import without_autotuning
 from normlib.tensorflow_quietly import tf
@@ -37,6 +37,7 @@ _BY_CHANCE = 0.25  # standard deviations
 _NO_FURTHER = 1.1  # times as far
 
 
+@checked
 def debias(
     model: tf.keras.Model,
     steps: int,
@@ -82,6 +83,7 @@ def debias(
     return changed
 
 
+@checked
 def recalibrate(
     model: tf.keras.Model, x: Any, batch_size: int = 32, in_place: bool = False, *, batches: int | None = None
 ) -> tf.keras.Model:

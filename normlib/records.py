@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from normlib import cards, record_format, run_keys, stack
 from normlib.boxes import boxes
+from normlib.checks import checked
 from normlib.errors import RequestError
 from normlib.files import read_text, write_atomically
 from normlib.instance import Instance
@@ -148,6 +149,7 @@ def read_record(path: Path) -> Record:
         raise RecordError("no record of normlib's") from None
 
 
+@checked
 def read_records(path: Path | str) -> list[Record]:
     """Read all records of a folder, of a study's folder, or of a JSON Lines file; files that are none are named.
 
@@ -165,6 +167,7 @@ def read_records(path: Path | str) -> list[Record]:
     return list(records.values())
 
 
+@checked
 def to_frame(records: Iterable[Record]) -> pandas.DataFrame:
     """Return a table with one row a run: ordering, seed, figures, the other settings, stack and key."""
     import pandas as pd
@@ -180,6 +183,7 @@ def to_frame(records: Iterable[Record]) -> pandas.DataFrame:
     return frame.sort_values(["ordering", "seed", "key"], ignore_index=True)
 
 
+@checked
 def load_records(path: Path | str) -> pandas.DataFrame:
     """Load records into one table, one row a run.
 

@@ -9,7 +9,7 @@ import warnings
 from pathlib import Path
 
 from normlib import catalog, executors, kernels, stack
-from normlib.checks import real_number, thread_count, whole_number
+from normlib.checks import checked, real_number, thread_count, whole_number
 from normlib.conditions import label
 from normlib.data import load_array
 from normlib.dispatch import Dispatch, Runs, read_run
@@ -31,6 +31,7 @@ TUNING = "tuning"  # the folder of the runs by which settings are chosen
 _FOLDERS = ("records", "notebooks", "failures", "figures", "set_aside")
 
 
+@checked
 def run_study(
     study: Study,
     out: Path | str,

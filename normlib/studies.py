@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from normlib.checks import mapping, one_of, printable, real_number, seed_range
+from normlib.checks import checked, mapping, one_of, printable, real_number, seed_range
 from normlib.conditions import check_varies, expand
 from normlib.contrasts import Contrast, Family
 from normlib.errors import RequestError
@@ -213,6 +213,7 @@ class Study(StudyCard):
         return yaml.safe_dump(body, sort_keys=False, allow_unicode=True)
 
 
+@checked
 def read_study(name_or_file: str | Path) -> Study:
     """Read a study that ships with normlib, by name, or a YAML file, by path.
 

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
+from normlib.checks import checked
 from normlib.conditions import Varies, split_records
 from normlib.curves import examples_an_epoch, interval_means
 from normlib.figures import Drawn, Figure, subplots
@@ -23,6 +24,7 @@ _ONE_READING = {"inference": ("o", "black")}
 _LINES = ("-", "--", "-.", ":")
 
 
+@checked
 def plot_places(records: pd.DataFrame, measure: str) -> tuple[Figure, Axes]:
     """Draw the lottery of one run each: in which share of seeds each ordering took each place.
 
@@ -54,6 +56,7 @@ def plot_places(records: pd.DataFrame, measure: str) -> tuple[Figure, Axes]:
     return Drawn(figure, axis)
 
 
+@checked
 def plot_training(
     runs: Sequence[Record], varies: Varies = (), own: Sequence[str] = (), measure: str = "loss"
 ) -> tuple[Figure, np.ndarray]:
@@ -102,6 +105,7 @@ def plot_training(
     return Drawn(figure, axes.flatten()[: len(parts)])
 
 
+@checked
 def plot_gap(records: pd.DataFrame, varies: Varies = ()) -> tuple[Figure, Axes]:
     """Draw the evaluation loss in each reading, and the baseline's beside it: the moving-average gap.
 

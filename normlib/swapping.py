@@ -9,7 +9,7 @@ from collections.abc import Iterable
 import pandas as pd
 
 from normlib import batch_norm, catalog, copies, graphs, stack
-from normlib.checks import one_of, real_number, whole_number
+from normlib.checks import checked, one_of, real_number, whole_number
 from normlib.errors import RequestError
 from normlib.normalization import normalization_layer
 from normlib.ordering import KINDS, Ordering
@@ -23,6 +23,7 @@ _TAKEN_OVER = (
 )
 
 
+@checked
 def swap(
     model: tf.keras.Model,
     ordering: str,

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from normlib import data
-from normlib.checks import seed_range, thread_count
+from normlib.checks import checked, seed_range, thread_count
 from normlib.errors import RequestError
 from normlib.files import check_writable
 from normlib.instance import Instance
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 CURVE_POINTS = 32  # steps an epoch at which the running figures are kept
 
 
+@checked
 def train(
     instance: Instance,
     seed: int,
@@ -125,6 +126,7 @@ def check_runs(seeds: int, first_seed: int = 0, threads: int | None = None, reco
         check_writable(Path(records_dir), "records_dir")
 
 
+@checked
 def train_all(
     instances: Iterable[Instance],
     seeds: int = 1,
@@ -174,6 +176,8 @@ def compare(
     Raises:
         RequestError: No ordering, one that stands twice, or a setting that does not exist or has a wrong value.
     """
+    if not isinstance(orderings, Iterable):
+        raise RequestError("orderings", orderings, "one ordering or more, each once")
     instances = [
         Instance.of(ordering=ordering, **settings)
         for ordering in ([orderings] if isinstance(orderings, str) else orderings)

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import scipy.stats
 
+from normlib.checks import checked
 from normlib.conditions import Varies, labels, split_records
 from normlib.contrasts import Contrast, paired_differences
 from normlib.statistics import half_width
@@ -24,6 +25,7 @@ _MOST_SIGNS = 10_000_000  # drawn in all, and a twentieth of it at once: that bo
 _MOST_SEEDS = 10_000
 
 
+@checked
 def estimate(
     records: pd.DataFrame, contrasts: Iterable[Contrast], measure: str, margin: float, varies: Varies = ()
 ) -> pd.DataFrame:
@@ -85,6 +87,7 @@ def estimate(
     return frame
 
 
+@checked
 def seeds_needed(
     records: pd.DataFrame, contrast: Contrast, margin: float, measure: str = "train_loss", family: int = 1
 ) -> float:

@@ -5,6 +5,7 @@ One table has every setting, study key, command and option with every rule that 
 
 import contextlib
 import dataclasses
+import inspect
 import io
 import itertools
 import math
@@ -13,12 +14,15 @@ import sys
 import warnings
 
 import click
+import numpy as np
+import pandas as pd
 import psutil
 import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+import normlib
 from normlib import catalog, cli, kernels
 from normlib.errors import RequestError
 from normlib.instance import Instance
@@ -623,3 +627,44 @@ def test_any_option_with_any_value_is_taken_or_refused_in_one_line(tmp_path_fact
     assert code == 0 or (code == 2 and said.count("\n") == 1)
     assert said[:-1].isprintable()
     assert listing(folder) == before
+
+
+def wrong_arguments():
+    """Return each public function with each of its parameters, but for those with which it would begin to work."""
+    works = {"threads", "seed", "seeds", "first_seed", "callbacks", "live", "settings", "points", "images"}
+    works |= {"out", "records_dir", "redo", "timeout", "retries", "executor"}
+    for name in dir(normlib):
+        function = getattr(normlib, name)
+        if inspect.isfunction(function) and name != "use_threads":
+            yield from ((name, parameter) for parameter in set(inspect.signature(function).parameters) - works)
+
+
+@pytest.fixture(scope="module")
+def right_arguments():
+    model = normlib.build_model(Instance("bn"))
+    return {
+        "model": model,
+        "instance": Instance("bn"),
+        "instances": [Instance("bn")],
+        "records": normlib.load_records(normlib.SOURCE_RECORDS),
+        "x": np.zeros((4, 28, 28), np.float32),
+        "study": read_study("source"),
+        "measure": "train_loss",
+        "margin": 0.01,
+        "ordering": "gn",
+        "steps": 1,
+        "seed": 0,
+    }
+
+
+@pytest.mark.parametrize(("name", "parameter"), sorted(wrong_arguments()))
+def test_a_public_function_refuses_what_its_arguments_cannot_be(name, parameter, right_arguments):
+    """Either it is taken, or the refusal is normlib's: no AttributeError, KeyError or TypeError from within."""
+    function = getattr(normlib, name)
+    parameters = inspect.signature(function).parameters.values()
+    needed = [p.name for p in parameters if p.default is p.empty and p.kind is not p.VAR_KEYWORD]
+    for value in (3, "x", [], {}, object(), np.zeros(3), pd.DataFrame({"a": [1]}), 2.5):
+        arguments = {**{key: right_arguments.get(key) for key in needed}, parameter: value}
+        with contextlib.suppress(RequestError), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            function(**arguments)
