@@ -50,11 +50,12 @@ study: $(INSTALLED)  ## run the source study, ten seeds an ordering, into output
 test: $(INSTALLED)  ## run all tests, the notebooks among them
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadscope --no-loadscope-reorder
 
-soak: $(INSTALLED)  ## kill a hundred studies at random moments, and make a thousand executions in one process
-	$(BIN)/python -m pytest tests/test_soak.py -v -rA --trials 100 --executions 1000
+soak: $(INSTALLED)  ## kill a hundred studies at random moments, execute a thousand times in one process, draw 200 models
+	$(BIN)/python -m pytest tests/test_soak.py tests/test_drawn_models.py -v -rA --trials 100 --executions 1000 \
+	  --drawn-models 200
 
-applications: $(INSTALLED)  ## swap the normalization of every model of keras.applications that has BatchNorm
-	$(BIN)/python -m pytest tests/test_swapping.py -v -rA --applications all
+applications: $(INSTALLED)  ## swap normalization in all models of keras.applications, and of the extra zoo if installed
+	$(BIN)/python -m pytest tests/test_swapping.py tests/test_zoo.py -v -rA --applications all
 
 lint: $(INSTALLED)  ## check style and formatting, types, and that notebooks are as they are committed
 	$(BIN)/ruff check .

@@ -148,6 +148,8 @@ def _as_uncompiled(model: tf.keras.Model) -> Iterator[None]:
 
 def _made_anew(layer: tf.keras.layers.Layer, model: tf.keras.Model) -> tf.keras.layers.Layer:
     """Return a layer of the same settings, without weights."""
+    if not isinstance(layer, tf.keras.layers.Layer):  # Keras 3, an operation on its tensors, such as ``x + 1``
+        return type(layer).from_config(layer.get_config())
     if isinstance(layer, tf.keras.layers.Lambda):
         return _lambda_anew(layer, model)
     # Whatever it holds is made anew by the name of its class, which somebody's own need not be registered under.

@@ -25,15 +25,25 @@ def pytest_addoption(parser):
     """Add what ``make soak`` and ``make applications`` ask more of."""
     parser.addoption("--trials", type=int, default=2, help="Trials of what is killed at a random moment.")
     parser.addoption("--executions", type=int, default=50, help="Executions in one process.")
+    parser.addoption("--drawn-models", type=int, default=10, help="Models that Hypothesis draws, for each property.")
     parser.addoption("--applications", choices=["few", "all"], default="few", help="Models of keras.applications.")
+
+
+def pytest_configure(config):
+    """Register how many models are drawn."""
+    slow = [hypothesis.HealthCheck.too_slow]
+    how = {"max_examples": config.getoption("--drawn-models"), "suppress_health_check": slow}
+    hypothesis.settings.register_profile("drawn models", hypothesis.settings.get_profile("normlib"), **how)
 
 
 def pytest_generate_tests(metafunc):
     """Give a test that asks for a trial each of their numbers, and one that asks for an application each name."""
     if "trial" in metafunc.fixturenames:
         metafunc.parametrize("trial", range(metafunc.config.getoption("--trials")))
+    every = metafunc.config.getoption("--applications") == "all"
+    if "zoo_model" in metafunc.fixturenames:
+        metafunc.parametrize("zoo_model", metafunc.module.MODELS if every else [])
     if "application" in metafunc.fixturenames:
-        every = metafunc.config.getoption("--applications") == "all"
         metafunc.parametrize("application", applications_with_batch_norm() if every else FEW_APPLICATIONS)
 
 

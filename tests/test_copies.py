@@ -224,6 +224,13 @@ def test_what_preprocessing_was_adapted_to_is_kept(kind, copy):
     np.testing.assert_array_equal(model(x), copy(model)(x))
 
 
+def test_operations_between_layers_are_copied():
+    inputs = keras.Input((8,))
+    outputs = keras.layers.BatchNormalization()(inputs * 2.0 + 1.0) - inputs
+    model = keras.Model(inputs, outputs)
+    np.testing.assert_array_equal(model(random(2, 8)), swap(model, "bn")(random(2, 8)))
+
+
 def test_a_lambda_layer_keeps_its_function():
     offset = 3.0
     model = keras.Sequential([keras.Input((8,)), keras.layers.Lambda(lambda x: np.e * x + offset)])
