@@ -7,7 +7,7 @@ import inspect
 import math
 import numbers
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, ParamSpec, TypeVar
 
 from normlib.errors import RequestError
@@ -137,9 +137,12 @@ def checked(function: Callable[Arguments, Result]) -> Callable[Arguments, Result
 
     @functools.wraps(function)
     def call(*arguments: Arguments.args, **options: Arguments.kwargs) -> Result:
-        given = parameters.bind(*arguments, **options).arguments
+        bound = parameters.bind(*arguments, **options)
+        given = bound.arguments
         for name, value in given.items():
             annotation = parameters.parameters[name].annotation
+            if isinstance(value, Iterator) and annotation.startswith("Iterable["):
+                value = given[name] = list(value)
             if annotation in _KINDS:
                 holds, allowed = _KINDS[annotation]
                 if not holds(value):
@@ -148,7 +151,7 @@ def checked(function: Callable[Arguments, Result]) -> Callable[Arguments, Result
             if name in given and "records" in given:
                 measures = [given[name]] if isinstance(given[name], str) else given[name]
                 _columns(name, measures, given["records"])
-        return function(*arguments, **options)
+        return function(*bound.args, **bound.kwargs)
 
     return call
 
@@ -170,6 +173,10 @@ def _are(values: object, kind: str) -> bool:
     return isinstance(values, list | tuple) and all(_is(value, kind) for value in values)
 
 
+def _values(value: object) -> object:
+    return list(value.values()) if isinstance(value, Mapping) else value
+
+
 def _is_of_runs(value: Any) -> bool:
     return _is(value, "DataFrame") and {"ordering", "seed"} <= set(value.columns)
 
@@ -180,8 +187,8 @@ _KINDS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "Sequence[Record]": (lambda value: _are(value, "Record") and bool(value), "a list of normlib.Record, one or more"),
     "Iterable[Record]": (lambda value: _are(value, "Record"), "a list of normlib.Record"),
     "Diagnoses": (
-        lambda value: _is(value, "Diagnosis") or (_are(value, "Diagnosis") and bool(value)),
-        "a normlib.Diagnosis, or several in a list",
+        lambda value: _is(value, "Diagnosis") or (_are(_values(value), "Diagnosis")),
+        "a normlib.Diagnosis, or several in a list or by label",
     ),
     "pd.DataFrame": (_is_of_runs, "a table of one row a run, as normlib.load_records gives"),
     "Contrast": (lambda value: _is(value, "Contrast"), "a contrast, such as those of a study"),

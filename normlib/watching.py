@@ -233,7 +233,7 @@ class _Entered:
             distances = tf.reduce_sum(tf.where(counts, (inputs - mean) ** 2, 0), others)
             mean, variance = tf.reshape(mean, tf.shape(count)), tf.math.divide_no_nan(distances, count)
         mean, variance, count = (tf.reshape(value, self.mean.shape) for value in (mean, variance, count))
-        # Chan, Golub and LeVeque 1979, Updating formulae and a pairwise algorithm for computing sample variances.
+        # The law of total variance, two parts at a time: a sum of squares less a square would lose digits.
         together, shift = self.count + count, mean - self.mean
         self.squares.assign_add(count * variance + shift**2 * tf.math.divide_no_nan(self.count * count, together))
         self.mean.assign_add(shift * tf.math.divide_no_nan(count, together))
