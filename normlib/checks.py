@@ -187,7 +187,7 @@ _KINDS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "Sequence[Record]": (lambda value: _are(value, "Record") and bool(value), "a list of normlib.Record, one or more"),
     "Iterable[Record]": (lambda value: _are(value, "Record"), "a list of normlib.Record"),
     "Diagnoses": (
-        lambda value: _is(value, "Diagnosis") or (_are(_values(value), "Diagnosis")),
+        lambda value: _is(value, "Diagnosis") or _are(_values(value), "Diagnosis"),
         "a normlib.Diagnosis, or several in a list or by label",
     ),
     "pd.DataFrame": (_is_of_runs, "a table of one row a run, as normlib.load_records gives"),

@@ -9,6 +9,8 @@ import types
 from collections.abc import Callable, Iterator
 from typing import Any, TypeAlias
 
+import numpy as np
+
 from normlib import graphs
 from normlib.errors import RequestError, told
 from normlib.tensorflow_quietly import KERAS_3, tf
@@ -19,10 +21,11 @@ _OF_THE_CLASS = (
     *("train_step", "test_step", "predict_step", "compute_loss", "compute_metrics"),
     *("compile", "fit", "evaluate", "predict"),
 )
-_PLAIN = (bool, int, float, str, type(None), types.FunctionType)
+_DERIVED = {"axis", "built", "name"}  # attributes that building a layer changes, or that are given by other ways
 _OR_IN_PLACE = "readings can also change the model itself, with in_place=True"
 
 
+@graphs.keeping_seeds()
 def copy_compiled(model: tf.keras.Model) -> tuple[tf.keras.Model, Layers]:
     """Return a copy of any model, and its layers by the ``id`` of the model's own.
 
@@ -50,7 +53,11 @@ def copy_compiled(model: tf.keras.Model) -> tuple[tf.keras.Model, Layers]:
     if arguments is not None and getattr(model, "optimizer", None) is not None:
         scope = {type(part).__name__: type(part) for part in tf.nest.flatten(list(arguments.config.values()))}
         with tf.keras.utils.custom_object_scope(scope):
-            copy.compile(**{name: _part_anew(name, value, model) for name, value in arguments.config.items()})
+            parts = {name: _part_anew(name, value, model) for name, value in arguments.config.items()}
+            try:
+                copy.compile(**parts)
+            except Exception as error:  # of a compile of its class
+                raise _no_copy(model, f"it cannot be compiled again: {told(error)}") from error
     return copy, made
 
 
@@ -88,6 +95,7 @@ def copy_model(model: tf.keras.Model, made: Layers, anew: set[int]) -> tf.keras.
     Raises:
         RequestError: A layer that cannot be made anew from its configuration.
     """
+    others = set(made)  # which have settings of their own
 
     def clone(layer: tf.keras.layers.Layer) -> tf.keras.layers.Layer:
         if id(layer) not in made:
@@ -115,7 +123,7 @@ def copy_model(model: tf.keras.Model, made: Layers, anew: set[int]) -> tf.keras.
         elif id(place.layer) in anew:
             layer.trainable = place.layer.trainable
         elif not hasattr(layer, "adapt"):
-            _hand_on(place.layer, layer, made, model)
+            _hand_on(place.layer, layer, made, model, carry=id(place.layer) not in others)
     return copy
 
 
@@ -159,38 +167,66 @@ def _made_anew(layer: tf.keras.layers.Layer, model: tf.keras.Model) -> tf.keras.
             anew = type(layer).from_config(graphs.config_of(layer))
     except Exception as error:  # whatever somebody's code raises
         raise _not_described(model, layer, told(error)) from error
-    if anew.compute_dtype != layer.compute_dtype:
-        raise _not_described(model, layer, f"its dtype is {layer.compute_dtype}, and then {anew.compute_dtype}")
-    _carry_attributes(layer, anew)
+    _carry_settings(layer, anew, model)
     if anew.name != layer.name:  # get_config of a class whose __init__ takes it among **options leaves it out
         setattr(anew, "name" if KERAS_3 else "_name", layer.name)
     return anew
 
 
+def _carry_settings(layer: tf.keras.layers.Layer, copy: tf.keras.layers.Layer, model: tf.keras.Model) -> None:
+    if copy.compute_dtype != layer.compute_dtype:
+        raise _not_described(model, layer, f"its dtype is {layer.compute_dtype}, and then {copy.compute_dtype}")
+    _carry_attributes(layer, copy)
+
+
 def _carry_attributes(original: Any, copy: Any) -> None:
     """Give a copy the plain values that somebody set, or that the configuration leaves out."""
     for name, value in vars(original).items():
-        own = not name.startswith("_") and name not in {"built", "name"} and not hasattr(type(original), name)
-        if not own or not isinstance(value, _PLAIN):
-            continue
-        if name not in vars(copy) or vars(copy)[name] != value:
-            setattr(copy, name, value)
+        own = not name.startswith("_") and name not in _DERIVED and not hasattr(type(original), name)
+        if own and _is_plain(value) and not (name in vars(copy) and _same(vars(copy)[name], value)):
+            setattr(copy, name, value.copy() if isinstance(value, (list, np.ndarray)) else value)
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, types.FunctionType):
+        return value.__closure__ is None and not value.__defaults__  # others may hold a layer of the original's
+    if isinstance(value, (list, tuple)):
+        return all(_is_plain(part) for part in value)
+    return isinstance(value, (bool, int, float, str, type(None), np.ndarray))
+
+
+def _same(first: Any, second: Any) -> bool:
+    if isinstance(first, np.ndarray) or isinstance(second, np.ndarray):
+        return np.array_equal(first, second)
+    return bool(first == second)
 
 
 def _lambda_anew(layer: tf.keras.layers.Lambda, model: tf.keras.Model) -> tf.keras.layers.Lambda:
     """Return a Lambda layer with the same function, which Keras 3 does not make from a configuration."""
-    around = inspect.getclosurevars(layer.function)
+    function = inspect.unwrap(getattr(layer.function, "python_function", layer.function))
+    around: dict[Any, Any] = dict(enumerate(getattr(function, "__defaults__", None) or ()))
+    if inspect.isfunction(function):
+        found = inspect.getclosurevars(function)
+        around.update({**found.globals, **found.nonlocals})
     state = (tf.Variable, tf.keras.layers.Layer)
-    for name, value in {**around.globals, **around.nonlocals}.items():
+    for name, value in around.items():
         if isinstance(value, state):
             raise _no_copy(model, f"{_named(layer)} uses {name!r} from around it, which a copy would share")
     options = tf.keras.layers.Layer.get_config(layer)
     return type(layer)(layer.function, layer._output_shape, layer.mask, layer.arguments, **options)
 
 
-def _hand_on(original: tf.keras.layers.Layer, copy: tf.keras.layers.Layer, made: Layers, model: tf.keras.Model) -> None:
-    """Give a layer's copy all that it holds, layer by layer: variables, vocabularies, and whether it is trained."""
+def _hand_on(
+    original: tf.keras.layers.Layer,
+    copy: tf.keras.layers.Layer,
+    made: Layers,
+    model: tf.keras.Model,
+    carry: bool = True,
+) -> None:
+    """Give a layer's copy all that it holds, layer by layer: settings, variables, vocabularies, what is trained."""
     made[id(original)] = copy
+    if carry:
+        _carry_settings(original, copy, model)
     if copy.trainable != original.trainable:
         copy.trainable = original.trainable  # from the outside in, since a layer hands it on to its layers
     own = graphs.variables_of(original)
@@ -216,6 +252,9 @@ def _hand_on(original: tf.keras.layers.Layer, copy: tf.keras.layers.Layer, made:
     if [type(layer) for layer in inner] != [type(layer) for layer in others]:
         raise _not_described(model, original, "it holds other layers then")
     for layer, other in zip(inner, others, strict=True):
+        if made.get(id(layer), other) is not other:
+            where = f"inside {_named(original)} and elsewhere"
+            raise _no_copy(model, f"{_named(layer)} stands {where}, and would be two layers in a copy")
         if id(layer) not in made:
             _hand_on(layer, other, made, model)
 

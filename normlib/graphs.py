@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import random
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +14,7 @@ import numpy as np
 from normlib.errors import RequestError
 from normlib.tensorflow_quietly import KERAS_3, tf
 
+_VARIABLE = (tf.Variable, tf.keras.Variable) if KERAS_3 else (tf.Variable,)
 # Variables that Keras 2 keeps for a model's or a layer's own bookkeeping.
 _COUNTERS = {"_steps_per_execution", "_train_counter", "_test_counter", "_predict_counter"}
 
@@ -105,11 +107,20 @@ def check_model(model: object, graph: bool = False) -> None:
     if not isinstance(model, tf.keras.Model):
         raise RequestError("model", type(model).__name__, allowed)
     sequential = isinstance(model, tf.keras.Sequential)
+    revived = [layer for layer in (model, *(place.layer for place in find_places(model))) if _is_revived(layer)]
+    if revived:
+        kind = type(revived[0]).__name__
+        raise RequestError("model", model.name, f"one that was loaded with its classes (custom_objects), not as {kind}")
     if graph and not sequential and not has_graph(model):
         raise RequestError("model", type(model).__name__, allowed)
     if not model.built or (sequential and not has_graph(model)):
         kind = "Sequential" if sequential else type(model).__name__
         raise RequestError("model", f"an unbuilt {kind}", f"{allowed}, as by calling it on data")
+
+
+def _is_revived(layer: tf.keras.layers.Layer) -> bool:
+    """Tell whether a layer came from a SavedModel without its class: it runs graphs that were traced before."""
+    return ".saved_model." in type(layer).__module__
 
 
 def find_places(
@@ -158,14 +169,20 @@ def variables_of(layer: tf.keras.layers.Layer) -> list:
         own = [weight for weight in own if isinstance(weight, tf.Variable)]  # others stand for a vocabulary
         generator = getattr(getattr(layer, "_random_generator", None), "_generator", None)
         own += [] if generator is None else [generator.state]
-    # Keras 3 does not take TensorFlow's own variables for a layer's weights.
-    held = [
-        value
-        for name, value in vars(layer).items()
-        if isinstance(value, (tf.Variable, list, tuple)) and name not in _COUNTERS
-    ]
-    own += [value for value in tf.nest.flatten(held) if isinstance(value, tf.Variable)]
+    # Keras does not take all of these for a layer's weights: those of TensorFlow, and the states of recurrent layers.
+    own += _held([value for name, value in vars(layer).items() if name not in _COUNTERS])
     return list({id(variable): variable for variable in own}.values())
+
+
+def _held(value: Any) -> list:
+    """Return the variables in lists, dicts and modules that are no layers."""
+    if isinstance(value, _VARIABLE):
+        return [value]
+    if isinstance(value, (list, tuple, dict)):
+        parts = value.values() if isinstance(value, dict) else value
+        return [variable for part in parts for variable in _held(part)]
+    is_module = isinstance(value, tf.Module) and not isinstance(value, tf.keras.layers.Layer)
+    return list(value.variables) if is_module else []
 
 
 @contextlib.contextmanager
@@ -186,3 +203,19 @@ def keeping_variables(model: tf.keras.Model) -> Iterator[None]:
 def _nodes_by_depth(model: tf.keras.layers.Layer) -> Any:
     # Keras has no public way to them; Keras 3 keeps those of a Sequential one level down.
     return getattr(getattr(model, "_functional", None) or model, "_nodes_by_depth", None)
+
+
+@contextlib.contextmanager
+def keeping_seeds() -> Iterator[None]:
+    """Put back what seeds are drawn from: Keras draws them in Python, as where Keras 2 traces dropout."""
+    generators: list[Any] = [random]
+    if not KERAS_3:
+        from keras.src.backend import _SEED_GENERATOR  # set by tf.keras.utils.set_random_seed
+
+        generators += [generator] if (generator := getattr(_SEED_GENERATOR, "generator", None)) else []
+    states = [generator.getstate() for generator in generators]
+    try:
+        yield
+    finally:
+        for generator, state in zip(generators, states, strict=True):
+            generator.setstate(state)

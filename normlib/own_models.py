@@ -100,10 +100,17 @@ def _cross_entropy(instance: Instance, model: tf.keras.Model) -> tf.keras.losses
         raise RequestError("model", instance.model, f"a model of such images, and it gave {told(error)}") from None
     if (found >= 0).all() and np.allclose(found.sum(axis=1), 1, atol=1e-2):
         return "sparse_categorical_crossentropy"
-    if not np.isfinite(found).all() or ((found >= 0).all() and found.any()):
+    # Logits may happen to be positive; a last layer without an activation of its own gives nothing else.
+    if not np.isfinite(found).all() or ((found >= 0).all() and found.any() and _last_activation(model) != "linear"):
         allowed = "a model whose outputs are probabilities, which add up to 1, or logits, which have both signs"
         raise RequestError("model", instance.model, f"{allowed}; these are from {found.min():.3g} to {found.max():.3g}")
     return tf.keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+
+
+def _last_activation(model: tf.keras.layers.Layer) -> str:
+    while getattr(model, "layers", None):
+        model = model.layers[-1]
+    return getattr(getattr(model, "activation", None), "__name__", "")
 
 
 def _check_all() -> None:

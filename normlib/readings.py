@@ -26,7 +26,7 @@ from normlib.batch_norm import Statistics
 from normlib.checks import checked, whole_number
 from normlib.errors import RequestError, told
 from normlib.pipelines import without_autotuning
-from normlib.tensorflow_quietly import tf
+from normlib.tensorflow_quietly import KERAS_3, tf
 from normlib.watching import Watch
 
 READINGS = ("inference", "debiased", "recalibrated")
@@ -52,9 +52,10 @@ def debias(
     ``training=False``, keep their averages, and a warning names them.
 
     Args:
-        model: Any Keras model that is built; without BatchNorm nothing changes.
+        model: Any Keras model that is built; one without BatchNorm comes back as it is.
         steps: Number of training steps (batches) that the model has taken since its averages were ``initial``,
-            whatever it was compiled with meanwhile, and whether or not gradients were accumulated.
+            whatever it was compiled with meanwhile, and whether or not gradients were accumulated. Where a step passes
+            the model several times, as in a ``train_step`` of one's own, the number of passes.
         in_place: Change the model that is given, instead of a copy.
         initial: The averages before these steps: a model that has them (a copy made before, or with the weights that
             were loaded), or a mean and a variance, ``[channels]`` or one number, for each BatchNorm layer, in the order
@@ -71,8 +72,9 @@ def debias(
     graphs.check_model(model)
     before = _initial(model, initial)
     watch = Watch(model)
-    if not watch.empty:
-        watch.ask()
+    watch.ask()
+    if watch.empty:
+        return model
     updates = {key: steps * calls for key, calls in watch.calls.items()}
     statistics = batch_norm.debias_statistics(model, updates, before)
     if initial is None and (reason := _negative(watch, statistics)):
@@ -97,7 +99,7 @@ def recalibrate(
     training; a warning names them.
 
     Args:
-        model: Any Keras model that is built; without BatchNorm nothing changes.
+        model: Any Keras model that is built; one without BatchNorm comes back as it is.
         x: The data that the model was trained on, as ``model.fit`` takes them: an array ``[n, ...]``, several in a list
             or a dict, a DataFrame, a ``tf.data.Dataset``, a generator or a Keras sequence, with or without labels.
         batch_size: Examples a batch; that of training, for the statistics that the weights were trained with. Data
@@ -109,16 +111,22 @@ def recalibrate(
         The changed model: a copy, compiled as the given one is, or the given one.
 
     Raises:
-        RequestError: A batch size or a number of batches below one, no or endless data, data that the model does not
-            take, or a model that cannot be copied.
+        RequestError: A batch size or a number of batches below one, no data, a Dataset without an end, data that the
+            model does not take or that are not finite, or a model that cannot be copied.
     """
     batch_size = whole_number("batch_size", batch_size, minimum=1)
     batches = None if batches is None else whole_number("batches", batches, minimum=1)
     graphs.check_model(model)
     _check_data("x", x, batches)
+    if Watch(model).empty:
+        _look_for_hidden(model, x, batch_size)
+        return model
     changed = model if in_place else copies.copy_compiled(model)[0]
     watch = _passed(changed, "x", x, batch_size, batches)
-    batch_norm.assign_statistics(changed, watch.population)
+    population = watch.population
+    if not all(np.isfinite(part).all() for statistics in population.values() for part in statistics):
+        raise RequestError("x", "not finite", "data that give finite numbers at each BatchNorm layer")
+    batch_norm.assign_statistics(changed, population)
     _say_what_is_left(watch)
     return changed
 
@@ -143,7 +151,7 @@ def moving_average_gap(
         calibration_x: Data to recompute statistics from, as ``recalibrate`` takes them: those that the model was
             trained on, for what records call ``recalibrated``. None: ``x``.
         batch_size: Examples a batch when statistics are recomputed.
-        steps: As for ``debias``. None: the batches that the optimizer has seen.
+        steps: As for ``debias``. None: the batches that the optimizer has seen, one pass of the model each.
         initial: As for ``debias``.
 
     Returns:
@@ -159,6 +167,9 @@ def moving_average_gap(
     batch_size = whole_number("batch_size", batch_size, minimum=1)
     if getattr(model, "optimizer", None) is None:
         raise RequestError("model", model.name, "a compiled model, so that there is a loss to evaluate")
+    if steps is None and KERAS_3 and hasattr(model.optimizer, "inner_optimizer"):
+        allowed = "the number of batches trained on; the loss scale optimizer leaves out those whose gradients overflow"
+        raise RequestError("steps", steps, allowed)
     taken = _batches_seen(model.optimizer) if steps is None else whole_number("steps", steps, minimum=1)
     calibration_x = x if calibration_x is None else calibration_x
     for name, data in (("x", x), ("calibration_x", calibration_x)):
@@ -171,9 +182,11 @@ def moving_average_gap(
         raise RequestError("model", "0 training steps", "a trained model, or its number of steps as steps=")
     before = _initial(model, initial)
     check = steps is None or initial is None
+    if Watch(model).empty:
+        _look_for_hidden(model, calibration_x, batch_size)
     evaluation = evaluate_readings(model, x, y, calibration_x, taken, batch_size, before, check)
     frame = pd.DataFrame.from_dict(evaluation, orient="index").rename_axis("reading")
-    return frame.assign(loss_removed=-frame["loss"].diff())
+    return frame.assign(loss_removed=-frame["loss"].diff()) if "loss" in frame else frame
 
 
 def evaluate_readings(
@@ -206,7 +219,7 @@ def evaluate_readings(
         updates = {key: steps * calls for key, calls in watch.calls.items()}
         debiased = batch_norm.debias_statistics(model, updates, initial)
         readings = {"inference": inference}
-        doubt = _negative(watch, debiased) or _further(watch, debiased, steps * batch_size) if check else ""
+        doubt = _doubt(watch, debiased, steps * batch_size) if check else ""
         for reading, statistics in (("debiased", debiased), ("recalibrated", watch.population)):
             if reading == "debiased" and doubt:
                 readings[reading] = dict.fromkeys(inference, float("nan"))
@@ -242,9 +255,16 @@ def _passed(model: tf.keras.Model, setting: str, x: Any, batch_size: int, batche
     return watch
 
 
+def _look_for_hidden(model: tf.keras.Model, x: Any, batch_size: int) -> None:
+    """Refuse a model that calls BatchNorm layers which are not among its layers."""
+    if hasattr(x, "__next__"):
+        return  # a batch that is taken out would be missing
+    with graphs.keeping_variables(model), _said_by_the_model("x", x):
+        Watch(model).pass_data(x, batch_size, batches=1)
+
+
 def _batches_seen(optimizer: Any) -> int:
     """Return how many batches an optimizer has seen; where it accumulates gradients, it counts fewer steps."""
-    optimizer = getattr(optimizer, "inner_optimizer", optimizer)
     counted = getattr(optimizer, "_iterations", None)
     return int(optimizer.iterations if counted is None else counted)
 
@@ -268,6 +288,11 @@ def _initial(model: tf.keras.Model, initial: Any) -> Statistics:
     if not all(np.isfinite(mean).all() and (variance >= 0).all() for mean, variance in fit):
         raise RequestError("initial", type(initial).__name__, f"{allowed}, finite, no variance below 0")
     return {id(layer): pair for layer, pair in zip(layers.values(), fit, strict=True)}
+
+
+def _doubt(watch: Watch, debiased: Statistics, examples: int) -> str:
+    """Return why debiasing by so many examples cannot be right, as a phrase; empty: nothing speaks against it."""
+    return _negative(watch, debiased) or _further(watch, debiased, examples)
 
 
 def _negative(watch: Watch, debiased: Statistics) -> str:
@@ -315,8 +340,8 @@ def _check_data(setting: str, x: Any, batches: int | None = None) -> None:
         return
     parts = tf.nest.flatten(x) if isinstance(x, (list, tuple, dict)) else [x]
     try:
-        empty = not parts or min(len(part) for part in parts) == 0
-    except TypeError:
+        empty = not parts or min(part.shape[0] if hasattr(part, "shape") else len(part) for part in parts) == 0
+    except (TypeError, IndexError):
         allowed = "what model.fit takes, such as an array or a tf.data.Dataset"
         raise RequestError(setting, type(x).__name__, allowed) from None
     if empty:

@@ -9,7 +9,6 @@ normalizes by its batch when the model trains: not where it is frozen, or called
 from __future__ import annotations
 
 import contextlib
-import random
 from collections.abc import Callable, Iterator
 from typing import Any
 from unittest import mock
@@ -85,8 +84,11 @@ class Watch:
         except Exception as error:  # whatever somebody's code raises
             if self._refusal is not None:
                 raise self._refusal from None
+            if self.empty:
+                return
             allowed = f"one that has been called on data; what it is called with is not known: {told(error)}"
             raise RequestError("model", self.model.name, allowed) from error
+        self._check_seen()
         for entered in self._entered.values():
             if entered.looped and any(entered.asked):
                 allowed = f"one whose steps call {entered.path!r} a known number of times; a loop calls it"
@@ -159,7 +161,7 @@ class Watch:
             entered.looped |= tf.compat.v1.get_default_graph() is not graph
             return training
 
-        with _noting(note), _keeping_seeds():
+        with _noting(note), graphs.keeping_seeds():
             if tf.executing_eagerly():
                 train()
             else:
@@ -179,10 +181,11 @@ class Watch:
         for entered in self._entered.values():
             own = "call" in vars(entered.layer) or not graphs.is_from_keras(type(entered.layer), "call")
             if own and not entered.asked:
+                reason = "whose call is its own, or was traced when the model was saved; then load the model anew"
                 allowed = (
                     f"one whose BatchNorm normalizes as Keras'; {entered.path!r} is {type(entered.layer).__name__}"
                 )
-                raise RequestError("model", self.model.name, f"{allowed}, whose call is its own")
+                raise RequestError("model", self.model.name, f"{allowed}, {reason}")
 
 
 class _Entered:
@@ -313,22 +316,6 @@ def _noting(note: Callable) -> Iterator[None]:
             yield
     finally:
         tf.config.run_functions_eagerly(eagerly)
-
-
-@contextlib.contextmanager
-def _keeping_seeds() -> Iterator[None]:
-    """Put back what dropout's seeds are drawn from, which Keras 2 draws in Python where a graph is traced."""
-    generators: list[Any] = [random]
-    if not KERAS_3:
-        from keras.src.backend import _SEED_GENERATOR  # set by tf.keras.utils.set_random_seed
-
-        generators += [generator] if (generator := getattr(_SEED_GENERATOR, "generator", None)) else []
-    states = [generator.getstate() for generator in generators]
-    try:
-        yield
-    finally:
-        for generator, state in zip(generators, states, strict=True):
-            generator.setstate(state)
 
 
 def _signature(model: tf.keras.Model) -> Any:

@@ -224,6 +224,50 @@ def test_what_preprocessing_was_adapted_to_is_kept(kind, copy):
     np.testing.assert_array_equal(model(x), copy(model)(x))
 
 
+def test_what_was_set_on_inner_layers_is_kept():
+    model = with_block()
+    for layer in model.layers[0].dense.values():
+        layer.activation = tf.nn.relu
+    wrapped = keras.layers.TimeDistributed(keras.layers.BatchNormalization())
+    other = keras.Sequential([keras.Input((3, 8)), wrapped, keras.layers.BatchNormalization()])
+    wrapped.layer.epsilon, wrapped.layer.momentum = 0.5, 0.25
+    copied, _ = copies.copy_compiled(other)
+    assert (copied.layers[0].layer.epsilon, copied.layers[0].layer.momentum) == (0.5, 0.25)
+    np.testing.assert_array_equal(other(random(2, 3, 8)), copied(random(2, 3, 8)))
+
+
+def test_a_layer_that_is_shared_with_the_inside_of_another_is_refused():
+    dense, inputs = keras.layers.Dense(8, name="shared"), keras.Input((3, 8))
+    twice = keras.layers.TimeDistributed(dense)(keras.layers.TimeDistributed(dense)(inputs))
+    model = keras.Model(inputs, keras.layers.BatchNormalization()(twice))
+    with pytest.raises(RequestError, match=r"Dense 'shared' stands inside TimeDistributed '.*' and elsewhere"):
+        copies.copy_compiled(model)
+
+
+def test_copying_draws_no_random_numbers():
+    keras.utils.set_random_seed(5)
+    expected = keras.initializers.GlorotUniform()((3, 3))
+    keras.utils.set_random_seed(5)
+    copies.copy_compiled(with_block())
+    keras.utils.set_random_seed(5)
+    model = with_block()
+    keras.utils.set_random_seed(5)
+    copies.copy_compiled(model)
+    np.testing.assert_array_equal(keras.initializers.GlorotUniform()((3, 3)), expected)
+
+
+def test_a_compile_of_ones_own_is_refused_in_one_line():
+    class Own(Subclassed):
+        def compile(self, optimizer, measure):
+            super().compile(optimizer, measure)
+
+    model = Own(4)
+    model.build((None, 8))
+    model.compile("sgd", "mse")
+    with pytest.raises(RequestError, match="it cannot be compiled again: TypeError"):
+        copies.copy_compiled(model)
+
+
 def test_operations_between_layers_are_copied():
     inputs = keras.Input((8,))
     outputs = keras.layers.BatchNormalization()(inputs * 2.0 + 1.0) - inputs

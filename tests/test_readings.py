@@ -8,7 +8,7 @@ from normlib import batch_norm, data, models, readings
 from normlib.errors import RequestError
 from normlib.instance import Instance
 from normlib.splits import Split
-from normlib.tensorflow_quietly import tf
+from normlib.tensorflow_quietly import KERAS_3, tf
 
 
 @pytest.fixture(scope="module")
@@ -119,6 +119,11 @@ def test_the_model_that_is_given_is_left_unchanged_unless_asked(images, change):
 def test_a_model_without_batch_norm_is_the_same_in_all_readings(images):
     gap = readings.moving_average_gap(trained("gn/none", images), *images)
     assert gap["loss"].nunique() == gap["accuracy"].nunique() == 1
+
+
+def test_a_model_without_batch_norm_comes_back_as_it_is(images):
+    model = trained("gn/none", images)
+    assert readings.recalibrate(model, images[0]) is readings.debias(model, 7) is model
 
 
 def test_the_gap_is_what_the_changed_models_evaluate_to(images):
@@ -412,6 +417,7 @@ def test_what_is_no_built_model_is_refused(call, make):
     [
         (None, "x is 'NoneType'; allowed: what model.fit takes"),
         (3, "x is 'int'; allowed: what model.fit takes"),
+        (np.where(X[0, 0] == X, np.nan, X), "x is 'not finite'; allowed: data that give finite numbers"),
         ([], "x is 'empty'; allowed: at least one example"),
         (X[:0], "x is 'empty'"),
         (X[:, :2], r"x is 'ndarray \(70, 2\)'; allowed: data that the model takes, and it gave "),
@@ -443,6 +449,16 @@ def test_data_that_the_model_does_not_take_are_refused(x, message):
 def test_wrong_arguments_of_the_gap_are_refused(arguments, message):
     with pytest.raises(RequestError, match=message):
         readings.moving_average_gap(**{"model": fitted(plain()), "x": X, "y": X[:, :1], **arguments})
+
+
+@pytest.mark.skipif(not KERAS_3, reason="Keras 2's loss scale optimizer counts all steps")
+def test_steps_that_a_loss_scale_optimizer_leaves_out_are_asked_for():
+    model = plain()
+    model.compile(tf.keras.mixed_precision.LossScaleOptimizer(tf.keras.optimizers.SGD(0.0)), "mse")
+    fitted(model)
+    with pytest.raises(RequestError, match="steps is None; allowed: the number of batches trained on"):
+        readings.moving_average_gap(model, X, X[:, :1])
+    assert readings.moving_average_gap(model, X, X[:, :1], steps=2)["loss"].notna().all()
 
 
 def test_a_model_that_was_not_compiled_has_no_gap():

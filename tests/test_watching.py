@@ -426,6 +426,66 @@ def test_batch_norm_that_cannot_be_seen_is_refused(call):
         readings.recalibrate(lambdas, x, in_place=True)
 
 
+def test_batch_norm_that_the_model_does_not_hold_is_refused_also_where_it_is_the_only_one():
+    x = random(64, 3)
+    hidden = layers.BatchNormalization(name="hidden")
+    hidden.build((None, 3))
+    model = keras.Sequential([keras.Input((3,)), layers.Lambda(lambda x: hidden(x)), layers.Dense(1)])
+    model.compile("sgd", "mse")
+    model.fit(x, x[:, :1], verbose=0)
+    for call in (
+        lambda: readings.recalibrate(model, x),
+        lambda: readings.debias(model, 2),
+        lambda: readings.moving_average_gap(model, x, x[:, :1]),
+    ):
+        with pytest.raises(RequestError, match="'hidden' is called, and was not among them"):
+            call()
+
+
+@pytest.mark.skipif(KERAS_3, reason="Keras 3 does not load SavedModels")
+def test_graphs_of_a_saved_model_are_refused(tmp_path):
+    """Saving leaves a traced call in each layer; loading without classes gives nothing else."""
+    x = random(64, 3)
+    plain = keras.Sequential([keras.Input((3,)), layers.BatchNormalization()])
+    plain.save(tmp_path / "plain", save_format="tf")
+    for call in (
+        lambda: readings.recalibrate(plain, x, in_place=True),
+        lambda: readings.debias(plain, 2, in_place=True),
+    ):
+        with pytest.raises(RequestError, match="traced when the model was saved; then load the model anew"):
+            call()
+    loaded = keras.models.load_model(tmp_path / "plain")
+    assert_population(norms(readings.recalibrate(loaded, x))[0], [x])
+    built(Traced(), x).save(tmp_path / "own", save_format="tf")
+    with pytest.raises(RequestError, match=r"one that was loaded with its classes \(custom_objects\)"):
+        readings.recalibrate(keras.models.load_model(tmp_path / "own"), x, in_place=True)
+
+
+def test_states_of_recurrent_layers_and_of_modules_are_put_back():
+    class Counting(layers.Layer):
+        def __init__(self, **options):
+            super().__init__(**options)
+            self.module, self.table = tf.Module(), {"count": tf.Variable(0.0, trainable=False)}
+            self.module.count = tf.Variable(0.0, trainable=False)
+
+        def call(self, inputs):
+            self.module.count.assign_add(1.0)
+            self.table["count"].assign_add(1.0)
+            return inputs + 0.0
+
+    inputs = keras.Input(batch_shape=(32, 4, 3))
+    recurrent = layers.LSTM(3, stateful=True)
+    counting = Counting()
+    model = keras.Model(inputs, layers.BatchNormalization()(recurrent(counting(inputs))))
+    model(random(32, 4, 3))
+    before = [np.array(state) for state in recurrent.states]
+    count = float(counting.module.count)
+    readings.recalibrate(model, random(64, 4, 3), in_place=True)
+    for state, kept in zip(recurrent.states, before, strict=True):
+        np.testing.assert_array_equal(state, kept)
+    assert (float(counting.module.count), float(counting.table["count"])) == (count, count)
+
+
 def test_what_is_looked_at_is_left_as_it_was():
     """Counters of layers of one's own, metrics, random numbers."""
 

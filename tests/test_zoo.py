@@ -60,9 +60,9 @@ def hub(name, x, **options):
 
 
 RESNET = {
-    "input_conv_filters": [8],
+    "input_conv_filters": [64],
     "input_conv_kernel_sizes": [3],
-    "stackwise_num_filters": [16, 32],
+    "stackwise_num_filters": [64, 64],
     "stackwise_num_blocks": [2, 2],
     "stackwise_num_strides": [1, 2],
 }
