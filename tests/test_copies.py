@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from test_graphs import give_random_weights, nested, random, shared
 
 from normlib import copies
 from normlib.errors import RequestError
@@ -10,36 +11,6 @@ from normlib.swapping import slots, swap
 from normlib.tensorflow_quietly import tf
 
 keras = tf.keras
-
-
-def random(*shape):
-    return np.random.default_rng(3).normal(size=shape).astype(np.float32)
-
-
-def give_random_weights(model):
-    generator = np.random.default_rng(5)
-    model.set_weights([generator.uniform(0.5, 1.5, size=weight.shape) for weight in model.get_weights()])
-    return model
-
-
-def nested():
-    """Return a model with a BatchNorm of its own, one in a Functional that it calls twice and one in a Sequential."""
-    inner = keras.Input((4, 3, 5))
-    features = keras.layers.BatchNormalization(name="norm")(keras.layers.Conv2D(8, 1)(inner))
-    functional = keras.Model(inner, features, name="functional")
-    layers = [keras.layers.Conv2D(8, 1), keras.layers.BatchNormalization(name="norm")]
-    sequential = keras.Sequential(layers, name="sequential")
-    left, right = keras.Input((4, 3, 5), name="left"), keras.Input((4, 3, 5), name="right")
-    both = keras.layers.Add()([functional(left), functional(right)])
-    outer = keras.layers.BatchNormalization(name="norm")(sequential(both))
-    return give_random_weights(keras.Model([left, right], outer))
-
-
-def shared():
-    """Return a model with a BatchNorm that normalizes inputs of two sizes."""
-    large, small = keras.Input((4, 4, 8), name="large"), keras.Input((2, 2, 8), name="small")
-    norm = keras.layers.BatchNormalization(name="norm")
-    return give_random_weights(keras.Model([large, small], [norm(large), norm(small)]))
 
 
 @pytest.mark.parametrize(

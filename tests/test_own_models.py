@@ -268,8 +268,6 @@ def keras_callback(kept):
 @pytest.mark.parametrize(
     ("function", "ordering", "reason"),
     [
-        ("five_classes", "gn", "model is 'ones_own:five_classes'; allowed: a model of images"),
-        ("sigmoid", "gn", "model is 'ones_own:sigmoid'; allowed: a model whose outputs are probabilities"),
         ("build", "bn/gn/bn", "ordering is 'bn/gn/bn'; allowed: at most as many slots"),
         ("kills", "gn", "model is 'one of your own'; allowed: a function that can be called, and Python ended: "),
     ],
