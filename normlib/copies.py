@@ -95,6 +95,7 @@ def copy_model(model: tf.keras.Model, made: Layers, anew: set[int]) -> tf.keras.
     Raises:
         RequestError: A layer that cannot be made anew from its configuration.
     """
+    _check_arguments(model)
     others = set(made)  # which have settings of their own
 
     def clone(layer: tf.keras.layers.Layer) -> tf.keras.layers.Layer:
@@ -125,6 +126,15 @@ def copy_model(model: tf.keras.Model, made: Layers, anew: set[int]) -> tf.keras.
         elif not hasattr(layer, "adapt"):
             _hand_on(place.layer, layer, made, model, carry=id(place.layer) not in others)
     return copy
+
+
+def _check_arguments(model: tf.keras.Model) -> None:
+    """Refuse a variable that stands among what Keras 3 calls something with: a copy would share it."""
+    for node in graphs.nodes_of(model) if KERAS_3 else ():
+        values = [*node.arguments.args, *node.arguments.kwargs.values()]
+        if any(isinstance(value, (tf.Variable, tf.keras.Variable)) for value in tf.nest.flatten(values)):
+            reason = f"{_named(node.operation)} is called with a variable of another layer, which a copy would share"
+            raise _no_copy(model, reason)
 
 
 def _copy_graph(model: tf.keras.Model, clone: Callable) -> tf.keras.Model:

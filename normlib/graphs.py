@@ -140,7 +140,7 @@ def find_places(
     called: dict = {}
     in_graph = in_graph and has_graph(model)
     # Not each layer's own list of nodes: that has its calls in other models, too.
-    for node in itertools.chain.from_iterable((_nodes_by_depth(model) or {}).values()):
+    for node in nodes_of(model):
         called.setdefault(id(node.operation if hasattr(node, "operation") else node.layer), []).append(node)
     for layer in model.layers if has_graph(model) else layers_of(model):
         if id(layer) not in seen:
@@ -198,6 +198,11 @@ def keeping_variables(model: tf.keras.Model) -> Iterator[None]:
     finally:
         for variable, value in kept:
             variable.assign(value)
+
+
+def nodes_of(model: tf.keras.layers.Layer) -> list[Any]:
+    """Return the nodes of a model's graph; none where it has no graph."""
+    return list(itertools.chain.from_iterable((_nodes_by_depth(model) or {}).values()))
 
 
 def _nodes_by_depth(model: tf.keras.layers.Layer) -> Any:

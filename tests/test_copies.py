@@ -8,7 +8,7 @@ from normlib import copies
 from normlib.errors import RequestError
 from normlib.readings import debias
 from normlib.swapping import slots, swap
-from normlib.tensorflow_quietly import tf
+from normlib.tensorflow_quietly import KERAS_3, tf
 
 keras = tf.keras
 
@@ -244,6 +244,20 @@ def test_operations_between_layers_are_copied():
     outputs = keras.layers.BatchNormalization()(inputs * 2.0 + 1.0) - inputs
     model = keras.Model(inputs, outputs)
     np.testing.assert_array_equal(model(random(2, 8)), swap(model, "bn")(random(2, 8)))
+
+
+@pytest.mark.skipif(not KERAS_3, reason="Keras 2 makes a layer of it")
+def test_a_variable_that_a_graph_takes_from_a_layer_is_refused():
+    import keras as keras_3
+
+    inputs, embedding = keras.Input((5,), dtype="int32"), keras.layers.Embedding(10, 4)
+    hidden = keras.layers.BatchNormalization()(keras.layers.GlobalAveragePooling1D()(embedding(inputs)))
+    model = keras.Model(inputs, keras_3.ops.matmul(hidden, keras_3.ops.transpose(embedding.embeddings)))
+    tied = keras.Model(inputs, keras_3.ops.einsum("bc,vc->bv", hidden, embedding.embeddings))
+    with pytest.raises(RequestError, match="is called with a variable of another layer, which a copy would share"):
+        copies.copy_compiled(tied)
+    before = copies.copy_compiled(model)[0](np.array([[1, 2, 3, 4, 5]]))
+    np.testing.assert_array_equal(before, model(np.array([[1, 2, 3, 4, 5]])))
 
 
 def test_a_lambda_layer_keeps_its_function():
