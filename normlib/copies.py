@@ -95,7 +95,6 @@ def copy_model(model: tf.keras.Model, made: Layers, anew: set[int]) -> tf.keras.
     Raises:
         RequestError: A layer that cannot be made anew from its configuration.
     """
-    _check_arguments(model)
     others = set(made)  # which have settings of their own
 
     def clone(layer: tf.keras.layers.Layer) -> tf.keras.layers.Layer:
@@ -138,6 +137,7 @@ def _check_arguments(model: tf.keras.Model) -> None:
 
 
 def _copy_graph(model: tf.keras.Model, clone: Callable) -> tf.keras.Model:
+    _check_arguments(model)
     # Keras 3 gives a layer what the one in its place was called with; Keras 2 leaves out itself what it does not take.
     how = {"call_function": _call} if KERAS_3 and not isinstance(model, tf.keras.Sequential) else {}
     with _as_uncompiled(model):

@@ -120,7 +120,8 @@ class Watch:
     @property
     def left(self) -> dict[str, str]:
         """The layers whose averages no reading changes, by path, with the reason."""
-        return {entered.path: reason for entered in self._entered.values() if (reason := entered.why_left(self._steps))}
+        steps = int(self._steps)
+        return {entered.path: reason for entered in self._entered.values() if (reason := entered.why_left(steps))}
 
     def _predict(self, x: Any, how: dict, eagerly: bool) -> None:
         passing = _Pass(self)
@@ -287,7 +288,8 @@ class _Pass(tf.keras.Model):
 def has_batches(x: Any) -> bool:
     """Tell whether data come in batches of their own: a ``tf.data.Dataset``, a generator, Keras' sequences."""
     sequences = (tf.keras.utils.Sequence, getattr(tf.keras.utils, "PyDataset", tf.keras.utils.Sequence))
-    return isinstance(x, (tf.data.Dataset, *sequences)) or hasattr(x, "__next__") or hasattr(x, "dataset")
+    loader = hasattr(x, "dataset") and not hasattr(x, "shape")  # PyTorch's; a DataFrame may have such a column
+    return isinstance(x, (tf.data.Dataset, *sequences)) or hasattr(x, "__next__") or loader
 
 
 def _learns(layer: tf.keras.layers.Layer, training: Any) -> bool:

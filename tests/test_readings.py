@@ -220,6 +220,7 @@ DATA = {
     "array": lambda: X,
     "tensor": lambda: tf.constant(X),
     "frame": lambda: pd.DataFrame(X, columns=["a", "b", "c"]),
+    "frame with a column of that name": lambda: pd.DataFrame(X, columns=["a", "dataset", "c"]),
     "dataset": lambda: tf.data.Dataset.from_tensor_slices(X).batch(32),
     "dataset with labels": lambda: tf.data.Dataset.from_tensor_slices((X, X[:, :1])).batch(32),
     "endless dataset": lambda: tf.data.Dataset.from_tensor_slices(X).batch(32).repeat(),

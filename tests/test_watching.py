@@ -404,8 +404,7 @@ def test_synchronized_and_renormalized_layers_are_known_and_left_whole(options):
         np.testing.assert_array_equal(weight, kept)
 
 
-@pytest.mark.parametrize("call", [graphs.find_places, readings.recalibrate], ids=["found", "passed"])
-def test_batch_norm_that_cannot_be_seen_is_refused(call):
+def test_batch_norm_that_cannot_be_seen_is_refused():
     """One that is not Keras', one that overrides all, and one that the model does not hold."""
     x = random(64, 3)
     homemade = keras.Sequential([keras.Input((3,)), Homemade(name="mine")])
