@@ -7,9 +7,9 @@ import sys
 
 import nbformat
 import pytest
-from conftest import SMALL
 from processes import processes_in, wait_until
 
+from conftest import SMALL
 from normlib.records import save_record
 
 STUDY = (
