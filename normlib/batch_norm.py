@@ -41,7 +41,7 @@ def find(model: tf.keras.Model) -> dict[str, tf.keras.layers.Layer]:
     for path, layer in ((place.path, place.layer) for place in graphs.find_places(model)):
         if is_batch_norm(layer):
             found[path] = layer
-        elif hasattr(layer, "moving_mean") and hasattr(layer, "moving_variance"):
+        elif hasattr(layer, "moving_mean") or hasattr(layer, "running_mean"):
             allowed = f"one whose BatchNorm is Keras' BatchNormalization; {path!r} is {type(layer).__name__}"
             raise RequestError("model", model.name, allowed)
     return found

@@ -191,10 +191,19 @@ def _carry_settings(layer: tf.keras.layers.Layer, copy: tf.keras.layers.Layer, m
 
 def _carry_attributes(original: Any, copy: Any) -> None:
     """Give a copy the plain values that somebody set, or that the configuration leaves out."""
+    used = _names_used(type(original))
     for name, value in vars(original).items():
-        own = not name.startswith("_") and name not in _DERIVED and not hasattr(type(original), name)
+        private = name.startswith("_") and name not in used  # Keras' business
+        own = not private and name not in _DERIVED and not hasattr(type(original), name)
         if own and _is_plain(value) and not (name in vars(copy) and _same(vars(copy)[name], value)):
             setattr(copy, name, value.copy() if isinstance(value, (list, np.ndarray)) else value)
+
+
+def _names_used(kind: type) -> set[str]:
+    """Return the names that the methods of a class of somebody's own use."""
+    own = (base for base in kind.__mro__ if base.__module__.split(".")[0] not in {"keras", "tf_keras", "tensorflow"})
+    methods = (value for base in own for value in vars(base).values() if isinstance(value, types.FunctionType))
+    return {name for method in methods for name in method.__code__.co_names}
 
 
 def _is_plain(value: Any) -> bool:

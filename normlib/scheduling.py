@@ -88,7 +88,7 @@ def run_study(
         if failures:
             return failures
         study = tuned(study, read_study_records(folder / "records")[1])
-    _check_own_models(study, Path(out), executor, threads, redo)
+    _check_own_models(study, Path(out), executor, threads, redo, timeout)
     out = Path(out).absolute()  # kernels have working directories of their own
     master = notebook_path("instance")
     check_parameters(master, Execution(study.instances[0], 0, 1).parameters(""))
@@ -216,11 +216,18 @@ def _check(study: Study, out: Path, threads: int) -> int:
     return threads
 
 
-def _check_own_models(study: Study, out: Path, executor: concurrent.futures.Executor, threads: int, redo: bool) -> None:
+def _check_own_models(
+    study: Study,
+    out: Path,
+    executor: concurrent.futures.Executor,
+    threads: int,
+    redo: bool,
+    timeout: float | None,
+) -> None:
     """Refuse a model of one's own that cannot be built, once and where its runs are made, before any kernel starts."""
     _, missing, _ = _plan(study, out, threads, 1, redo)
     own = list(dict.fromkeys(instance for instance, _ in missing.values() if instance.model not in catalog.MODELS))
-    if own and (refusal := executor.submit(find_refusal, own).result()) is not None:
+    if own and (refusal := executor.submit(find_refusal, own, timeout).result()) is not None:
         raise refusal
 
 

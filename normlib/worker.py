@@ -94,14 +94,21 @@ def perform(job: Job) -> Outcome:
         return Outcome(records, notebook, reason, log, failure.infrastructure, timed_out=failure.timed_out)
 
 
-def find_refusal(instances: Iterable[Instance]) -> RequestError | None:
+def find_refusal(instances: Iterable[Instance], timeout: float | None = None) -> RequestError | None:
     """Return why one of some instances cannot be built, found out in a process of its own; None: all can.
 
     Python looks for modules where kernels do: in the folder in which the command was given, too.
+
+    Args:
+        instances: The instances.
+        timeout: Seconds that this may take; None: as long as it needs.
     """
     asked = json.dumps([instance.parameters for instance in instances])
     command = [sys.executable, "-m", "normlib.own_models"]
-    done = subprocess.run(command, input=asked, capture_output=True, text=True, check=False)
+    try:
+        done = subprocess.run(command, input=asked, capture_output=True, text=True, timeout=timeout, check=False)
+    except subprocess.TimeoutExpired:
+        return RequestError("model", "one of your own", f"a function that returns a model within {timeout:g} seconds")
     if done.returncode == 0:
         return None
     try:

@@ -17,7 +17,7 @@ from normlib.scheduling import run_study
 from normlib.studies import Study
 from normlib.swapping import slots
 from normlib.training import train
-from normlib.worker import Job, perform
+from normlib.worker import Job, find_refusal, perform
 
 MODULE = """
 import numpy as np
@@ -281,6 +281,12 @@ def test_a_study_refuses_it_once_before_any_kernel_starts_or_a_byte_is_written(
     with pytest.raises(RequestError, match=re.escape(reason)):
         run_study(study, tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_one_that_does_not_return_is_refused_when_the_time_of_an_execution_is_up(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    refusal = find_refusal([own("build")], timeout=0.1)
+    assert str(refusal).endswith("allowed: a function that returns a model within 0.1 seconds")
 
 
 def test_in_a_kernel_the_reason_is_the_same_line(tmp_path, monkeypatch):

@@ -410,6 +410,10 @@ def test_batch_norm_that_cannot_be_seen_is_refused():
     homemade = keras.Sequential([keras.Input((3,)), Homemade(name="mine")])
     with pytest.raises(RequestError, match="'mine' is Homemade"):
         readings.recalibrate(homemade, x)
+    homemade.layers[0].running_mean = homemade.layers[0].moving_mean
+    del homemade.layers[0].moving_mean
+    with pytest.raises(RequestError, match="'mine' is Homemade"):
+        readings.recalibrate(homemade, x)
 
     class Own(layers.BatchNormalization):
         def call(self, inputs, training=None, mask=None):
