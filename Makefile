@@ -51,11 +51,11 @@ test: $(INSTALLED)  ## run all tests, the notebooks among them
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadscope --no-loadscope-reorder
 
 soak: $(INSTALLED)  ## kill a hundred studies at random moments, execute a thousand times in one process, draw 200 models
-	$(BIN)/python -m pytest tests/test_soak.py tests/test_drawn_models.py -v -rA --trials 100 --executions 1000 \
+	$(BIN)/python -m pytest tests/execution/test_soak.py tests/models/test_drawn_models.py -v -rA --trials 100 --executions 1000 \
 	  --drawn-models 200
 
 applications: $(INSTALLED)  ## swap normalization in all models of keras.applications, and of the extra zoo if installed
-	$(BIN)/python -m pytest tests/test_swapping.py tests/test_zoo.py -v -rA --applications all
+	$(BIN)/python -m pytest tests/models/test_swapping.py tests/models/test_zoo.py -v -rA --applications all
 
 lint: $(INSTALLED)  ## check style and formatting, types, and that notebooks are as they are committed
 	$(BIN)/ruff check .
@@ -67,7 +67,7 @@ lab: $(INSTALLED)  ## open JupyterLab on the notebooks
 	$(BIN)/jupyter lab --ip 127.0.0.1 --notebook-dir notebooks
 
 calibrate: $(INSTALLED)  ## count wrong verdicts in 10,000 simulated studies of each kind
-	$(BIN)/python -m normlib.calibration docs/calibration.csv
+	$(BIN)/python docs/calibration.py docs/calibration.csv
 
 keep: $(INSTALLED)  ## keep the records of outputs/source, or of STUDY=grid, in the package
 	$(BIN)/python docs/keep.py outputs/$(STUDY)

@@ -11,8 +11,8 @@ import time
 import numpy as np
 
 from normlib import data
-from normlib.instance import Instance
-from normlib.models import build_model
+from normlib.models.instance import Instance
+from normlib.models.models import build_model
 from normlib.pipelines import without_autotuning
 from normlib.tensorflow_quietly import tf, use_threads
 

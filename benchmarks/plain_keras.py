@@ -14,7 +14,8 @@ import numpy as np
 import source_cells
 import tensorflow as tf
 
-from normlib import data, readings
+from normlib import data
+from normlib.models import readings
 
 CELLS = (source_cells.instance_1, source_cells.instance_2, source_cells.instance_3, source_cells.instance_4)
 

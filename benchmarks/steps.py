@@ -12,7 +12,7 @@ import numpy as np
 
 from benchmarks.measuring import ROOT, Figure, alternate, python
 from normlib import data, stack
-from normlib.instance import Instance
+from normlib.models.instance import Instance
 
 PYTORCH = ROOT / ".venv" / "pytorch"
 PYTORCH_VERSION = "2.13.0"

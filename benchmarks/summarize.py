@@ -10,7 +10,10 @@ from pathlib import Path
 
 import matplotlib as mpl
 
-from normlib import plots, records, studies, tables, verdicts
+from normlib.analysis import verdicts
+from normlib.report import plots, tables
+from normlib.runs import records
+from normlib.studies import studies
 
 if __name__ == "__main__":
     mpl.use("agg")

@@ -10,28 +10,26 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from normlib import (
+from normlib import files
+from normlib.analysis import verdicts
+from normlib.analysis.statistics import MEASURES
+from normlib.execution import kernels, summary
+from normlib.models.ordering import SOURCE_INSTANCES
+from normlib.report import (
     agreement_report,
     agreement_sentences,
     agreement_sides,
     contrast_plots,
-    files,
-    kernels,
     markup,
     paper_plots,
     plots,
     ranking_sentences,
-    records,
     sentences,
-    studies,
-    study_records,
-    summary,
     summary_plots,
     tables,
-    verdicts,
 )
-from normlib.ordering import SOURCE_INSTANCES
-from normlib.statistics import MEASURES
+from normlib.runs import records
+from normlib.studies import studies, study_records
 
 ROOT = Path(__file__).parent.parent
 PAGES = (ROOT / "README.md", ROOT / "docs" / "scaling.md")

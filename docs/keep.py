@@ -3,7 +3,9 @@
 import sys
 from pathlib import Path
 
-from normlib import files, records, scheduling
+from normlib import files
+from normlib.execution import scheduling
+from normlib.runs import records
 
 
 def main() -> None:

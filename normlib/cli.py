@@ -86,7 +86,8 @@ def study(
         raise click.UsageError("Missing argument 'NAME_OR_FILE'; normlib study --list lists those that there are.")
     if scheduler is not None and workers is not None:
         raise click.UsageError("--workers is for this machine, and --scheduler for a cluster, which has its own.")
-    from normlib import executors, scheduling, status, studies
+    from normlib.execution import executors, scheduling
+    from normlib.studies import status, studies
 
     chosen = None if orderings is None else orderings.split(",")
     plan = studies.read_study(name_or_file)
@@ -116,7 +117,7 @@ def status(folder: str) -> None:
     \b
     normlib status outputs/source
     """
-    from normlib.status import describe_status
+    from normlib.studies.status import describe_status
 
     click.echo(describe_status(_folder("DIR", folder)))
 
@@ -144,7 +145,7 @@ def summary(folder: str, other: str | None, **exports: str | None) -> None:
         return _summarize(_folder("DIR", folder), files)
     import matplotlib as mpl
 
-    from normlib import agreement_report
+    from normlib.report import agreement_report
 
     mpl.use("agg")  # figures go to files, never to a window
     return click.echo(agreement_report.report(_folder("DIR", folder), _folder("DIR_B", other), files))
@@ -162,7 +163,7 @@ def verify(study: str, runs: int) -> None:
     \b
     normlib verify source --runs 5
     """
-    from normlib import verification
+    from normlib.studies import verification
 
     found = verification.verify(study, runs)
     lost = found["same_place"] & (found["verdict"] != verification.EQUAL)
@@ -185,7 +186,8 @@ def notebooks(folder: str) -> None:
     jupyter lab my_notebooks
     pytest --nbval my_notebooks
     """
-    from normlib import execution, files
+    from normlib import files
+    from normlib.execution import execution
 
     target = _folder("DIR", folder)
     files.check_writable(target, "DIR")
@@ -200,7 +202,7 @@ def notebooks(folder: str) -> None:
 
 
 def _list_studies() -> None:
-    from normlib import studies
+    from normlib.studies import studies
 
     for name in studies.shipped_studies():
         plan = studies.read_study(name)
@@ -212,7 +214,9 @@ def _list_studies() -> None:
 def _summarize(folder: Path, exports: dict[str, str] | None = None) -> None:
     import matplotlib as mpl
 
-    from normlib import export, study_records, summary, tables
+    from normlib.execution import summary
+    from normlib.report import export, tables
+    from normlib.studies import study_records
 
     for kind, file in (exports or {}).items():
         export.check_file(kind, file)

@@ -10,8 +10,9 @@ import matplotlib as mpl
 import pytest
 from matplotlib import pyplot as plt
 
-from normlib import record_format, records, run_keys, stack
-from normlib.instance import Instance
+from normlib import stack
+from normlib.models.instance import Instance
+from normlib.runs import record_format, records, run_keys
 
 # A busy machine takes longer than Hypothesis allows by default; and the same examples everywhere.
 hypothesis.settings.register_profile("normlib", deadline=None, derandomize=True)

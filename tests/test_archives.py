@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from normlib import archives
 from normlib.errors import RequestError
-from normlib.instance import Instance
+from normlib.models.instance import Instance
 
 RANDOM = np.random.default_rng(0)
 GREY = {

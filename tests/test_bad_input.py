@@ -23,12 +23,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import normlib
-from normlib import catalog, cli, kernels
+from normlib import catalog, cli
 from normlib.errors import RequestError
-from normlib.instance import Instance
-from normlib.ordering import KINDS
-from normlib.records import save_record
-from normlib.studies import Study, read_study
+from normlib.execution import kernels
+from normlib.models.instance import Instance
+from normlib.models.ordering import KINDS
+from normlib.runs.records import save_record
+from normlib.studies.studies import Study, read_study
 
 STUDY = {
     "question": "Which?",

@@ -18,8 +18,11 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import sync_playwright
 from processes import wait_until
 
-from normlib import agreement_report, export, stack, study_records, summary
-from normlib.records import save_record
+from normlib import stack
+from normlib.execution import summary
+from normlib.report import agreement_report, export
+from normlib.runs.records import save_record
+from normlib.studies import study_records
 
 ROOT = Path(__file__).parent.parent
 SCREENSHOTS = ROOT / "outputs" / "screenshots"

@@ -1,9 +1,11 @@
 import numpy as np
 import pytest
 import scipy.stats
+import scripts
 
-from normlib import calibration
-from normlib.contrasts import Contrast
+from normlib.analysis.contrasts import Contrast
+
+calibration = scripts.load("calibration")
 
 
 @pytest.mark.parametrize("noise", ["normal", "skewed"])

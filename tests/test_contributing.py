@@ -9,19 +9,20 @@ from pathlib import Path
 
 import pytest
 
-from normlib import catalog, swapping
-from normlib.boxes import boxes
-from normlib.instance import Instance
-from normlib.ordering import EMPTY, KINDS
+from normlib import catalog
+from normlib.models import swapping
+from normlib.models.instance import Instance
+from normlib.models.ordering import EMPTY, KINDS
+from normlib.report.boxes import boxes
 
 ROOT = Path(__file__).parent.parent
 TEXT = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
 COPIED = ("normlib", "tests")
 # The recipes' own, and those that go through all kinds, models and studies.
 TESTS = (
-    "tests/test_normalization.py::test_root_mean_square_normalization_is_the_papers",
-    "tests/test_architectures.py::test_strided_has_three_convolutions_with_a_slot_behind_each",
-    *("tests/test_boxes.py", "tests/test_ordering.py", "tests/test_studies.py"),
+    "tests/models/test_normalization.py::test_root_mean_square_normalization_is_the_papers",
+    "tests/models/test_architectures.py::test_strided_has_three_convolutions_with_a_slot_behind_each",
+    *("tests/report/test_boxes.py", "tests/models/test_ordering.py", "tests/studies/test_studies.py"),
     "tests/test_contributing.py::test_every_kind_stands_in_pictures_and_is_told_where_it_replaces_batch_norm",
     "tests/test_contributing.py::test_every_model_is_built_and_has_a_picture_with_all_its_slots",
 )
@@ -94,7 +95,7 @@ def test_every_kind_stands_in_pictures_and_is_told_where_it_replaces_batch_norm(
 
 @pytest.mark.parametrize("model", catalog.MODELS)
 def test_every_model_is_built_and_has_a_picture_with_all_its_slots(model):
-    from normlib.models import build_model
+    from normlib.models.models import build_model
 
     slots = catalog.MODELS[model].slots
     instance = Instance("/".join(["gn"] * slots), model)
@@ -113,7 +114,7 @@ def test_every_file_and_command_that_it_names_is_there():
     assert not [link for link in links if not (ROOT / link).exists()]
     named = set(re.findall(r"\b(?:tests|docs|normlib)/\w+\.\w+", TEXT))
     written = {re.match(r"# (\S+)", block)[1] for block in blocks("yaml")}
-    left = {"tests/test_NAME.py", "normlib/NAME.py"}
+    left = {"tests/WING/test_NAME.py", "normlib/WING/NAME.py"}
     assert not [name for name in named - written - left if not (ROOT / name).exists()]
     targets = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)
     assert set(re.findall(r"make ([a-z]+)\b", " ".join(re.findall(r"`[^`]*`", TEXT)))) <= {*targets, "help"}

@@ -10,11 +10,11 @@ import pytest
 
 from normlib import catalog, data
 from normlib.errors import RequestError
-from normlib.instance import Instance
-from normlib.models import build_model
+from normlib.models.instance import Instance
+from normlib.models.models import build_model
+from normlib.runs.training import train
 from normlib.splits import Split
 from normlib.tensorflow_quietly import tf
-from normlib.training import train
 
 
 @pytest.mark.parametrize("name", ["x_train", "y_train", "x_test", "y_test"])

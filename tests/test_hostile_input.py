@@ -20,13 +20,16 @@ import yaml
 from processes import wait_until
 
 from conftest import SMALL
-from normlib import execution, export, records, study_records, summary
-from normlib.execution import ExecutionError, execute, notebook_path
-from normlib.executors import local_executor
-from normlib.kernels import Kernel
-from normlib.records import save_record
-from normlib.scheduling import run_study
-from normlib.studies import Study
+from normlib.execution import execution, summary
+from normlib.execution.execution import ExecutionError, execute, notebook_path
+from normlib.execution.executors import local_executor
+from normlib.execution.kernels import Kernel
+from normlib.execution.scheduling import run_study
+from normlib.report import export
+from normlib.runs import records
+from normlib.runs.records import save_record
+from normlib.studies import study_records
+from normlib.studies.studies import Study
 
 ROOT = Path(__file__).parent.parent
 # Each would make a file called "executed", or show itself, where it is taken for code.
@@ -203,8 +206,8 @@ def test_a_folders_name_is_no_markup_either(tmp_path, make_frame):
 
 
 def test_what_the_terminal_shows_of_a_failure_is_no_command_to_it(folder, make_record):
-    from normlib.failures import Failure, write_failure
-    from normlib.status import describe_status
+    from normlib.studies.failures import Failure, write_failure
+    from normlib.studies.status import describe_status
 
     (folder / "study.yaml").write_text("question: Which?\norderings: [bn]\nseeds: 1\n")
     save_record(make_record("gn"), folder / "records")
@@ -297,7 +300,7 @@ def test_no_home_and_no_secret_of_the_users_is_in_what_a_study_leaves(tmp_path, 
     parameters = next(i for i, cell in enumerate(master.cells) if "parameters" in cell.metadata.get("tags", []))
     master.cells.insert(parameters + 1, nbformat.v4.new_code_cell(shows + fails))
     nbformat.write(master, tmp_path / "master.ipynb")
-    monkeypatch.setattr("normlib.scheduling.notebook_path", lambda name: tmp_path / "master.ipynb")
+    monkeypatch.setattr("normlib.execution.scheduling.notebook_path", lambda name: tmp_path / "master.ipynb")
     with local_executor(2) as executor:
         (failure,) = run_study(Study("small", "Which?", ("none",), seeds=2, defaults=SMALL), out, executor)
     assert "No such file or directory: '~/missing'" in failure.reason

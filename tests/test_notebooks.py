@@ -14,8 +14,8 @@ import papermill
 import pytest
 import scripts
 
-from normlib.execution import notebook_path
-from normlib.instance import Instance
+from normlib.execution.execution import notebook_path
+from normlib.models.instance import Instance
 
 NAMES = ["instance", "summary", "tour", "why"]
 

@@ -9,8 +9,11 @@ import pytest
 import scripts
 from matplotlib.testing.compare import compare_images
 
-from normlib import plots, records, studies, study_records, summary, tuning
-from normlib.status import planned_runs
+from normlib.execution import summary
+from normlib.report import plots
+from normlib.runs import records
+from normlib.studies import studies, study_records, tuning
+from normlib.studies.status import planned_runs
 
 ROOT = Path(__file__).parent.parent
 

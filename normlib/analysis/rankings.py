@@ -1,0 +1,109 @@
+"""Rankings: which ordering comes first, and how often a single seed would have said so."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from normlib.analysis.conditions import Varies, split_records
+from normlib.analysis.statistics import by_seed, half_width
+from normlib.checks import checked
+from normlib.models.ordering import find_baseline
+
+
+@checked
+def count_rankings(records: pd.DataFrame, measure: str, orderings: list[str] | None = None) -> pd.DataFrame:
+    """Count how often a single seed would have given each ranking: the lottery of one run each.
+
+    Args:
+        records: One row a run, as ``load_records`` gives, of one condition.
+        measure: A column, such as ``train_loss``; the lowest loss, or the highest accuracy, comes first.
+        orderings: Those to rank; None: all.
+
+    Returns:
+        Indexed by the ranking, best first, such as ``"bn/none < gn/none"``: ``seeds``, the number of seeds that gave
+        it, and ``share``, of those seeds with which all orderings were run and none diverged. The ranking that most
+        seeds gave comes first.
+    """
+    values = _complete(records, measure, orderings)
+    sign = " > " if measure.endswith("accuracy") else " < "
+    order = np.argsort(_lower_is_better(values, measure).to_numpy(), axis=1, kind="stable")
+    found = pd.Series([sign.join(values.columns[row]) for row in order], dtype=object)
+    seeds = found.value_counts().rename_axis("ranking").rename("seeds").to_frame()
+    return seeds.assign(share=seeds["seeds"] / max(1, len(values)))
+
+
+def places(records: pd.DataFrame, measure: str) -> pd.DataFrame:
+    """Return, for each ordering, the share of seeds in which it took each place.
+
+    Args:
+        records: One row a run, as ``load_records`` gives, of one condition.
+        measure: A column, such as ``train_loss``; the lowest loss, or the highest accuracy, takes the first place.
+
+    Returns:
+        Indexed by ordering, the one with the best mean first; a column a place, from 1. Those who tie share the better
+        place. All zero where no seed has all runs.
+    """
+    values = _lower_is_better(_complete(records, measure), measure)
+    taken = values.rank(axis=1, method="min")
+    shares = pd.DataFrame({place: (taken == place).mean() for place in range(1, len(values.columns) + 1)}).fillna(0)
+    return shares.loc[values.mean().sort_values(kind="stable").index].rename_axis("ordering")
+
+
+def winners(records: pd.DataFrame, measure: str, varies: Varies = ()) -> pd.DataFrame:
+    """Return which ordering has the best mean under each condition, and how far it is ahead.
+
+    Means are those of the bars, over all runs of an ordering; orderings with a diverged run do not win. Leads are
+    paired by seed; their intervals (Student's t at 95 %) are of orderings chosen after looking, and not corrected.
+
+    Args:
+        records: One row a run, as ``load_records`` gives.
+        measure: A column, such as ``train_loss``.
+        varies: What the study varies besides the ordering.
+
+    Returns:
+        Indexed by condition, for those with two orderings or more: ``winner``; ``mean``; ``rival``, which has the next
+        best mean; ``lead``, the mean paired difference in the winner's favour, with ``low``, ``high`` and ``pairs``;
+        ``baseline``, and ``baseline_lead``, that over it; ``first``, the number of seeds with which the winner comes
+        first, a tie counted for all that share it, of ``seeds`` with which all those orderings were run. NaN where
+        there are no pairs.
+    """
+    rows = {}
+    for condition, part in split_records(records, varies).items():
+        finite = part.groupby("ordering")[measure].transform(lambda runs: np.isfinite(runs.astype(float)).all())
+        values = by_seed(part[finite], measure)
+        better = _lower_is_better(values, measure)
+        if len(better.columns) < 2:
+            continue
+        means = better.mean().sort_values(kind="stable")
+        winner, rival = means.index[:2]
+        leads = (better[rival] - better[winner]).dropna()
+        reach = half_width(leads.std(), len(leads)) if len(leads) > 1 else np.nan
+        complete = better.dropna()
+        baseline = find_baseline(better)
+        rows[condition] = {
+            "winner": winner,
+            "mean": values[winner].mean(),
+            "rival": rival,
+            "lead": leads.mean(),
+            "low": leads.mean() - reach,
+            "high": leads.mean() + reach,
+            "pairs": len(leads),
+            "baseline": baseline,
+            "baseline_lead": (better[baseline] - better[winner]).mean() if baseline else np.nan,
+            "first": (complete[winner] == complete.min(axis=1)).sum(),
+            "seeds": len(complete),
+        }
+    columns = ["winner", "mean", "rival", "lead", "low", "high", "pairs", "baseline", "baseline_lead", "first", "seeds"]
+    return pd.DataFrame.from_dict(rows, orient="index", columns=columns).rename_axis("condition")
+
+
+def _complete(records: pd.DataFrame, measure: str, orderings: list[str] | None = None) -> pd.DataFrame:
+    """Return the measure, seeds down and orderings across, for the seeds with which all were run and none diverged."""
+    chosen = records if orderings is None else records[records["ordering"].isin(orderings)]
+    values = by_seed(chosen, measure)
+    return values[np.isfinite(values).all(axis=1)]
+
+
+def _lower_is_better(values: pd.DataFrame, measure: str) -> pd.DataFrame:
+    return -values if measure.endswith("accuracy") else values

@@ -1,0 +1,131 @@
+"""What records say: means with intervals, and which runs may be compared. SciPy does the statistics."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import overload
+
+import numpy as np
+import pandas as pd
+import scipy.stats
+
+from normlib.errors import RequestError
+from normlib.models.instance import Instance
+from normlib.models.ordering import SOURCE_INSTANCES, is_baseline
+
+CONFIDENCE = 0.95
+# The measures of a run, as columns are called and as people call them.
+MEASURES = {
+    "train_accuracy": "running training accuracy",
+    "train_loss": "running training loss",
+    "eval_accuracy": "evaluation accuracy",
+    "eval_loss": "evaluation loss",
+    "debiased_accuracy": "evaluation accuracy, debiased",
+    "debiased_loss": "evaluation loss, debiased",
+    "recalibrated_accuracy": "evaluation accuracy, recalibrated",
+    "recalibrated_loss": "evaluation loss, recalibrated",
+}
+# What has to be equal in all runs that are averaged or compared.
+_CONDITIONS = [field.name for field in dataclasses.fields(Instance) if field.name != "ordering"]
+_CONDITIONS += ["data", "threads", "stack"]
+
+
+def order_orderings(orderings: pd.Series | list[str]) -> list[str]:
+    """Return the distinct orderings as they are always shown: the source's in its order, others, the baseline last."""
+    source = list(SOURCE_INSTANCES)
+    return sorted(
+        set(orderings),
+        key=lambda ordering: (
+            is_baseline(ordering),
+            source.index(ordering) if ordering in source else 99,
+            ordering,
+        ),
+    )
+
+
+def summarize(records: pd.DataFrame, measure: str) -> pd.DataFrame:
+    """Summarize one measure for each ordering.
+
+    Args:
+        records: One row a run, as ``load_records`` gives.
+        measure: A column of it, such as ``train_loss``.
+
+    Returns:
+        Indexed by ordering: ``runs``; ``mean``; ``sd``, the standard deviation over runs (divisor n - 1); ``low`` and
+        ``high``, Student's t interval of the mean at 95 %. With one run the last three are NaN, and a NaN among the
+        runs makes all of them NaN: a diverged run is not left out.
+
+    Raises:
+        RequestError: No runs, or runs that differ in more than ordering and seed.
+    """
+    check_comparable(records)
+    rows = {}
+    for ordering in order_orderings(records["ordering"]):
+        values = records.loc[records["ordering"] == ordering, measure].to_numpy(float)
+        rows[ordering] = _describe(values)
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("ordering").astype({"runs": int})
+
+
+def follows_source(records: pd.DataFrame) -> bool:
+    """Tell whether all but ordering and provider is as in the source, so that its figures can stand beside."""
+    return all(
+        (records[field.name].map(str) == str(field.default)).all()
+        for field in dataclasses.fields(Instance)
+        if field.name not in ("ordering", "provider")
+    )
+
+
+def check_comparable(records: pd.DataFrame) -> None:
+    """Refuse runs that must not be averaged: those that differ in more than ordering and seed.
+
+    Raises:
+        RequestError: There are no runs, or they differ; the setting and its values are named.
+    """
+    if records.empty:
+        raise RequestError("records", "empty", "at least one run")
+    for name in _CONDITIONS:
+        values = sorted(set(map(str, records[name].unique())))
+        if len(values) > 1:
+            raise RequestError("records", f"{name} of {' and '.join(values)}", f"one {name} in a comparison")
+    twice = records[records.duplicated(["ordering", "seed"])]
+    if len(twice):
+        run = f"{twice['ordering'].iloc[0]}, seed {twice['seed'].iloc[0]}, twice"
+        raise RequestError("records", run, "each run once in a comparison")
+
+
+def by_seed(records: pd.DataFrame, measure: str) -> pd.DataFrame:
+    """Return a measure with seeds down and orderings across; NaN where a run is missing, as where it diverged.
+
+    Args:
+        records: One row a run, of one condition.
+        measure: A column, such as ``train_loss``.
+    """
+    # pivot_table would average, and leave out an ordering that diverged throughout.
+    return records.set_index(["seed", "ordering"])[measure].astype(float).unstack("ordering")  # noqa: PD010
+
+
+@overload
+def half_width(sd: float, count: int, outside: float = ...) -> float: ...
+@overload
+def half_width(sd: np.ndarray, count: int, outside: float = ...) -> np.ndarray: ...
+@overload
+def half_width(sd: float | np.ndarray, count: np.ndarray, outside: float = ...) -> np.ndarray: ...
+def half_width(sd: float | np.ndarray, count: int | np.ndarray, outside: float = 1 - CONFIDENCE) -> float | np.ndarray:
+    """Return half the width of Student's t interval of a mean.
+
+    Args:
+        sd: Standard deviation (divisor n - 1) of the values.
+        count: Number n of values.
+        outside: Share of intervals that may miss the true mean.
+    """
+    return scipy.stats.t.ppf(1 - outside / 2, count - 1) * sd / np.sqrt(count)
+
+
+def _describe(values: np.ndarray) -> dict[str, float]:
+    runs, mean = len(values), values.mean()
+    if runs == 1:
+        return {"runs": 1, "mean": mean, "sd": np.nan, "low": np.nan, "high": np.nan}
+    with np.errstate(invalid="ignore"):  # an infinite loss has no spread
+        sd = values.std(ddof=1)
+    margin = half_width(sd, runs)
+    return {"runs": runs, "mean": mean, "sd": sd, "low": mean - margin, "high": mean + margin}

@@ -1,0 +1,206 @@
+"""Verdicts: what paired runs say of declared contrasts, and when nothing can be said. SciPy does the statistics.
+
+An interval covers what the seed decides, which is initialization, shuffle and dropout; it does not cover other data.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import pandas as pd
+import scipy.stats
+
+from normlib.analysis.conditions import Varies, labels, split_records
+from normlib.analysis.contrasts import Contrast, paired_differences
+from normlib.analysis.statistics import half_width
+from normlib.checks import checked
+
+SIGNIFICANCE = 0.05
+_RESAMPLES = 99_999  # sign flips drawn where there are more than that; all of them are counted where there are fewer
+_FEWEST_RESAMPLES = 4_999  # with so many pairs that more would take long; p is then at least 0.0004
+_MOST_SIGNS = 10_000_000  # drawn in all, and a twentieth of it at once: that bounds time and memory
+_MOST_SEEDS = 10_000
+
+
+@checked
+def estimate(
+    records: pd.DataFrame, contrasts: Iterable[Contrast], measure: str, margin: float, varies: Varies = ()
+) -> pd.DataFrame:
+    """Estimate declared contrasts and say of each what can be said.
+
+    The interval is Student's t on the paired differences, which covers 95 % also with few pairs, as bootstrap
+    intervals do not; p is that of the sign-flip permutation test. Holm's procedure (Holm 1979) holds the error of the
+    family, which is all contrasts under all conditions, at 5 %. The sign-flip test takes differences for symmetric and
+    says *differs* too often where runs are skewed, so the paired t test, corrected likewise, has to agree: with both,
+    at most 5 % of simulated studies are wrong (``docs/calibration.py``).
+
+    Args:
+        records: One row a run, as ``load_records`` gives.
+        contrasts: The declared contrasts.
+        measure: A column, such as ``train_loss``.
+        margin: The largest difference, either way, that does not matter; in the measure's unit.
+        varies: What the study varies besides the ordering; each contrast is estimated under each condition.
+
+    Returns:
+        Indexed by the contrast's name: ``condition``, empty where nothing varies; ``contrast``; ``pairs``; ``mean``,
+        ``sd``, ``low``, ``high``, of the difference; ``p`` and ``holm_p``, of the sign-flip test; ``t_p`` and
+        ``holm_t_p``, of the t test; ``smallest_p``, below which so few pairs cannot go; ``first_better``, the share of
+        pairs in which the first side is better (lower in loss, higher in accuracy), ties counted half; ``verdict``:
+
+        - *differs*: both of Holm's p are below 0.05;
+        - *differs negligibly*: so, but the interval lies inside the margin;
+        - *level*: not so, and the interval lies inside the margin;
+        - *undecided*: otherwise; ``seeds_needed`` says how many pairs would decide, as far as these pairs tell.
+
+        A contrast or condition without runs stays in the family, with no pairs. With one pair, none or a diverged run,
+        all but ``pairs`` is NaN and the verdict is *undecided*.
+    """
+    contrasts = list(contrasts)
+    parts = split_records(records, varies)
+    rows, differences = [], []
+    for condition in labels(varies):
+        for contrast in contrasts:
+            pairs = np.empty(0)
+            if condition in parts:
+                pairs = paired_differences(parts[condition], contrast, measure).to_numpy(float)
+            differences.append(pairs)
+            named = {"name": contrast.name, "condition": condition, "contrast": str(contrast)}
+            rows.append({**named, "pairs": len(pairs)})
+    for row, described in zip(rows, _describe_each(differences), strict=True):
+        row.update(described)
+    columns = ["name", "condition", "contrast", "pairs", *describe(np.empty(0))]
+    frame = pd.DataFrame(rows, columns=columns).set_index("name")
+    lower = frame.pop("first_lower")
+    frame["first_better"] = 1 - lower if measure.endswith("accuracy") else lower
+    for test in ("p", "t_p"):
+        frame[f"holm_{test}"] = holm(frame[test].to_numpy(float))
+    frame["verdict"] = decide(frame["low"], frame["high"], frame[["holm_p", "holm_t_p"]].max(axis=1), margin)
+    frame["seeds_needed"] = [
+        _pairs_to_decide(row["mean"], row["sd"], row["pairs"], margin, len(frame))
+        if row["verdict"] == "undecided"
+        else np.nan
+        for _, row in frame.iterrows()
+    ]
+    return frame
+
+
+@checked
+def seeds_needed(
+    records: pd.DataFrame, contrast: Contrast, margin: float, measure: str = "train_loss", family: int = 1
+) -> float:
+    """Return how many seeds would decide a contrast, if further pairs are like those that there are.
+
+    Decided is a contrast that differs or is level, see ``estimate``. It is a plan, not a promise: about one study in
+    two of that size decides.
+
+    Args:
+        records: One row a run, as ``load_records`` gives.
+        contrast: The contrast.
+        margin: The largest difference, either way, that does not matter.
+        measure: A column, such as ``train_loss``.
+        family: Number of contrasts, times conditions, that are declared together and corrected for.
+
+    Returns:
+        A whole number of pairs, the present ones if they decide; infinity where more than 10,000 are needed; NaN where
+        there are fewer than two, or a diverged run.
+    """
+    row = estimate(records, [contrast], measure, margin).iloc[0]
+    if decide(row["low"], row["high"], family * max(row["p"], row["t_p"]), margin) != "undecided":
+        return float(row["pairs"])
+    return _pairs_to_decide(row["mean"], row["sd"], row["pairs"], margin, family)
+
+
+def seeds_in_words(needed: float) -> str:
+    """Return how many seeds would decide, as a phrase."""
+    return "more than 10,000 seeds" if np.isinf(needed) else f"about {needed:.0f} seeds"
+
+
+def describe(differences: np.ndarray) -> dict[str, np.ndarray]:
+    """Describe paired differences.
+
+    Args:
+        differences: ``[..., pairs]``, float.
+
+    Returns:
+        Arrays ``[...]``: ``mean``, ``sd``, ``low``, ``high``, ``p``, ``t_p``, ``smallest_p`` and ``first_lower``, as
+        for ``estimate``. All NaN where there are fewer than two pairs or one of the differences is not finite.
+    """
+    pairs = differences.shape[-1]
+    names = ("mean", "sd", "low", "high", "p", "t_p", "smallest_p", "first_lower")
+    if pairs < 2 or not np.isfinite(differences).all():
+        return {name: np.full(differences.shape[:-1], np.nan) for name in names}
+    mean, sd = differences.mean(axis=-1), differences.std(axis=-1, ddof=1)
+    reach = half_width(sd, pairs)
+    p = scipy.stats.permutation_test(
+        (differences,),
+        np.mean,
+        permutation_type="samples",
+        n_resamples=min(_RESAMPLES, max(_FEWEST_RESAMPLES, _MOST_SIGNS // pairs)),
+        batch=max(1, _MOST_SIGNS // (20 * pairs)),
+        axis=-1,
+        vectorized=True,
+        rng=0,
+    ).pvalue
+    # SciPy's tolerance for ties is relative to the mean, so that it misses those of a mean of zero.
+    p = np.where(np.abs(mean) <= 1e-12 * np.abs(differences).max(axis=-1), 1.0, p)
+    first_lower = np.mean((differences < 0) + 0.5 * (differences == 0), axis=-1)
+    smallest_p = np.full(mean.shape, 2.0 ** (1 - pairs))
+    with warnings.catch_warnings(), np.errstate(divide="ignore", invalid="ignore"):
+        warnings.simplefilter("ignore", RuntimeWarning)  # differences without spread lose precision, and may
+        t_p = scipy.stats.ttest_1samp(differences, 0, axis=-1).pvalue
+    t_p = np.where((sd == 0) & (mean == 0), 1.0, t_p)
+    values = (mean, sd, mean - reach, mean + reach, p, t_p, smallest_p, first_lower)
+    return dict(zip(names, values, strict=True))
+
+
+def _describe_each(differences: Sequence[np.ndarray]) -> list[dict[str, float]]:
+    """Describe some contrasts' differences, those of as many pairs at once: the permutations are drawn but once."""
+    described: list[dict[str, float]] = [{}] * len(differences)
+    alike: dict[tuple[int, bool], list[int]] = {}
+    for place, pairs in enumerate(differences):
+        alike.setdefault((len(pairs), bool(np.isfinite(pairs).all())), []).append(place)
+    for places in alike.values():
+        together = describe(np.stack([differences[place] for place in places]))
+        for i, place in enumerate(places):
+            described[place] = {name: float(values[i]) for name, values in together.items()}
+    return described
+
+
+def decide(low: np.ndarray, high: np.ndarray, holm_p: np.ndarray, margin: float) -> np.ndarray:
+    """Return the verdict of each contrast, given its interval, the larger of its p and the margin; see ``estimate``."""
+    inside = (-margin < np.asarray(low)) & (np.asarray(high) < margin)
+    different = np.asarray(holm_p) < SIGNIFICANCE
+    words = ["differs negligibly", "differs", "level"]
+    return np.select([different & inside, different, inside], words, default="undecided")
+
+
+def holm(p: np.ndarray) -> np.ndarray:
+    """Adjust p-values by Holm's procedure (Holm 1979); NaN stays NaN, and counts as the family's largest.
+
+    Args:
+        p: P-values ``[..., k]``, of a family of k.
+
+    Returns:
+        Adjusted p-values ``[..., k]``, at most 1, in the given order.
+    """
+    order = np.argsort(p, axis=-1)  # NaN last
+    factors = np.arange(p.shape[-1], 0, -1)
+    stepped = np.maximum.accumulate(np.take_along_axis(p, order, axis=-1) * factors, axis=-1)
+    adjusted = np.empty_like(stepped)
+    np.put_along_axis(adjusted, order, np.minimum(1, stepped), axis=-1)
+    return adjusted
+
+
+def _pairs_to_decide(mean: float, sd: float, pairs: int, margin: float, family: int) -> float:
+    """Return the smallest number of pairs, above those that there are, that decides if all pairs are like these."""
+    if math.isnan(mean):
+        return math.nan
+    more = np.arange(pairs + 1, _MOST_SEEDS + 1)
+    # To differ, p has to withstand Holm's correction, at worst the whole family's.
+    different = (half_width(sd, more, SIGNIFICANCE / family) < abs(mean)) & (2.0**-more * 2 * family < SIGNIFICANCE)
+    level = half_width(sd, more) < margin - abs(mean)
+    enough = more[different | level]
+    return float(enough[0]) if len(enough) else math.inf

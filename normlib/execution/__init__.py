@@ -1,0 +1,1 @@
+"""A study's runs, as papermill executions on any executor."""

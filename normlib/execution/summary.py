@@ -1,0 +1,130 @@
+"""The summary of a study: the executed summary notebook, its HTML without code, and the figures."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+import matplotlib.figure
+import nbconvert
+
+from normlib.analysis.conditions import split_records
+from normlib.execution.execution import ExecutionError, execute, notebook_path
+from normlib.files import check_inside, check_writable, write_atomically
+from normlib.report.contrast_plots import plot_contrasts, plot_winners
+from normlib.report.figures import Figure
+from normlib.report.paper_plots import plot_beside_paper
+from normlib.report.plots import plot_bars
+from normlib.report.summary_plots import plot_gap, plot_places, plot_training
+from normlib.runs.records import Record
+from normlib.studies.studies import Study
+from normlib.studies.study_records import read_folder
+
+# nbconvert's own page, in which pictures also have the alternative texts that the notebook has beside them.
+_PAGE = """{% extends "lab/index.html.j2" %}
+{% block data_png %}
+{%- set text = output | get_metadata("alt", "image/png") or "" -%}
+{{ super() | replace("<img ", '<img alt="' ~ text | escape ~ '" ') }}
+{% endblock data_png %}
+"""
+FIGURES = ("paper", "bars", "bars_evaluation", "winners", "places", "contrasts", "training", "gap")
+
+
+def write_summary(folder: Path) -> list[Path]:
+    """Summarize the records of a study.
+
+    Args:
+        folder: The study's output folder, with ``records/`` in it.
+
+    Returns:
+        The paths written: ``summary.ipynb``, ``summary.html``, and ``figures/`` as PNG and SVG.
+
+    Raises:
+        RequestError: There are no records, or some that must not be compared.
+        ExecutionError: The summary notebook failed.
+    """
+    study, runs = read_folder(folder)
+    split_records(study.to_frame(runs), study.varies)  # refuses what must not be compared
+    check_inside(folder, "DIR")
+    check_writable(folder, "DIR")
+    notebook = folder / "summary.ipynb"
+    records_dir = str((folder / "records").resolve())  # kernels have working directories of their own
+    try:
+        executed = execute(
+            notebook_path("summary").read_text("utf-8"), {"records_dir": records_dir}, {records_dir: "records"}
+        )
+    except ExecutionError as error:
+        if error.notebook:
+            write_atomically(notebook, error.notebook)
+        raise
+    write_atomically(notebook, executed)
+    written = [notebook, export_html(notebook)]
+    figures = draw(runs, study)
+    for old in (folder / "figures").glob("*.*"):
+        if old.stem in FIGURES and old.stem not in figures:
+            old.unlink()  # of what the study then was
+    for name, figure in figures.items():
+        written += save_figure(figure, folder / "figures" / name, figure.alternative_text)
+    return written
+
+
+def draw(runs: Sequence[Record], study: Study) -> dict[str, Figure]:
+    """Draw the figures of a study, as the summary notebook shows them.
+
+    Args:
+        runs: Its records.
+        study: The study.
+
+    Returns:
+        Figures by name, of those in ``FIGURES`` that apply.
+    """
+    records, figures = study.to_frame(runs), {}
+    if study.varies:
+        figures["winners"] = plot_winners(records, study.measure, study.varies)[0]
+    else:
+        figures["bars"] = plot_bars(records)[0]
+        figures["bars_evaluation"] = plot_bars(records, ["eval_accuracy", "eval_loss"])[0]
+        figures["places"] = plot_places(records, study.measure)[0]
+    if study.reported:
+        figures["paper"] = plot_beside_paper(records, study.measure, study.varies, study.reported)[0]
+    if study.declared:
+        figures["contrasts"] = plot_contrasts(records, **study.family)[0]
+    figures["training"] = plot_training(runs, study.varies, study.own_settings)[0]
+    figures["gap"] = plot_gap(records, study.varies)[0]
+    return figures
+
+
+def export_html(notebook: Path) -> Path:
+    """Write a notebook as HTML without its code, beside it, and return the path."""
+    # Without MathJax: a summary has no formulas, and what looks like one in a name is none.
+    exporter = nbconvert.HTMLExporter(
+        raw_template=_PAGE, exclude_input=True, exclude_input_prompt=True, exclude_output_prompt=True, mathjax_url=""
+    )
+    html, _ = exporter.from_filename(str(notebook))
+    path = notebook.with_suffix(".html")
+    write_atomically(path, html)
+    return path
+
+
+def save_figure(figure: matplotlib.figure.Figure, stem: Path, description: str = "") -> list[Path]:
+    """Save a figure as ``stem.png`` and ``stem.svg``, and return the paths.
+
+    Args:
+        figure: The figure. The same figure, drawn by the same Matplotlib, gives the same files.
+        stem: Where they go, without the suffix.
+        description: What the figure shows, for the files' metadata.
+    """
+    paths = []
+    software = f"Matplotlib {matplotlib.__version__}"
+    metadata = {
+        "png": {"Software": software, "Description": description},
+        "svg": {"Creator": software, "Description": description, "Date": None},
+    }
+    for kind in metadata:
+        content = io.BytesIO()
+        with matplotlib.rc_context({"svg.hashsalt": "normlib"}):
+            figure.savefig(content, format=kind, dpi=150, metadata=metadata[kind])
+        paths.append(stem.with_name(f"{stem.name}.{kind}"))
+        write_atomically(paths[-1], content.getvalue())
+    return paths

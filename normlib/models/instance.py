@@ -1,0 +1,204 @@
+"""Instance: an ordering with every other setting that decides a run, but the seed."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import re
+from typing import Any
+
+from normlib import catalog, stack
+from normlib.checks import one_of, real_number, whole_number
+from normlib.errors import RequestError
+from normlib.models.ordering import Ordering
+from normlib.splits import Split, parse_split
+
+_OWN_MODEL = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*")
+_LONGEST_NAME = 200
+
+
+@dataclasses.dataclass(frozen=True)
+class Instance:
+    """The settings of a run. All are checked when it is made, before TensorFlow loads.
+
+    The defaults are the source notebook's: it fits on the *test* split, one epoch, batches of 32, Adam at 0.001.
+
+    Args:
+        ordering: What stands in each slot, such as ``"gn/bn"``; kept in its full form.
+        model: ``"source_cnn"``, ``"convnet"``, ``"resnet20"``, or one of your own, ``"package.module:function"``.
+        activation: ``"none"`` or ``"relu"``: what follows each convolution and its normalization in ``source_cnn``;
+            other models have activations of their own.
+        dataset: ``"mnist"``, ``"fashion_mnist"``, ``"cifar10"``, or the path of an ``.npz`` file.
+        fit_split: Images to train on, in TensorFlow Datasets' slice notation.
+        evaluate_split: Images to evaluate on.
+        epochs: Passes over the fit split.
+        batch_size: Images a step.
+        learning_rate: The optimizer's.
+        groups: GroupNorm's number of groups; None: the model's own (``source_cnn``: 5, ``convnet`` and ``resnet20``: 8,
+            one of your own: 32, or the nearest divisor below).
+        momentum: BatchNorm's, of its moving averages.
+        provider: Library that GroupNorm comes from: ``"addons"``, ``"keras"`` or ``"auto"``.
+        optimizer: ``"adam"``, or ``"sgd"``, stochastic gradient descent with momentum 0.9.
+        weight_decay: Decoupled, as Keras' optimizers have it: each step takes this share times the learning rate off
+            all trainable weights, beside the gradient (Loshchilov and Hutter 2019, arXiv 1711.05101, section 2; there
+            without the learning rate). It is not L2 in the loss, which momentum would multiply.
+        epsilon: What normalization layers add to the variance.
+        channels_per_group: GroupNorm's channels in a group, instead of ``groups``; None: as ``groups`` says.
+
+    In a model of your own, BatchNorm layers keep the momentum and epsilon that they have, unless these settings differ
+    from the defaults.
+
+    Raises:
+        RequestError: A setting has a value that is not allowed.
+    """
+
+    ordering: str = "bn/none"
+    model: str = "source_cnn"
+    activation: str = "none"
+    dataset: str = "mnist"
+    fit_split: str = "test"
+    evaluate_split: str = "train[:10000]"
+    epochs: int = 1
+    batch_size: int = 32
+    learning_rate: float = 0.001
+    groups: int | None = None
+    momentum: float = 0.99
+    provider: str = "auto"
+    optimizer: str = "adam"
+    weight_decay: float = 0.0
+    epsilon: float = 0.001
+    channels_per_group: int | None = None
+
+    def __post_init__(self) -> None:
+        self._check_model()
+        self._check_data()
+        one_of("optimizer", self.optimizer, catalog.OPTIMIZERS)
+        for name in ("epochs", "batch_size"):
+            object.__setattr__(self, name, whole_number(name, getattr(self, name), minimum=1))
+        for name, allowed, holds in (
+            ("learning_rate", "a positive, finite number", lambda rate: rate > 0),
+            ("momentum", "a number from 0 up to, but not including, 1", lambda momentum: 0 <= momentum < 1),
+            ("weight_decay", "a number from 0 up to, but not including, 1", lambda decay: 0 <= decay < 1),
+            ("epsilon", "a positive number, at most 1", lambda epsilon: 0 < epsilon <= 1),
+        ):
+            object.__setattr__(self, name, real_number(name, getattr(self, name), allowed, holds))
+        for name in ("groups", "channels_per_group"):
+            self._check_groups(name)
+        if self.groups is not None and self.channels_per_group is not None:
+            raise RequestError("channels_per_group", self.channels_per_group, "None where groups is given, and it is")
+        stack.resolve_provider(self.provider)
+
+    def _check_model(self) -> None:
+        text = isinstance(self.model, str) and len(self.model) <= _LONGEST_NAME
+        if not (text and _OWN_MODEL.fullmatch(self.model)):
+            one_of("model", self.model, catalog.MODELS, "or a function that builds one, 'package.module:function'")
+        object.__setattr__(self, "ordering", str(self.layers))
+        one_of("activation", self.activation, catalog.ACTIVATIONS)
+        if self.activation not in self.model_facts.activations:
+            allowed = f"none for {self.model}, whose activations are its own"
+            raise RequestError("activation", self.activation, allowed)
+
+    def _check_data(self) -> None:
+        if not catalog.is_file(self.dataset):
+            one_of("dataset", self.dataset, catalog.DATASETS, "or the path of an .npz file")
+        self.fit_examples, self.evaluate_examples  # noqa: B018  (properties that refuse a wrong split)
+        least, size = self.model_facts.smallest_image, self.data_facts.image_shape[:2]
+        if min(size) < least:
+            allowed = f"images of at least {least} x {least} for {self.model}, and these are {size[0]} x {size[1]}"
+            raise RequestError("dataset", catalog.recorded_name(self.dataset), allowed)
+
+    @property
+    def layers(self) -> Ordering:
+        """The ordering, read; of a model of one's own, along which it is repeated, the shortest that is the same."""
+        layers = Ordering.parse(self.ordering, self.model_facts.slots)
+        return layers if self.model_facts.slots else layers.shortest
+
+    @property
+    def model_facts(self) -> catalog.ModelFacts:
+        """What is known of the model before it is built."""
+        return catalog.MODELS.get(self.model, catalog.OWN_MODEL)
+
+    @property
+    def data_facts(self) -> catalog.DataSet:
+        """What is known of the data set: from the catalog, or from its file.
+
+        Raises:
+            RequestError: The file is not there, or is no data set.
+        """
+        if catalog.is_file(self.dataset):
+            from normlib import archives  # NumPy, which other instances start without
+
+            return archives.read_facts(self.dataset)
+        return catalog.DATASETS[self.dataset]
+
+    @property
+    def fit_examples(self) -> Split:
+        """The fit split, read."""
+        return parse_split(self.fit_split, self.data_facts.sizes, "fit_split")
+
+    @property
+    def evaluate_examples(self) -> Split:
+        """The evaluate split, read."""
+        return parse_split(self.evaluate_split, self.data_facts.sizes, "evaluate_split")
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """All settings in the order of the fields, as records keep them: a file by its name, without its path."""
+        return {**dataclasses.asdict(self), "dataset": catalog.recorded_name(self.dataset)}
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """All settings by name, as a kernel with another working directory needs them: a file by its absolute path."""
+        path = os.path.abspath(self.dataset) if catalog.is_file(self.dataset) else self.dataset
+        return {**dataclasses.asdict(self), "dataset": path}
+
+    @property
+    def changes(self) -> dict[str, Any]:
+        """The settings that differ from the defaults, as records keep them."""
+        defaults = {field.name: field.default for field in dataclasses.fields(self)}
+        return {name: value for name, value in self.settings.items() if value != defaults[name]}
+
+    @property
+    def follows_source(self) -> bool:
+        """Whether all but the ordering and the provider is as in the source, so that its figures can stand beside."""
+        return not set(self.changes) - {"ordering", "provider"}
+
+    @property
+    def overlap(self) -> int:
+        """Number of images to evaluate on that are also trained on."""
+        return self.fit_examples.overlap(self.evaluate_examples)
+
+    @classmethod
+    def of(cls, /, **settings: Any) -> Instance:
+        """Make an Instance of settings that somebody typed: an unknown name is refused in one line.
+
+        Raises:
+            RequestError: An unknown setting, or one with a value that is not allowed.
+        """
+        names = [field.name for field in dataclasses.fields(cls)]
+        for name in settings:
+            if name not in names:
+                raise RequestError("setting", name, ", ".join(names), names=names)
+        return cls(**settings)
+
+    def _repr_html_(self) -> str:
+        """Return what stands where as a small picture, then the settings that differ from the defaults, then others."""
+        from normlib.report import study_cards  # shown only
+
+        return study_cards.instance_card(self)
+
+    def groups_of(self, channels: int) -> int:
+        """Return GroupNorm's number of groups where it normalizes so many channels."""
+        return (
+            channels // self.channels_per_group if self.channels_per_group else self.groups or self.model_facts.groups
+        )
+
+    def _check_groups(self, name: str) -> None:
+        value = getattr(self, name)
+        if value is None:
+            return
+        object.__setattr__(self, name, value := whole_number(name, value, minimum=1))
+        for channels in self.model_facts.channels:
+            if channels % value:
+                divisors = [str(d) for d in range(1, channels + 1) if channels % d == 0]
+                raise RequestError(name, value, f"a divisor of the {channels} channels: {', '.join(divisors)}")

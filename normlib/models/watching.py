@@ -1,0 +1,345 @@
+"""Watching: what enters BatchNorm layers, and how often each is called, while data pass any Keras model.
+
+A layer may stand anywhere (in nested models, wrappers, blocks and models of one's own) and be called any number of
+times in a pass. What it normalizes is then all that enters it: one mean and one variance serve all calls. (Its moving
+mean tends to that mean, its moving variance to the mean of the variances within calls.) A call counts where the layer
+normalizes by its batch when the model trains: not where it is frozen, or called with ``training=False``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import Any
+from unittest import mock
+
+import numpy as np
+
+from normlib.errors import RequestError, told
+from normlib.models import batch_norm, graphs
+from normlib.models.batch_norm import KERAS_CLASS, Statistics
+from normlib.pipelines import without_autotuning
+from normlib.tensorflow_quietly import KERAS_3, tf
+
+
+class Watch:
+    """Sees what enters the BatchNorm layers of a model while data pass it, and how often each layer is called.
+
+    Args:
+        model: Any Keras model, built.
+    """
+
+    def __init__(self, model: tf.keras.Model):
+        self.model = model
+        self.layers = batch_norm.batch_norm_layers(model)
+        self.empty = not batch_norm.find(model)
+        self._entered = {id(layer): _Entered(path, layer) for path, layer in self.layers.items()}
+        self._steps = tf.Variable(0, dtype=tf.int64, trainable=False)
+        self._asked = False
+        self._refusal: RequestError | None = None
+
+    def pass_data(self, x: Any, batch_size: int = 32, batches: int | None = None) -> None:
+        """Pass data once, in their order, BatchNorm normalizing by its batch, dropout off.
+
+        The model's variables change meanwhile.
+
+        Args:
+            x: What ``model.fit`` takes.
+            batch_size: Examples a batch, where the data are arrays.
+            batches: How many batches; None: all.
+        """
+        how = {"steps": batches, "verbose": 0, **({} if has_batches(x) else {"batch_size": batch_size})}
+        try:
+            self._predict(x, how, eagerly=False)
+        except tf.errors.OperatorNotAllowedInGraphError:
+            # A tf.function whose Python asks for a tensor's value, which it can do without a graph.
+            if hasattr(x, "__next__"):
+                raise
+            self.reset()
+            self._predict(x, how, eagerly=True)
+        self._check_seen()
+
+    def outputs(self, x: Any) -> Any:
+        """Return what the model gives, BatchNorm normalizing by its batch, dropout off; what enters is added up."""
+        if not self._asked:
+            self._ask(x)
+        for entered in self._entered.values():
+            entered.position = 0
+        with _noting(self._take):
+            outputs = self.model(x, training=False)
+        for entered in self._entered.values():
+            if len(set(entered.asked)) > 1 and entered.position != len(entered.asked):
+                self._refuse(f"one that calls {entered.path!r} as often when it predicts as when it trains")
+        self._steps.assign_add(1)
+        return outputs
+
+    def ask(self) -> None:
+        """Find out how the layers are called when the model trains, without data.
+
+        Raises:
+            RequestError: Keras does not know what the model takes, or a layer is called in a loop.
+        """
+        try:
+            tf.function(self._ask, autograph=False).get_concrete_function(_signature(self.model))
+        except Exception as error:  # whatever somebody's code raises
+            if self._refusal is not None:
+                raise self._refusal from None
+            if self.empty:
+                return
+            allowed = f"one that has been called on data; what it is called with is not known: {told(error)}"
+            raise RequestError("model", self.model.name, allowed) from error
+        self._check_seen()
+        for entered in self._entered.values():
+            if entered.looped and any(entered.asked):
+                allowed = f"one whose steps call {entered.path!r} a known number of times; a loop calls it"
+                raise RequestError("model", self.model.name, f"{allowed}, which moving_average_gap counts on data")
+
+    def reset(self) -> None:
+        """Forget what entered."""
+        self._steps.assign(0)
+        for entered in self._entered.values():
+            entered.reset()
+
+    @property
+    def population(self) -> Statistics:
+        """Mean and (biased) variance of all that entered each layer; layers that were left as they are, are not there.
+
+        All calls and batches are put together by the law of total variance, weighted by how many elements counted, in
+        float64.
+        """
+        return {key: entered.statistics for key, entered in self._entered.items() if entered.counted}
+
+    @property
+    def calls(self) -> dict[int, float]:
+        """How often a step calls each layer so that it moves its averages: counted on data, or as asked."""
+        steps = int(self._steps)
+        return {
+            key: int(entered.calls) / steps if steps else sum(entered.asked) for key, entered in self._entered.items()
+        }
+
+    @property
+    def left(self) -> dict[str, str]:
+        """The layers whose averages no reading changes, by path, with the reason."""
+        steps = int(self._steps)
+        return {entered.path: reason for entered in self._entered.values() if (reason := entered.why_left(steps))}
+
+    def _predict(self, x: Any, how: dict, eagerly: bool) -> None:
+        passing = _Pass(self)
+        passing.compile(run_eagerly=eagerly, jit_compile=False)
+        try:
+            with without_autotuning():
+                passing.predict(x, **how)
+        except Exception:
+            if self._refusal is not None:
+                raise self._refusal from None
+            raise
+
+    def _known(self, layer: tf.keras.layers.Layer) -> _Entered:
+        if id(layer) not in self._entered:
+            allowed = "one that holds all its BatchNorm layers, each of them built"
+            self._refuse(f"{allowed}; {layer.name!r} is called, and was not among them before")
+        return self._entered[id(layer)]
+
+    def _refuse(self, allowed: str) -> None:
+        """Refuse the model; the reason is kept, since AutoGraph makes another exception of it on the way."""
+        self._refusal = RequestError("model", self.model.name, allowed)
+        raise self._refusal
+
+    def _ask(self, x: Any) -> None:
+        """Note how each layer is called when the model trains; where a graph is traced, nothing is computed."""
+        graph = None
+        for entered in self._entered.values():
+            entered.asked = []
+
+        def train() -> None:
+            nonlocal graph
+            graph = tf.compat.v1.get_default_graph()
+            self.model(x, training=True)
+
+        def note(layer: tf.keras.layers.Layer, inputs: Any, training: Any, mask: Any) -> Any:
+            entered = self._known(layer)
+            entered.asked.append(_learns(layer, training))
+            entered.looped |= tf.compat.v1.get_default_graph() is not graph
+            return training
+
+        with _noting(note), graphs.keeping_seeds():
+            if tf.executing_eagerly():
+                train()
+            else:
+                # Keras 2 turns Python's conditions on tensors into operations, as in fit.
+                tf.function(train, autograph=not KERAS_3).get_concrete_function()
+        self._asked = True
+
+    def _take(self, layer: tf.keras.layers.Layer, inputs: Any, training: Any, mask: Any) -> bool:
+        entered = self._known(layer)
+        learns = entered.next_learns()
+        if learns:
+            entered.add(inputs, mask)
+        return learns
+
+    def _check_seen(self) -> None:
+        """Refuse a layer that was not seen because its class does not normalize by Keras' own ``call``."""
+        for entered in self._entered.values():
+            own = "call" in vars(entered.layer) or not graphs.is_from_keras(type(entered.layer), "call")
+            if own and not entered.asked:
+                reason = "whose call is its own, or was traced when the model was saved; then load the model anew"
+                allowed = (
+                    f"one whose BatchNorm normalizes as Keras'; {entered.path!r} is {type(entered.layer).__name__}"
+                )
+                raise RequestError("model", self.model.name, f"{allowed}, {reason}")
+
+
+class _Entered:
+    """What has entered a BatchNorm layer: the number of elements, their mean, and their squared distance from it.
+
+    They are kept in variables, since Python does not see all calls that wrappers and cells make in a traced function.
+
+    Args:
+        path: The layer's.
+        layer: The layer.
+    """
+
+    def __init__(self, path: str, layer: tf.keras.layers.Layer):
+        self.path, self.layer = path, layer
+        zeros = tf.zeros(layer.moving_mean.shape, tf.float64)
+        self.count, self.mean, self.squares = (tf.Variable(zeros, trainable=False) for _ in range(3))
+        self.calls = tf.Variable(0, dtype=tf.int64, trainable=False)
+        self.asked: list[bool] = []  # for each call in training, whether it moves the averages
+        self.looped = False
+        self.position = 0
+
+    def reset(self) -> None:
+        for variable in (self.count, self.mean, self.squares, self.calls):
+            variable.assign(tf.zeros_like(variable))
+
+    def next_learns(self) -> bool:
+        """Tell whether the next call moves the averages when the model trains."""
+        self.position += 1
+        if len(set(self.asked)) > 1:
+            return self.position <= len(self.asked) and self.asked[self.position - 1]
+        return any(self.asked)
+
+    def add(self, inputs: tf.Tensor, mask: tf.Tensor | None) -> None:
+        """Add the elements of a call, those that the layer itself counts when it trains."""
+        inputs = tf.cast(inputs, tf.float64)
+        rank = len(inputs.shape)
+        axes = [axis % rank for axis in graphs.axes_of(self.layer)]
+        others = [axis for axis in range(rank) if axis not in axes]
+        # Keras 2's fused layer leaves a mask out.
+        if mask is None or getattr(self.layer, "fused", False):
+            mean, variance = tf.nn.moments(inputs, others)
+            count = tf.fill(tf.shape(mean), tf.cast(tf.size(inputs) / tf.size(mean), tf.float64))
+        else:
+            counts = tf.broadcast_to(tf.cast(tf.expand_dims(mask, -1), tf.bool), tf.shape(inputs))
+            count = tf.reduce_sum(tf.cast(counts, tf.float64), others)
+            total = tf.reduce_sum(tf.where(counts, inputs, 0), others, keepdims=True)
+            mean = tf.math.divide_no_nan(total, tf.reshape(count, tf.shape(total)))
+            distances = tf.reduce_sum(tf.where(counts, (inputs - mean) ** 2, 0), others)
+            mean, variance = tf.reshape(mean, tf.shape(count)), tf.math.divide_no_nan(distances, count)
+        mean, variance, count = (tf.reshape(value, self.mean.shape) for value in (mean, variance, count))
+        # The law of total variance, two parts at a time: a sum of squares less a square would lose digits.
+        together, shift = self.count + count, mean - self.mean
+        self.squares.assign_add(count * variance + shift**2 * tf.math.divide_no_nan(self.count * count, together))
+        self.mean.assign_add(shift * tf.math.divide_no_nan(count, together))
+        self.count.assign(together)
+        self.calls.assign_add(1)
+
+    @property
+    def counted(self) -> bool:
+        """Whether any element was."""
+        return bool(np.any(self.count))
+
+    @property
+    def statistics(self) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and variance of what was counted; channels of which nothing was keep their moving averages."""
+        count = np.array(self.count)
+        with np.errstate(invalid="ignore"):
+            variance = np.array(self.squares) / count
+        return (
+            np.where(count > 0, self.mean, np.array(self.layer.moving_mean, np.float64)),
+            np.where(count > 0, variance, np.array(self.layer.moving_variance, np.float64)),
+        )
+
+    def why_left(self, steps: int) -> str:
+        """Return why no reading changes the layer's averages; empty: they are changed."""
+        if not self.layer.trainable and not any(self.asked):
+            return "frozen"
+        if not any(self.asked):
+            return "called with training=False" if self.asked else "not called when the model trains"
+        if self.layer.momentum == 1:
+            return "its momentum is 1"
+        return "called only when the model trains, or on nothing" if steps and not self.counted else ""
+
+
+class _Pass(tf.keras.Model):
+    """Passes data through a watched model as ``predict`` does, and keeps none of what comes out."""
+
+    def __init__(self, watch: Watch):
+        super().__init__()
+        self._outputs = watch.outputs
+
+    @tf.autograph.experimental.do_not_convert
+    def predict_step(self, data: Any) -> tf.Tensor:
+        x, _, _ = tf.keras.utils.unpack_x_y_sample_weight(data)
+        self._outputs(x)
+        return tf.zeros([1])
+
+
+def has_batches(x: Any) -> bool:
+    """Tell whether data come in batches of their own: a ``tf.data.Dataset``, a generator, Keras' sequences."""
+    sequences = (tf.keras.utils.Sequence, getattr(tf.keras.utils, "PyDataset", tf.keras.utils.Sequence))
+    loader = hasattr(x, "dataset") and not hasattr(x, "shape")  # PyTorch's; a DataFrame may have such a column
+    return isinstance(x, (tf.data.Dataset, *sequences)) or hasattr(x, "__next__") or loader
+
+
+def _learns(layer: tf.keras.layers.Layer, training: Any) -> bool:
+    """Tell whether a layer that is called so normalizes by its batch and moves its averages."""
+    if tf.is_tensor(training):
+        training = tf.get_static_value(training) in (None, True)
+    frozen = not layer.trainable and getattr(layer, "_USE_V2_BEHAVIOR", True)  # that of TensorFlow 1 is not frozen
+    return bool(training) and not frozen
+
+
+@contextlib.contextmanager
+def _noting(note: Callable) -> Iterator[None]:
+    """Have a function told of each call of a BatchNorm layer, and say whether the layer normalizes by its batch.
+
+    Functions that were traced before would call the layer unseen: they run as the Python that they were made of.
+    """
+    original, eagerly = KERAS_CLASS.call, tf.config.functions_run_eagerly()
+
+    @tf.autograph.experimental.do_not_convert
+    def call(layer: Any, inputs: Any, training: Any = None, mask: Any = None) -> Any:
+        return original(layer, inputs, training=note(layer, inputs, training, mask), mask=mask)
+
+    tf.config.run_functions_eagerly(True)
+    try:
+        with mock.patch.object(KERAS_CLASS, "call", call):
+            yield
+    finally:
+        tf.config.run_functions_eagerly(eagerly)
+
+
+def _signature(model: tf.keras.Model) -> Any:
+    """Return what a model takes, as specifications of tensors."""
+
+    def specification(tensor: Any) -> tf.TypeSpec:
+        return getattr(tensor, "type_spec", None) or tf.TensorSpec(tensor.shape, tensor.dtype)
+
+    if graphs.has_graph(model):
+        inputs = model.inputs[0] if isinstance(model, tf.keras.Sequential) else model.input
+        return tf.nest.map_structure(specification, inputs)
+    if not KERAS_3:
+        arguments, options = model.save_spec()
+        if options or len(arguments) != 1:
+            raise ValueError("it was called with several arguments")
+        return arguments[0]
+    return _of_shapes(model.get_build_config()["input_shape"], model.compute_dtype)
+
+
+def _of_shapes(shapes: Any, dtype: str) -> Any:
+    if isinstance(shapes, dict):
+        return {name: _of_shapes(shape, dtype) for name, shape in shapes.items()}
+    if all(size is None or isinstance(size, int) for size in shapes):
+        return tf.TensorSpec((None, *shapes[1:]), dtype)
+    return [_of_shapes(shape, dtype) for shape in shapes]

@@ -1,0 +1,1 @@
+"""What is shown of results: sentences, tables, figures, pages."""

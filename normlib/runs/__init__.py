@@ -1,0 +1,1 @@
+"""One run: trained, kept as a record, diagnosed."""

@@ -1,0 +1,239 @@
+"""Train one run, or several one after the other in this process, and read the trained models."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from normlib import data
+from normlib.checks import checked, seed_range, thread_count
+from normlib.errors import RequestError
+from normlib.files import check_writable
+from normlib.models.instance import Instance
+from normlib.runs.live import Live
+from normlib.runs.progress import Progress
+from normlib.runs.records import Record, save_record, to_frame
+from normlib.runs.run_keys import data_used, run_key
+
+# TensorFlow is imported in the functions that train, so that a wrong request is refused without waiting for it.
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from normlib.tensorflow_quietly import tf
+
+CURVE_POINTS = 32  # steps an epoch at which the running figures are kept
+
+
+@checked
+def train(
+    instance: Instance,
+    seed: int,
+    threads: int | None = None,
+    callbacks: Sequence[object] = (),
+    live: Live | None = None,
+) -> Record:
+    """Train one run and evaluate it on other images, in each reading.
+
+    In a notebook, one line and one small curve say meanwhile how far it is.
+
+    With the same seed, stack, processor and number of threads, the result is the same to the last bit, and a run of
+    the source's settings gives what the source's own cells give.
+
+    Args:
+        instance: The settings.
+        seed: Seeds Python's, NumPy's and TensorFlow's generators, from 0 up.
+        threads: Threads an operation may use. None: what this process uses already, or 1 where nothing has been set.
+        callbacks: Keras callbacks that watch the run.
+        live: The line and the curve of the runs before; None: new ones.
+
+    Returns:
+        The record; nothing is written.
+
+    Raises:
+        RequestError: A seed that is no whole number from 0 up; threads other than TensorFlow already uses; data that
+            are not there; a model of one's own that cannot be built.
+    """
+    (seed,) = seed_range(seed, setting="seed")
+    if threads is not None:
+        threads = thread_count(threads)
+
+    from normlib.environment import describe_environment
+    from normlib.models.batch_norm import moving_statistics
+    from normlib.models.models import build_model
+    from normlib.models.readings import evaluate_readings
+    from normlib.pipelines import without_autotuning
+    from normlib.tensorflow_quietly import tf, use_threads
+
+    threads = use_threads(threads)
+    images, labels = data.load_split(instance.dataset, instance.fit_examples)
+    unseen_images, unseen_labels = data.load_split(instance.dataset, instance.evaluate_examples)
+
+    # A fresh graph for each run: Keras 2 fixes dropout's seeds when it traces one.
+    tf.keras.backend.clear_session()
+    tf.keras.utils.set_random_seed(seed)
+    times = [time.perf_counter()]
+    model = build_model(instance)
+    times.append(time.perf_counter())
+    initial = moving_statistics(model)  # of a model with weights they are not what initializers give
+    curve = _Curve(f"{instance.ordering}, seed {seed}", -(-len(images) // instance.batch_size), instance.epochs, live)
+    with without_autotuning():
+        history = model.fit(
+            images,
+            labels,
+            batch_size=instance.batch_size,
+            epochs=instance.epochs,
+            verbose=0,
+            callbacks=[curve.callback(), *callbacks],
+        ).history
+    times.append(time.perf_counter())
+    steps = int(model.optimizer.iterations)
+    evaluation = evaluate_readings(model, unseen_images, unseen_labels, images, steps, instance.batch_size, initial)
+    times.append(time.perf_counter())
+
+    return Record(
+        key=run_key(instance, seed, threads),
+        instance=instance.settings,
+        seed=seed,
+        training={measure: [float(value) for value in history[measure]] for measure in ("loss", "accuracy")},
+        curve=curve.points,
+        evaluation=evaluation,
+        parameters=_count_parameters(model),
+        seconds=dict(zip(("build", "fit", "evaluate"), (b - a for a, b in itertools.pairwise(times)), strict=True)),
+        environment=describe_environment(instance.provider, threads),
+        data=data_used(instance),
+    )
+
+
+def check_runs(seeds: int, first_seed: int = 0, threads: int | None = None, records_dir: Path | str = "") -> None:
+    """Refuse what ``train_all`` could not do, before anything is trained or TensorFlow is imported.
+
+    Args:
+        seeds: Number of runs of each instance.
+        first_seed: The first run's seed; the others follow it.
+        threads: As for ``train``.
+        records_dir: Folder in which records are saved; empty: nowhere.
+
+    Raises:
+        RequestError: One of them has a value that is not allowed.
+    """
+    seed_range(first_seed, seeds)
+    if threads is not None:
+        thread_count(threads)
+    if records_dir:
+        check_writable(Path(records_dir), "records_dir")
+
+
+@checked
+def train_all(
+    instances: Iterable[Instance],
+    seeds: int = 1,
+    first_seed: int = 0,
+    threads: int | None = None,
+    records_dir: Path | str = "",
+) -> list[Record]:
+    """Train each instance with each seed, one after the other in this process, showing progress.
+
+    Args:
+        instances: The settings.
+        seeds: Number of runs of each instance.
+        first_seed: The first run's seed; the others follow it.
+        threads: As for ``train``.
+        records_dir: Folder in which each record is saved as soon as its run ends; empty: nowhere.
+
+    Raises:
+        RequestError: As ``check_runs``.
+    """
+    check_runs(seeds, first_seed, threads, records_dir)
+    runs = list(itertools.product(instances, seed_range(first_seed, seeds)))
+    records = []
+    with Progress(len(runs), "training") as progress:
+        for instance, seed in runs:
+            records.append(train(instance, seed, threads, live=progress.live))
+            if records_dir:
+                save_record(records[-1], records_dir)
+            progress.advance(f"{instance.ordering}, seed {seed}: loss {records[-1].training['loss'][-1]:.4f}")
+    return records
+
+
+def compare(
+    orderings: Iterable[str], seeds: int = 3, first_seed: int = 0, threads: int | None = None, **settings: object
+) -> pd.DataFrame:
+    """Train orderings that share all other settings in this process: for a quick look.
+
+    Args:
+        orderings: Such as ``["bn", "gn/bn"]``.
+        seeds: Number of runs of each.
+        first_seed: The first run's seed; the others follow it.
+        threads: As for ``train``.
+        **settings: Other settings of ``Instance``.
+
+    Returns:
+        One row a run, as ``load_records`` gives; a notebook shows it by ordering, the best mean first.
+
+    Raises:
+        RequestError: No ordering, one that stands twice, or a setting that does not exist or has a wrong value.
+    """
+    if not isinstance(orderings, Iterable):
+        raise RequestError("orderings", orderings, "one ordering or more, each once")
+    instances = [
+        Instance.of(ordering=ordering, **settings)
+        for ordering in ([orderings] if isinstance(orderings, str) else orderings)
+    ]
+    if not instances or len(set(instances)) < len(instances):
+        raise RequestError("orderings", orderings, "one ordering or more, each once")
+    from normlib.report.comparisons import Comparison
+
+    return Comparison(to_frame(train_all(instances, seeds, first_seed, threads)), instances)
+
+
+class _Curve:
+    """Keeps the running figures at some steps of each epoch, and shows them on the way.
+
+    Args:
+        run: What the run is called.
+        steps: Number of steps an epoch.
+        epochs: Number of epochs.
+        live: Where they are shown; None: on a display of their own.
+    """
+
+    def __init__(self, run: str, steps: int, epochs: int, live: Live | None):
+        self.points: dict[str, list] = {"epoch": [], "step": [], "loss": [], "accuracy": []}
+        self._run, self._steps, self._epochs = run, steps, epochs
+        self._kept = {round(steps * (i + 1) / CURVE_POINTS) for i in range(CURVE_POINTS)}
+        self._epoch = 0
+        self._live = Live() if live is None else live
+        self._live.begin()
+
+    def callback(self) -> tf.keras.callbacks.Callback:
+        from normlib.tensorflow_quietly import tf
+
+        return tf.keras.callbacks.LambdaCallback(on_epoch_begin=self._begin, on_train_batch_end=self._keep)
+
+    def _begin(self, epoch: int, logs: dict) -> None:
+        self._epoch = epoch + 1
+
+    def _keep(self, batch: int, logs: dict) -> None:
+        step = batch + 1
+        if step not in self._kept:
+            return
+        figures = {measure: float(logs[measure]) for measure in ("loss", "accuracy")}
+        point = {"epoch": self._epoch, "step": step, **figures}
+        for name, value in point.items():
+            self.points[name].append(value)
+        passed = (self._epoch - 1) * self._steps + step
+        self._live.follow(self._run, passed, self._steps * self._epochs, **figures)
+
+
+def _count_parameters(model: tf.keras.Model) -> dict[str, int]:
+    from normlib.models.models import count_weights
+
+    trainable = count_weights(model.trainable_weights)
+    non_trainable = count_weights(model.non_trainable_weights)
+    return {
+        "total": trainable + non_trainable,
+        "trainable": trainable,
+        "non_trainable": non_trainable,
+    }

@@ -1,0 +1,1 @@
+"""A question: its runs, its declared contrasts, its folder."""

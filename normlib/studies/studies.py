@@ -1,0 +1,255 @@
+"""Study: a YAML file with a question, the orderings that answer it, their settings and seeds."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import os
+import re
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from normlib.analysis.conditions import check_varies, expand
+from normlib.analysis.contrasts import Contrast, Family
+from normlib.analysis.statistics import MEASURES
+from normlib.checks import checked, mapping, one_of, printable, real_number, seed_range
+from normlib.errors import RequestError
+from normlib.models.instance import Instance
+from normlib.runs.records import Record, to_frame
+from normlib.studies.papers import Paper
+from normlib.yaml_files import LARGEST_FILE, load, read_small
+
+if TYPE_CHECKING:
+    import pandas
+
+_NAME = re.compile(r"\w[\w .+-]{0,99}")
+_MOST_INSTANCES = 10_000
+_QUICKER = ("seeds", "first_seed", "defaults", "varies", "tune")
+SHIPPED = Path(__file__).parent
+
+
+@dataclasses.dataclass(frozen=True)
+class Study:
+    """What is asked, and the runs that answer it.
+
+    Args:
+        name: What its outputs are called.
+        question: The question, as a sentence.
+        orderings: Orderings to compare; the baseline ``none/none`` belongs to them.
+        citation: Where the question or the protocol comes from.
+        varies: Settings that vary besides the ordering, such as ``[{"learning_rate": [0.001, 0.003]}]``: groups of
+            settings with their values. Those of one group go together; groups, and orderings, are crossed.
+        seeds: Number of runs of each instance.
+        first_seed: The first run's seed; the others follow it.
+        defaults: Settings that all runs share, where they differ from Instance's.
+        own: Settings that each ordering has its own values of, such as ``{"bn/none": {"learning_rate": 0.003}}``.
+        tune: How these are chosen before the study runs, see ``normlib.studies.tuning``.
+        quick: What is less in a quick look, such as ``{"seeds": 2}``; ``defaults`` in it are added to the study's.
+        paper: What a paper reports, to be shown beside, see ``normlib.studies.papers``.
+        measure: What contrasts are about: a column of the records, such as ``train_loss``.
+        margin: The largest difference in it, either way, that does not matter; declared before the data are seen.
+        contrasts: Declared differences by name, such as ``{"order": "bn/gn - gn/bn"}``.
+        declared_in: SHA-256 of the file that declares it, which goes into the records; empty where there is none.
+
+    Raises:
+        RequestError: A setting that does not exist, or has a value that is not allowed.
+    """
+
+    name: str
+    question: str
+    orderings: tuple[str, ...]
+    citation: str = ""
+    varies: tuple[dict[str, list[Any]], ...] = ()
+    seeds: int = 10
+    first_seed: int = 0
+    defaults: dict[str, Any] = dataclasses.field(default_factory=dict)
+    own: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict)
+    tune: dict[str, Any] = dataclasses.field(default_factory=dict)
+    quick: dict[str, Any] = dataclasses.field(default_factory=dict)
+    paper: dict[str, Any] = dataclasses.field(default_factory=dict)
+    measure: str = "train_loss"
+    margin: float = 0.01
+    contrasts: dict[str, str] = dataclasses.field(default_factory=dict)
+    declared_in: str = dataclasses.field(default="", compare=False)
+
+    def __post_init__(self) -> None:
+        printable("name", self.name, most=255)  # a folder's, perhaps
+        for key in ("question", "citation"):
+            printable(key, getattr(self, key), most=2000, lines=True)
+        if not isinstance(self.declared_in, str) or not re.fullmatch("([0-9a-f]{64})?", self.declared_in):
+            raise RequestError("declared_in", self.declared_in, "a SHA-256, as normlib writes it; leave it out")
+        seed_range(self.first_seed, self.seeds)
+        for name in ("defaults", "tune", "quick", "paper"):
+            mapping(name, getattr(self, name))
+        if "ordering" in self.defaults:
+            raise RequestError("defaults", self.defaults, "settings by name; orderings stand in 'orderings'")
+        if not isinstance(self.orderings, list | tuple) or not self.orderings:
+            raise RequestError("orderings", self.orderings, "a list of orderings, such as [bn/none, none/none]")
+        check_varies(self.varies, self.defaults)
+        if (count := len(self.orderings) * len(expand(self.varies))) > _MOST_INSTANCES:
+            allowed = f"at most {_MOST_INSTANCES:,} instances, and with all conditions these are {count:,}"
+            raise RequestError("orderings", self.orderings, allowed)
+        object.__setattr__(self, "varies", tuple(self.varies))
+        self._check_own()
+        instances = self.instances
+        for instance, times in Counter(instances).items():
+            if times > 1:
+                raise RequestError("orderings", instance.ordering, "each ordering once, and each condition")
+        full = {str(given): instance.ordering for given, instance in zip(self.orderings, instances, strict=False)}
+        object.__setattr__(self, "own", {full[ordering]: settings for ordering, settings in self.own.items()})
+        object.__setattr__(self, "orderings", tuple(dict.fromkeys(instance.ordering for instance in instances)))
+        self._check_contrasts()
+        self.reported  # noqa: B018  (a property that refuses what is no paper)
+        if self.quick:
+            self.quickly()  # refuses what would not be a study
+
+    def _check_own(self) -> None:
+        allowed = "for all orderings, in their order, the same settings, such as {bn/none: {learning_rate: 0.003}}"
+        taken = {"ordering", *self.defaults, *(name for group in self.varies for name in group)}
+        for settings in mapping("own", self.own).values():
+            mapping("own", settings)
+        others = self.own and [*self.own] != [*map(str, self.orderings)]
+        if others or taken & {*self.own_settings} or len({tuple(settings) for settings in self.own.values()}) > 1:
+            raise RequestError("own", self.own, allowed)
+
+    def _check_contrasts(self) -> None:
+        one_of("measure", self.measure, MEASURES)
+        allowed = "a positive, finite number, in the unit of the measure"
+        object.__setattr__(self, "margin", real_number("margin", self.margin, allowed, lambda margin: margin > 0))
+        if not isinstance(self.contrasts, dict) or not all(isinstance(name, str) for name in self.contrasts):
+            raise RequestError("contrasts", self.contrasts, "differences by name, such as {order: bn/gn - gn/bn}")
+        for name in self.contrasts:
+            printable("a contrast's name", name, most=100)
+        self.declared  # noqa: B018  (a property that refuses a wrong contrast)
+
+    @property
+    def declared(self) -> list[Contrast]:
+        """The contrasts, read."""
+        return [Contrast.parse(name, text, self.orderings) for name, text in self.contrasts.items()]
+
+    @property
+    def family(self) -> Family:
+        """What was declared, as ``normlib.estimate`` and ``normlib.plot_contrasts`` take it behind the records."""
+        return {"contrasts": self.declared, "measure": self.measure, "margin": self.margin, "varies": self.varies}
+
+    @property
+    def instances(self) -> list[Instance]:
+        """The instances: each ordering under each condition."""
+        return [
+            Instance.of(ordering=ordering, **self.defaults, **condition, **self.own.get(str(ordering), {}))
+            for condition in expand(self.varies)
+            for ordering in self.orderings
+        ]
+
+    @property
+    def own_settings(self) -> tuple[str, ...]:
+        """The names of the settings that each ordering has its own value of."""
+        return tuple(next(iter(self.own.values()), {}))
+
+    @property
+    def reported(self) -> Paper | None:
+        """What a paper reports; None where the study has none beside it."""
+        return Paper.of(self.paper, self.varies) if self.paper else None
+
+    def to_frame(self, records: Iterable[Record]) -> pandas.DataFrame:
+        """Return records as ``normlib.to_frame`` does; a setting of each ordering's own reads the same in all runs."""
+        frame = to_frame(records)
+        for name in self.own_settings:
+            frame[name] = f"each ordering's own value ({self.own_values(name)})"
+        return frame
+
+    def own_values(self, name: str) -> str:
+        """Return the value of a setting for each ordering that has its own, as a phrase."""
+        first, *others = (settings[name] for settings in self.own.values())
+        told = (f"{settings[name]} for {ordering}" for ordering, settings in self.own.items())
+        return ", ".join(told) if {*others} - {first} else f"{first} for all of them"
+
+    def quickly(self) -> Study:
+        """Return the study for a quick look: with less, as ``quick`` says, and two seeds of its own, from 0."""
+        if not {*self.quick} <= {*_QUICKER}:
+            raise RequestError("quick", self.quick, f"of {', '.join(_QUICKER)}, what is to be less")
+        less: dict[str, Any] = {"seeds": min(2, self.seeds), "first_seed": 0, **self.quick}
+        for name in ("defaults", "tune"):
+            less[name] = {**getattr(self, name), **mapping("quick", less.get(name, {}))}
+        return dataclasses.replace(self, quick={}, **less)
+
+    @property
+    def run_seeds(self) -> range:
+        """The seeds of each instance's runs."""
+        return seed_range(self.first_seed, self.seeds)
+
+    def but(self, **changes: Any) -> Study:
+        """Return the study with other seeds or orderings; None changes nothing.
+
+        With other orderings, contrasts of those that it then lacks are left out, and so is ``declared_in``.
+
+        Raises:
+            RequestError: A value that is not allowed.
+        """
+        changes = {name: value for name, value in changes.items() if value is not None}
+        if self.tune and "orderings" in changes:
+            changes["own"] = {}  # chosen anew
+        changed = dataclasses.replace(self, contrasts={}, **changes)
+        there = set(changed.orderings)
+        return dataclasses.replace(
+            changed,
+            contrasts={
+                contrast.name: self.contrasts[contrast.name]
+                for contrast in self.declared
+                if there.issuperset(contrast.first + contrast.second)
+            },
+            declared_in=self.declared_in if changed.orderings == self.orderings else "",
+        )
+
+    def _repr_html_(self) -> str:
+        from normlib.report import study_cards  # shown only
+
+        return study_cards.study_card(self)
+
+    def to_yaml(self) -> str:
+        """Return the study as YAML, which ``read_study`` reads."""
+        body = {**dataclasses.asdict(self), "orderings": list(self.orderings), "varies": list(self.varies)}
+        del body["name"]
+        return yaml.safe_dump(body, sort_keys=False, allow_unicode=True)
+
+
+@checked
+def read_study(name_or_file: str | Path) -> Study:
+    """Read a study that ships with normlib, by name, or a YAML file, by path.
+
+    Raises:
+        RequestError: No such study, not YAML, an unknown key, or a value that is not allowed.
+    """
+    path = SHIPPED / f"{name_or_file}.yaml"
+    if str(name_or_file) not in shipped_studies():
+        path = Path(name_or_file)
+        if not os.path.isfile(path):  # Path's own raises of what can be no path
+            allowed = f"{', '.join(shipped_studies())}, or the path of a YAML file"
+            raise RequestError("study", str(name_or_file), allowed, names=shipped_studies())
+    if not _NAME.fullmatch(path.stem):  # outputs are called by it
+        allowed = "a file whose name starts with a letter or digit and has but letters, digits, spaces, _ . + - in it"
+        raise RequestError("study", str(name_or_file), allowed)
+    content = read_small("study", path)
+    body = load("study", path, content)
+    if not isinstance(body, dict):
+        raise RequestError("study", str(name_or_file), "a YAML file with keys such as 'question' and 'orderings'")
+    keys = [field.name for field in dataclasses.fields(Study) if field.name != "name"]
+    for key in body:
+        one_of(f"a key of {path.name}", key, keys)
+    for key in ("question", "orderings"):
+        if key not in body:
+            raise RequestError(f"a key of {path.name}", key, "to be there, and it is missing")
+    # What normlib wrote as run says itself in which file it was declared.
+    study = Study(**{"name": path.stem, "declared_in": hashlib.sha256(content).hexdigest(), **body})
+    if len(study.to_yaml().encode()) > LARGEST_FILE:  # as run, it has to be read again
+        raise RequestError("study", str(name_or_file), f"a YAML file of at most {LARGEST_FILE:,} bytes")
+    return study
+
+
+def shipped_studies() -> list[str]:
+    """Return the names of the studies that ship with normlib."""
+    return sorted(path.stem for path in SHIPPED.glob("*.yaml"))

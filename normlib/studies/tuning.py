@@ -1,0 +1,126 @@
+"""Each ordering at its own best settings: they are chosen on other images, with other seeds, before a study runs.
+
+With one value shared by all, a comparison also says whom that value suits: see Choi et al. 2019, arXiv 1910.05446,
+section 4, for optimizers.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from normlib.analysis.conditions import expand
+from normlib.analysis.statistics import MEASURES, by_seed
+from normlib.errors import RequestError
+from normlib.runs.records import Record, to_frame
+from normlib.studies.studies import Study
+
+_FORM = (
+    "{varies: [{learning_rate: [0.001, 0.003]}], evaluate_split: 'train[50000:]', seeds: 2, first_seed: 1000}: "
+    "values to choose from, images to choose on, and seeds that the study does not use"
+)
+_KEYS = ("varies", "evaluate_split", "seeds", "first_seed")
+
+
+def tuning_study(study: Study) -> Study:
+    """Return the study by whose runs the settings of each ordering are chosen: what stands under ``tune``.
+
+    Args:
+        study: The study; its ``tune`` has ``varies`` (of one group, whose settings are chosen together),
+            ``evaluate_split``, ``seeds`` and ``first_seed``.
+
+    Raises:
+        RequestError: It has not, or the study would be reported on images or seeds by which it chooses.
+    """
+    tune = study.tune
+    if {*tune} != {*_KEYS}:
+        raise RequestError("tune", tune, _FORM)
+    shared = {name: value for name, value in study.defaults.items() if name != "evaluate_split"}
+    stage = Study(
+        name=f"{study.name}: tuning",
+        question=f"By which of these settings does each ordering do best on {tune['evaluate_split']}?",
+        orderings=study.orderings,
+        citation=study.citation,
+        varies=tune["varies"],
+        seeds=tune["seeds"],
+        first_seed=tune["first_seed"],
+        defaults={**shared, "evaluate_split": tune["evaluate_split"]},
+        measure=study.measure,
+        margin=study.margin,
+        declared_in=study.declared_in,
+    )
+    if study.varies or len(stage.varies) != 1:
+        raise RequestError("tune", tune, f"{_FORM}; one group, and nothing that the study varies itself")
+    if not study.measure.startswith("eval"):
+        raise RequestError("measure", study.measure, "where settings are tuned, eval_loss or eval_accuracy")
+    if {*stage.run_seeds} & {*study.run_seeds}:
+        raise RequestError("tune", tune, "seeds that the study does not use")
+    _check_images(study, stage)
+    return stage
+
+
+def tuned(study: Study, records: Sequence[Record]) -> Study:
+    """Return the study with the settings that did best, by the mean over seeds, for each ordering.
+
+    Args:
+        study: The study.
+        records: The runs of ``tuning_study(study)``; others among them are passed over. A value with which a run
+            diverged is not taken.
+
+    Raises:
+        RequestError: Runs are missing, or an ordering diverged with all values.
+    """
+    stage = tuning_study(study)
+    records = [record for record in records if record.seed in stage.run_seeds]
+    names = list(stage.varies[0])
+    candidates = expand(stage.varies)
+    sign = -1 if study.measure.endswith("accuracy") else 1
+    own: dict[str, dict[str, Any]] = {}
+    for ordering in study.orderings:
+        means = [sign * _mean(records, ordering, candidate, study.measure, stage.seeds) for candidate in candidates]
+        if np.isnan(means).all():
+            raise RequestError("tune", stage.varies[0], f"values with which {ordering} does not diverge, one at least")
+        own[ordering] = {name: candidates[int(np.nanargmin(means))][name] for name in names}
+    return dataclasses.replace(study, own=own)
+
+
+def tuning_sentences(study: Study) -> list[str]:
+    """Return by what each ordering's own settings were chosen, and which are the last of those tried, as sentences."""
+    if not study.own or not study.tune:
+        return []
+    stage = tuning_study(study)
+    (name, values), *others = stage.varies[0].items()
+    chosen = {ordering: settings[name] for ordering, settings in study.own.items()}
+    ends = ", ".join(ordering for ordering, value in chosen.items() if value in (values[0], values[-1]))
+    beyond = f" At an end of what was tried, where a value beyond may be better: {ends}." if ends else ""
+    told = study.own_values(name)
+    if others:
+        name = f"{name}, and with it {', '.join(other for other, _ in others)}"
+    return [
+        f"Each ordering has its own {name.replace('_', ' ')}, {told}: the best of {', '.join(map(str, values))} by its "
+        f"mean {MEASURES[study.measure]} over {stage.seeds} other seeds on {study.tune['evaluate_split']}.{beyond}"
+    ]
+
+
+def _mean(records: Sequence[Record], ordering: str, settings: dict[str, Any], measure: str, seeds: int) -> float:
+    """Return the mean over seeds; NaN where a run diverged."""
+    wanted = {"ordering": ordering, **settings}
+    runs = [run for run in records if all(run.instance[name] == value for name, value in wanted.items())]
+    if len(runs) < seeds:
+        raise RequestError("records", f"no run of {ordering} with {settings}", "all runs of the tuning study")
+    frame = to_frame(runs)
+    # An accuracy stays finite where the loss does not.
+    finite = np.isfinite(frame[["train_loss", "eval_loss"]].astype(float)).all(axis=None)
+    return by_seed(frame, measure)[ordering].mean() if finite else np.nan
+
+
+def _check_images(study: Study, stage: Study) -> None:
+    """Refuse to choose by images that are trained on or reported on."""
+    chosen_on = stage.instances[0].evaluate_examples
+    others = [("fit_split", instance.fit_examples) for instance in [*study.instances, *stage.instances]]
+    for name, other in [*others, ("evaluate_split", study.instances[0].evaluate_examples)]:
+        if other.overlap(chosen_on):
+            raise RequestError("tune", study.tune, f"images that are not among those of the study's {name}")

@@ -1,0 +1,137 @@
+"""The models that come with normlib: layers, shapes and numbers of weights, by hand from the papers' widths."""
+
+import numpy as np
+import pytest
+
+from normlib.errors import RequestError
+from normlib.models.instance import Instance
+from normlib.models.models import build_model, describe_layers
+
+SGD = {"optimizer": "sgd"}
+
+
+def numbers_of_weights(ordering, model, dataset="mnist"):
+    layers = describe_layers(build_model(Instance(ordering, model, dataset=dataset)))
+    return layers["parameters"].sum(), layers["of them trainable"].sum()
+
+
+def names(ordering, model):
+    return [layer.name for layer in build_model(Instance(ordering, model)).layers]
+
+
+# 3 x 3 convolutions of 16 filters, from 1 channel and then 16, with biases; 7 x 7 x 16 to 10 classes.
+CONVNET = (9 + 1) * 16 + 3 * (9 * 16 + 1) * 16 + (7 * 7 * 16 + 1) * 10
+# Three stages of six convolutions; of the first block of a stage, the first has fewer channels to read.
+BLOCKS = 9 * (6 * 16 * 16 + (16 * 32 + 5 * 32 * 32) + (32 * 64 + 5 * 64 * 64))
+CHANNELS = 16 + 6 * (16 + 32 + 64)  # in all 19 slots
+DENSE = 64 * 10 + 10
+
+
+@pytest.mark.parametrize(
+    ("ordering", "total", "trainable"),
+    [
+        ("none", CONVNET, CONVNET),
+        ("gn/gn/gn/gn", CONVNET + 4 * 32, CONVNET + 4 * 32),
+        ("bn/none/gn+bn", CONVNET + 3 * 32 + 2 * 32, CONVNET + 3 * 32),
+    ],
+)
+def test_convnet_has_four_convolutions_of_16_filters(ordering, total, trainable):
+    assert numbers_of_weights(ordering, "convnet") == (total, trainable)
+
+
+def test_convnet_pools_after_every_second_convolution():
+    layers = describe_layers(build_model(Instance("none", "convnet")))
+    convolutions = layers.loc[layers["layer"] == "Conv2D", "output shape"].tolist()
+    assert convolutions == ["(None, 28, 28, 16)"] * 2 + ["(None, 14, 14, 16)"] * 2
+
+
+@pytest.mark.parametrize(
+    ("dataset", "ordering", "total", "trainable"),
+    [
+        # Of each BatchNorm's four numbers a channel two are trained; an empty slot's convolution has a bias.
+        ("cifar10", "bn/bn", 27 * 16 + BLOCKS + DENSE + 4 * CHANNELS, 27 * 16 + BLOCKS + DENSE + 2 * CHANNELS),
+        ("mnist", "gn/gn", 9 * 16 + BLOCKS + DENSE + 2 * CHANNELS, 9 * 16 + BLOCKS + DENSE + 2 * CHANNELS),
+        ("mnist", "none", 9 * 16 + BLOCKS + DENSE + CHANNELS, 9 * 16 + BLOCKS + DENSE + CHANNELS),
+        # The second of the two slots: half of the channels of the blocks.
+        ("mnist", "none/gn", 9 * 16 + BLOCKS + DENSE + CHANNELS + 336, 9 * 16 + BLOCKS + DENSE + CHANNELS + 336),
+    ],
+)
+def test_resnet20_has_the_papers_number_of_weights(dataset, ordering, total, trainable):
+    """He et al. 2016, table 6: 0.27 M; they count what is trained, with BatchNorm."""
+    assert numbers_of_weights(ordering, "resnet20", dataset) == (total, trainable)
+    assert round(trainable / 1e6, 2) == 0.27
+
+
+def test_resnet20s_ordering_is_the_pattern_of_a_block_and_the_stem_counts_as_slot_one():
+    model = build_model(Instance("bn/gn", "resnet20"))
+    slots = {layer.name: type(layer).__name__ for layer in model.layers if layer.name.startswith("slot_")}
+    assert list(slots) == [f"slot_{place}_1" for place in range(1, 20)]
+    kinds = ["BatchNormalization", *["BatchNormalization", "GroupNormalization"] * 9]
+    assert list(slots.values()) == kinds
+
+
+def test_layers_are_named_after_their_slots():
+    assert [name for name in names("gn+bn/none/ln", "convnet") if name.startswith(("slot", "conv"))] == [
+        "convolution_1", "slot_1_1", "slot_1_2", "convolution_2", "convolution_3", "slot_3_1", "convolution_4",
+    ]  # fmt: skip
+
+
+def test_a_residual_block_that_keeps_its_size_adds_its_input_and_one_that_shrinks_every_second_position():
+    """With all kernels and offsets zero, a block gives its input; channels that are new give zero."""
+    model = build_model(Instance("none", "resnet20"))
+    for layer in model.layers:
+        if layer.name.startswith("convolution_") and layer.name != "convolution_1":
+            layer.set_weights([np.zeros_like(weight) for weight in layer.get_weights()])
+    images = np.random.default_rng(0).random((2, 28, 28), np.float32)
+    stem = np.maximum(call_until(model, images, "convolution_1"), 0)
+    last = call_until(model, images, model.layers[-2].name)
+    expected = np.concatenate([stem[:, ::4, ::4].mean(axis=(1, 2)), np.zeros((2, 48))], axis=1)
+    np.testing.assert_allclose(last, expected, rtol=1e-5)
+
+
+def call_until(model, images, name):
+    from normlib.tensorflow_quietly import tf
+
+    (layer,) = (layer for layer in model.layers if layer.name == name)
+    return np.asarray(tf.keras.Model(model.inputs[0], layer.output)(images))
+
+
+@pytest.mark.parametrize("model", ["convnet", "resnet20"])
+def test_channels_in_a_group_decide_the_number_of_groups(model):
+    built = build_model(Instance("gn", model, channels_per_group=4))
+    groups = {layer.groups * 4 for layer in built.layers if hasattr(layer, "groups") and layer.name.startswith("slot")}
+    assert groups == ({16} if model == "convnet" else {16, 32, 64})
+
+
+def test_what_a_model_does_not_allow_is_refused():
+    with pytest.raises(RequestError, match="ordering is 'bn/gn/bn'; allowed: 2 slots in this model, and this has 3"):
+        Instance("bn/gn/bn", "resnet20")
+    with pytest.raises(
+        RequestError, match="activation is 'relu'; allowed: none for convnet, whose activations are its"
+    ):
+        Instance("bn", "convnet", activation="relu")
+    with pytest.raises(
+        RequestError, match="channels_per_group is 3; allowed: a divisor of the 16 channels: 1, 2, 4, 8"
+    ):
+        Instance("gn", "convnet", channels_per_group=3)
+    with pytest.raises(RequestError, match="channels_per_group is 4; allowed: None where groups is given, and it is"):
+        Instance("gn", "convnet", groups=4, channels_per_group=4)
+
+
+def test_epsilon_and_momentum_reach_all_slots():
+    model = build_model(Instance("bn/gn", "resnet20", epsilon=1e-5, momentum=0.9))
+    slots = [layer for layer in model.layers if layer.name.startswith("slot_")]
+    assert {layer.epsilon for layer in slots} == {1e-5}
+    assert {layer.momentum for layer in slots if hasattr(layer, "momentum")} == {0.9}
+
+
+@pytest.mark.parametrize("model", ["convnet", "resnet20"])
+def test_all_orderings_start_from_the_same_kernels(model):
+    from normlib.tensorflow_quietly import tf
+
+    kernels = []
+    for ordering in ("bn/gn", "none"):
+        tf.keras.utils.set_random_seed(3)
+        built = build_model(Instance(ordering, model))
+        kernels.append([layer.get_weights()[0] for layer in built.layers if "convolution" in layer.name])
+    assert all((a == b).all() for a, b in zip(*kernels, strict=True))

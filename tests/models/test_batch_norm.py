@@ -1,0 +1,51 @@
+"""BatchNorm's moving averages are found wherever the layer is, set, read and debiased."""
+
+import warnings
+
+import numpy as np
+
+from normlib.models import batch_norm, readings
+from normlib.tensorflow_quietly import tf
+
+keras = tf.keras
+layers = keras.layers
+
+
+def random(*shape):
+    """Return random numbers whose channels, on the last axis, differ in mean and spread."""
+    channels = np.arange(1, shape[-1] + 1)
+    return (np.random.default_rng(3).normal(size=shape) * channels + channels).astype(np.float32)
+
+
+def norms(model):
+    return list(batch_norm.batch_norm_layers(model).values())
+
+
+def test_layers_are_found_by_path_and_start_from_mean_zero_and_variance_one():
+    inner = keras.Sequential([keras.Input((3,)), layers.BatchNormalization(name="norm")], name="inner")
+    wrapper = layers.TimeDistributed(layers.BatchNormalization(name="norm"), name="wrapper")
+    inputs = keras.Input((4, 3))
+    model = keras.Model(inputs, layers.TimeDistributed(inner, name="outer")(wrapper(inputs)))
+    assert list(batch_norm.batch_norm_layers(model)) == ["wrapper/norm", "outer/inner/norm"]
+    for mean, variance in batch_norm.moving_statistics(model).values():
+        assert (mean.tolist(), variance.tolist()) == ([0, 0, 0], [1, 1, 1])
+
+
+def test_what_is_assigned_is_read_again():
+    model = keras.Sequential([keras.Input((3,)), layers.BatchNormalization(), layers.BatchNormalization()])
+    wanted = {id(layer): (random(3), random(3) + 9) for layer in norms(model)}
+    batch_norm.assign_statistics(model, wanted)
+    found = batch_norm.moving_statistics(model)
+    for key, statistics in wanted.items():
+        np.testing.assert_array_equal(found[key], statistics)
+
+
+def test_a_dead_channel_is_debiased_to_a_variance_of_zero():
+    x = random(64, 3) * np.array([1, 0, 1], np.float32)
+    model = keras.Sequential([keras.Input((3,)), layers.BatchNormalization()])
+    for _ in range(150):
+        model(x, training=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        (norm,) = norms(readings.debias(model, 150))
+    assert 0 <= float(norm.moving_variance[1]) < 1e-4

@@ -1,0 +1,128 @@
+import numpy as np
+import pytest
+
+from normlib.errors import RequestError
+from normlib.report import plots
+from normlib.runs.records import to_frame
+
+LOSSES = {
+    "none/none": [0.39, 0.41, 0.40],
+    "bn/gn": [0.45, 0.47, 0.49],
+    "gn/bn": [0.44, 0.46, 0.48],
+    "gn/none": [0.42, 0.43, 0.44],
+    "bn/none": [0.40, 0.43, 0.46],
+}
+
+
+@pytest.fixture
+def bars(make_frame):
+    """Axes of accuracy and loss, for the source's orderings and the baseline."""
+    return plots.plot_bars(make_frame(LOSSES))[1]
+
+
+def labels(axis):
+    return [text.get_text() for text in axis.get_xticklabels()]
+
+
+def test_there_is_a_bar_for_each_of_the_four_orderings_in_the_sources_order(bars):
+    for axis in bars:
+        assert labels(axis) == ["bn/none", "gn/none", "gn/bn", "bn/gn"]
+        assert len(axis.patches) == 4
+
+
+def test_a_bars_height_is_the_mean_over_runs(bars):
+    accuracy, loss = bars
+    means = np.array([0.43, 0.43, 0.46, 0.47])
+    assert [bar.get_height() for bar in loss.patches] == pytest.approx(means)
+    assert [bar.get_height() for bar in accuracy.patches] == pytest.approx(1 - means / 4)
+    assert [text.get_text() for text in loss.texts] == ["0.430", "0.430", "0.460", "0.470"]
+
+
+def test_every_run_is_a_dot_on_its_bar(bars):
+    _, loss = bars
+    dots = [c for c in loss.collections if hasattr(c, "get_offsets") and len(c.get_offsets()) == 3]
+    assert [sorted(dot.get_offsets()[:, 1].tolist()) for dot in dots] == [
+        LOSSES[ordering] for ordering in ("bn/none", "gn/none", "gn/bn", "bn/gn")
+    ]
+    for place, dot in enumerate(dots):
+        assert np.all(np.abs(dot.get_offsets()[:, 0] - place) < 0.35)
+
+
+def test_the_whisker_is_the_interval_of_the_mean(bars):
+    """0.45, 0.47, 0.49: sd 0.02; t at 97.5 % with 2 degrees of freedom is 4.302653."""
+    _, loss = bars
+    whiskers = next(c for c in loss.collections if type(c).__name__ == "LineCollection")
+    low, high = whiskers.get_segments()[3][:, 1]
+    half_width = 4.302653 * 0.02 / np.sqrt(3)
+    assert (low, high) == pytest.approx((0.47 - half_width, 0.47 + half_width), rel=1e-6)
+
+
+def test_the_sources_figure_is_a_marker_at_its_ordering(bars):
+    """By the code: 0.4598 belongs to gn/bn, whatever its label says."""
+    for axis, expected in zip(bars, ([0.8783, 0.8714, 0.8695, 0.8658], [0.4021, 0.4263, 0.4598, 0.4683]), strict=True):
+        (marks,) = (c for c in axis.collections if c.get_label() == "the source's single run")
+        assert marks.get_offsets()[:, 1].tolist() == expected
+        assert marks.get_offsets()[:, 0].round().tolist() == [0, 1, 2, 3]
+
+
+def test_behind_the_sources_figure_stands_the_spread_of_its_own_stack(bars):
+    """From the lowest to the highest of twenty runs, read from the kept file with awk."""
+    spreads = []
+    for axis in bars:
+        (lines,) = (c for c in axis.collections if c.get_label().startswith("20 runs on the source's own stack"))
+        spreads.append([segment[:, 1].tolist() for segment in lines.get_segments()])
+    accuracy, loss = spreads
+    assert len(accuracy) == len(loss) == 4
+    assert loss[0] == pytest.approx([0.4036, 0.4683], abs=5e-5)
+    assert all(low < high for low, high in accuracy + loss)
+
+
+def test_the_baseline_is_a_line_across(bars):
+    (line,) = (line for line in bars[1].lines if "none/none" in line.get_label())
+    assert line.get_ydata() == pytest.approx([0.40, 0.40])
+
+
+def test_a_loss_axis_starts_at_zero_and_a_cut_axis_says_so(bars):
+    accuracy, loss = bars
+    assert loss.get_ylim()[0] == 0
+    start = accuracy.get_ylim()[0]
+    assert 0 < start < min(1 - m / 4 for values in LOSSES.values() for m in values)
+    assert accuracy.get_title(loc="left") == f"running training accuracy (axis starts at {start:.2f})"
+
+
+def test_figures_that_the_source_did_not_print_have_no_marker(make_frame):
+    _, axes = plots.plot_bars(make_frame(LOSSES), ["eval_loss"])
+    assert not [c for c in axes[0].collections if c.get_label() == "the source's single run"]
+
+
+def test_runs_of_other_settings_have_no_marker_of_the_source(make_frame):
+    _, axes = plots.plot_bars(make_frame(LOSSES, activation="relu"))
+    assert not [c for c in axes[1].collections if c.get_label() == "the source's single run"]
+
+
+def test_one_measure_may_be_named_alone(make_frame):
+    _, axes = plots.plot_bars(make_frame(LOSSES), "train_loss")
+    assert [axis.get_title(loc="left") for axis in axes] == ["running training loss"]
+
+
+def test_the_baseline_alone_is_a_bar(make_frame):
+    _, axes = plots.plot_bars(make_frame({"none": [0.4, 0.5]}))
+    assert labels(axes[0]) == ["none/none"]
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("losses", [{"bn": [0.4]}, {"bn": [0.4, np.nan]}, {"bn": [np.nan], "none": [np.inf]}])
+def test_one_run_or_a_diverged_one_can_be_drawn(make_frame, losses, tmp_path):
+    figure, _ = plots.plot_bars(make_frame(losses))
+    figure.savefig(tmp_path / "bars.png")
+
+
+def test_no_runs_are_refused():
+    with pytest.raises(RequestError, match="records is 'empty'"):
+        plots.plot_bars(to_frame([]))
+
+
+def test_colours_are_distinct_and_stay_with_their_ordering():
+    four = plots.styles(["bn/none", "gn/none", "gn/bn", "bn/gn", "none/none"])
+    assert len(set(four.values())) == 5
+    assert plots.styles(["gn/bn", "in/ln"])["gn/bn"] == four["gn/bn"]

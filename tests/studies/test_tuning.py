@@ -1,0 +1,161 @@
+"""Each ordering's own settings are chosen on other images and with other seeds than those that are reported."""
+
+import dataclasses
+import math
+
+import pytest
+
+from normlib.errors import RequestError
+from normlib.execution.scheduling import run_study
+from normlib.report.sentences import findings, headline
+from normlib.runs.records import read_records
+from normlib.studies.studies import Study, read_study
+from normlib.studies.study_records import read_study_records
+from normlib.studies.tuning import tuned, tuning_sentences, tuning_study
+
+RATES = [0.001, 0.003, 0.01]
+STUDY = Study(
+    "mine",
+    "Which?",
+    ("bn", "none"),
+    defaults={"fit_split": "train[:320]", "evaluate_split": "test[:100]"},
+    tune={"varies": [{"learning_rate": RATES}], "evaluate_split": "train[320:420]", "seeds": 2, "first_seed": 50},
+    seeds=2,
+    first_seed=60,
+    measure="eval_loss",
+)
+
+
+@pytest.fixture
+def make_tuning(make_record):
+    """Return a function that makes up the tuning runs from ``{ordering: {rate: losses}}``."""
+
+    def make(losses):
+        settings = {"fit_split": "train[:320]", "evaluate_split": "train[320:420]"}
+        return [
+            make_record(ordering, seed, evaluation={"loss": loss, "accuracy": 0.5}, learning_rate=rate, **settings)
+            for ordering, rates in losses.items()
+            for rate, values in rates.items()
+            for seed, loss in enumerate(values, start=50)
+        ]
+
+    return make
+
+
+def test_settings_are_chosen_by_a_study_of_their_own():
+    stage = tuning_study(STUDY)
+    assert {(i.ordering, i.learning_rate) for i in stage.instances} == {
+        (ordering, rate) for ordering in ("bn/none", "none/none") for rate in RATES
+    }
+    assert {(i.fit_split, i.evaluate_split) for i in stage.instances} == {("train[:320]", "train[320:420]")}
+    assert [*stage.run_seeds] == [50, 51]
+
+
+def test_each_ordering_gets_what_is_best_by_its_mean_over_seeds(make_tuning):
+    """For bn, 0.003: mean 0.3, though its second seed is worse than with 0.01; for none, 0.001."""
+    losses = {
+        "bn": {0.001: [0.5, 0.5], 0.003: [0.1, 0.5], 0.01: [0.45, 0.45]},
+        "none": {0.001: [0.2, 0.2], 0.003: [0.3, 0.3], 0.01: [0.1, math.inf]},
+    }
+    study = tuned(STUDY, make_tuning(losses))
+    assert study.own == {"bn/none": {"learning_rate": 0.003}, "none/none": {"learning_rate": 0.001}}
+    assert [(i.ordering, i.learning_rate, i.evaluate_split) for i in study.instances] == [
+        ("bn/none", 0.003, "test[:100]"),
+        ("none/none", 0.001, "test[:100]"),
+    ]
+    said = " ".join(tuning_sentences(study))
+    assert "Each ordering has its own learning rate, 0.003 for bn/none, 0.001 for none/none" in said
+    assert "At an end of what was tried, where a value beyond may be better: none/none." in said
+
+
+def test_of_an_accuracy_the_highest_is_best(make_tuning):
+    study = dataclasses.replace(STUDY, measure="eval_accuracy")
+    records = [
+        dataclasses.replace(record, evaluation={key: {"loss": 1.0, "accuracy": rate * 10} for key in record.evaluation})
+        for record in make_tuning({name: {key: [0.5, 0.5] for key in RATES} for name in ("bn", "none")})
+        for rate in [record.instance["learning_rate"]]
+    ]
+    assert {settings["learning_rate"] for settings in tuned(study, records).own.values()} == {0.01}
+
+
+def test_an_ordering_that_diverged_with_all_values_and_missing_runs_are_told(make_tuning):
+    good = {key: [0.5, 0.5] for key in RATES}
+    with pytest.raises(RequestError, match="values with which bn/none does not diverge, one at least"):
+        tuned(STUDY, make_tuning({"bn": {key: [math.nan, 0.1] for key in RATES}, "none": good}))
+    with pytest.raises(RequestError, match="no run of none/none"):
+        tuned(STUDY, make_tuning({"bn": good}))
+
+
+def test_a_run_whose_loss_diverged_is_not_chosen_though_its_accuracy_is_a_number(make_tuning):
+    study = dataclasses.replace(STUDY, measure="eval_accuracy")
+    losses = {name: {0.001: [0.5, 0.5], 0.003: [math.nan, 0.5], 0.01: [0.5, 0.5]} for name in ("bn", "none")}
+    records = [
+        dataclasses.replace(
+            record,
+            evaluation={
+                reading: {**figures, "accuracy": 0.9 if record.instance["learning_rate"] == 0.003 else 0.5}
+                for reading, figures in record.evaluation.items()
+            },
+        )
+        for record in make_tuning(losses)
+    ]
+    assert {settings["learning_rate"] for settings in tuned(study, records).own.values()} == {0.001}
+
+
+def test_a_missing_seed_is_told(make_tuning):
+    good = {rate: [0.5, 0.5] for rate in RATES}
+    with pytest.raises(RequestError, match=r"no run of none/none with .*0.01"):
+        tuned(STUDY, make_tuning({"bn": good, "none": good | {0.01: [0.5]}}))
+
+
+def test_settings_are_not_chosen_by_images_that_any_of_the_runs_is_trained_on():
+    varies = [{"epochs": [1, 2], "fit_split": ["train[:320]", "train[:400]"]}]
+    study = dataclasses.replace(STUDY, defaults={"evaluate_split": "test[:100]"}, tune={**STUDY.tune, "varies": varies})
+    with pytest.raises(RequestError, match="images that are not among those of the study's fit_split"):
+        tuning_study(study)
+
+
+def test_with_other_orderings_a_study_as_run_chooses_anew(make_tuning):
+    good = {rate: [0.5, 0.5] for rate in RATES}
+    study = tuned(STUDY, make_tuning({"bn": good, "none": good}))
+    assert study.but(orderings=["gn", "none"]).own == {}
+
+
+def test_runs_at_each_orderings_own_settings_are_compared_and_their_conditions_are_said(make_record, make_tuning):
+    losses = {name: {key: [0.5, 0.5] for key in RATES} for name in ("bn", "none")}
+    losses["none"][0.01] = [0.1, 0.1]
+    study = tuned(STUDY, make_tuning(losses))
+    runs = [
+        make_record(name, seed, learning_rate=rate, fit_split="train[:320]", evaluate_split="test[:100]")
+        for name, rate in (("bn", 0.001), ("none", 0.01))
+        for seed in (60, 61)
+    ]
+    frame = study.to_frame(runs)
+    where = "Adam at each ordering's own value (0.001 for bn/none, 0.01 for none/none)"
+    assert where in findings(frame, study)
+    assert "Each ordering has its own learning rate" in headline(frame, study)
+    assert "Missing" not in findings(frame, study)
+
+
+def test_a_study_that_ships_chooses_and_reports_on_images_that_it_does_not_train_on():
+    study = read_study("learning-rate")
+    stage = tuning_study(study)
+    assert {i.fit_split for i in study.instances + stage.instances} == {"train[:50000]"}
+    assert {i.evaluate_split for i in stage.instances} == {"train[50000:]"}
+    assert {i.evaluate_split for i in study.instances} == {"test"}
+    assert not {*stage.run_seeds} & {*study.run_seeds}
+
+
+def test_a_study_is_tuned_and_then_run_and_what_is_there_is_not_run_again(tmp_path):
+    study = dataclasses.replace(STUDY, tune={**STUDY.tune, "varies": [{"learning_rate": [1e-5, 0.003]}]}, seeds=1)
+    assert run_study(study, tmp_path) == []
+    assert len(read_records(tmp_path / "tuning")) == 8
+    read, runs = read_study_records(tmp_path / "records")
+    assert read.own == {key: {"learning_rate": 0.003} for key in ("bn/none", "none/none")}
+    assert {(run.instance["ordering"], run.seed, run.instance["learning_rate"]) for run in runs} == {
+        ("bn/none", 60, 0.003),
+        ("none/none", 60, 0.003),
+    }
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("records/*.json")}
+    assert run_study(study, tmp_path) == []
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("records/*.json")} == before
