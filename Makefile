@@ -55,7 +55,7 @@ soak: $(INSTALLED)  ## kill a hundred studies at random moments, execute a thous
 	  --drawn-models 200
 
 applications: $(INSTALLED)  ## swap normalization in all models of keras.applications, and of the extra zoo if installed
-	$(BIN)/python -m pytest tests/models/test_swapping.py tests/models/test_zoo.py -v -rA --applications all
+	$(BIN)/python -m pytest tests/models/test_swapping.py tests/models/test_applications.py -v -rA --applications all
 
 lint: $(INSTALLED)  ## check style and formatting, types, and that notebooks are as they are committed
 	$(BIN)/ruff check .

@@ -24,25 +24,6 @@ class DataSet:
     sha256: dict[str, str]
 
 
-@dataclass(frozen=True)
-class ModelFacts:
-    """Facts about a model that are needed before it is built.
-
-    Args:
-        slots: Length of an ordering. None: any, since the model is built elsewhere; the ordering goes along it.
-        channels: Numbers of channels that there are where normalization may stand.
-        groups: GroupNorm's number of groups unless the user sets one.
-        smallest_image: Height and width that an image has at least.
-        activations: Values of ``activation`` that it takes; a model with activations of its own takes but ``none``.
-    """
-
-    slots: int | None
-    channels: tuple[int, ...]
-    groups: int
-    smallest_image: int
-    activations: tuple[str, ...] = ("none",)
-
-
 DATASETS = {
     "mnist": DataSet(
         sizes={"train": 60_000, "test": 10_000},
@@ -69,19 +50,6 @@ DATASETS = {
     # No copy of it was at hand when this was written; Keras checks the archive that it downloads.
     "cifar10": DataSet(sizes={"train": 50_000, "test": 10_000}, image_shape=(32, 32, 3), classes=10, sha256={}),
 }
-
-ACTIVATIONS = ("none", "relu")
-OPTIMIZERS = ("adam", "sgd")
-SGD_MOMENTUM = 0.9
-
-MODELS = {
-    "source_cnn": ModelFacts(slots=2, channels=(10,), groups=5, smallest_image=5, activations=ACTIVATIONS),
-    "convnet": ModelFacts(slots=4, channels=(16,), groups=8, smallest_image=4),
-    # Its ordering is the pattern of a block.
-    "resnet20": ModelFacts(slots=2, channels=(16, 32, 64), groups=8, smallest_image=4),
-}
-# A model of one's own; the number of groups is Wu and He's (2018) and Keras' default.
-OWN_MODEL = ModelFacts(slots=None, channels=(), groups=32, smallest_image=1)
 
 
 def is_file(dataset: object) -> TypeGuard[str]:

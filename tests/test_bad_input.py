@@ -23,11 +23,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import normlib
-from normlib import catalog, cli
+from normlib import cli
 from normlib.errors import RequestError
 from normlib.execution import kernels
+from normlib.models import zoo
 from normlib.models.instance import Instance
-from normlib.models.ordering import KINDS
+from normlib.models.kinds import KINDS
 from normlib.runs.records import save_record
 from normlib.studies.studies import Study, read_study
 
@@ -36,7 +37,7 @@ STUDY = {
     "orderings": ["gn/bn", "none"],
     "defaults": {"fit_split": "test[:320]", "evaluate_split": "train[:200]"},
 }
-EVERY_KIND, EVERY_MODEL = ", ".join(KINDS), ", ".join(catalog.MODELS)
+EVERY_KIND, EVERY_MODEL = ", ".join(KINDS), ", ".join(zoo.MODELS)
 LONG = "x" * 1_000_000
 LENGTHY = "x" * 50_000  # which a file of a study may still have
 WHOLE = [

@@ -9,10 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from normlib import catalog
-from normlib.models import swapping
+from normlib.models import swapping, zoo
 from normlib.models.instance import Instance
-from normlib.models.ordering import EMPTY, KINDS
+from normlib.models.kinds import EMPTY, KINDS
 from normlib.report.boxes import boxes
 
 ROOT = Path(__file__).parent.parent
@@ -20,8 +19,8 @@ TEXT = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
 COPIED = ("normlib", "tests")
 # The recipes' own, and those that go through all kinds, models and studies.
 TESTS = (
-    "tests/models/test_normalization.py::test_root_mean_square_normalization_is_the_papers",
-    "tests/models/test_architectures.py::test_strided_has_three_convolutions_with_a_slot_behind_each",
+    "tests/models/test_kinds.py::test_root_mean_square_normalization_is_the_papers",
+    "tests/models/test_zoo.py::test_strided_has_three_convolutions_with_a_slot_behind_each",
     *("tests/report/test_boxes.py", "tests/models/test_ordering.py", "tests/studies/test_studies.py"),
     "tests/test_contributing.py::test_every_kind_stands_in_pictures_and_is_told_where_it_replaces_batch_norm",
     "tests/test_contributing.py::test_every_model_is_built_and_has_a_picture_with_all_its_slots",
@@ -93,11 +92,11 @@ def test_every_kind_stands_in_pictures_and_is_told_where_it_replaces_batch_norm(
     assert swapping.slots(swapped)["kind"].tolist() == [kind]
 
 
-@pytest.mark.parametrize("model", catalog.MODELS)
+@pytest.mark.parametrize("model", zoo.MODELS)
 def test_every_model_is_built_and_has_a_picture_with_all_its_slots(model):
     from normlib.models.models import build_model
 
-    slots = catalog.MODELS[model].slots
+    slots = zoo.MODELS[model].slots
     instance = Instance("/".join(["gn"] * slots), model)
     found = boxes(instance)
     assert found[-1].text.startswith("dense")

@@ -22,14 +22,18 @@ def floor(name):
 
 
 def imports(path):
-    """Yield the modules of normlib that a module imports, and whether a function does it when it shows something."""
+    """Yield the modules of normlib that a module imports, and whether only to show something, or for annotations."""
     tree = ast.parse(path.read_text())
-    shown = [node for node in ast.walk(tree) if getattr(node, "name", "") in SHOWING]
+    shown = [node for node in ast.walk(tree) if getattr(node, "name", "") in SHOWING or is_for_annotations(node)]
     within = {id(node) for function in shown for node in ast.walk(function)}
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "normlib":
             for alias in node.names:
                 yield f"{node.module}.{alias.name}".removeprefix("normlib."), id(node) in within
+
+
+def is_for_annotations(node):
+    return isinstance(node, ast.If) and getattr(node.test, "id", "") == "TYPE_CHECKING"
 
 
 # What shows something reaches up for it when it is called.

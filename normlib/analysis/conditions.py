@@ -13,6 +13,7 @@ import pandas as pd
 from normlib import catalog
 from normlib.analysis.statistics import check_comparable
 from normlib.errors import RequestError
+from normlib.models import zoo
 from normlib.models.instance import Instance
 
 Varies: TypeAlias = Sequence[Mapping[str, Sequence[Any]]]
@@ -116,7 +117,7 @@ def in_words(records: pd.DataFrame, varies: Varies = ()) -> str:
     model = run["model"]
     if model == "source_cnn" and "activation" not in varied:  # others have activations of their own
         model = f"{model} with {activation} after its convolutions"
-    optimizer = {"adam": "Adam", "sgd": f"SGD with momentum {catalog.SGD_MOMENTUM}"}[run["optimizer"]]
+    optimizer = {"adam": "Adam", "sgd": f"SGD with momentum {zoo.SGD_MOMENTUM}"}[run["optimizer"]]
     rate = run["learning_rate"]
     phrases = {
         "model": model,

@@ -8,7 +8,7 @@ import threading
 import warnings
 from pathlib import Path
 
-from normlib import catalog, stack
+from normlib import stack
 from normlib.analysis.conditions import label
 from normlib.checks import checked, real_number, thread_count, whole_number
 from normlib.data import load_array
@@ -18,6 +18,7 @@ from normlib.execution.dispatch import Dispatch, Runs, read_run
 from normlib.execution.execution import Execution, check_parameters, notebook_path, plan
 from normlib.execution.worker import Job, find_refusal
 from normlib.files import check_inside, check_writable, only_writer, set_aside, sweep, write_atomically
+from normlib.models import zoo
 from normlib.models.instance import Instance
 from normlib.runs.progress import Progress
 from normlib.runs.record_format import OtherVersionError, RecordError
@@ -227,7 +228,7 @@ def _check_own_models(
 ) -> None:
     """Refuse a model of one's own that cannot be built, once and where its runs are made, before any kernel starts."""
     _, missing, _ = _plan(study, out, threads, 1, redo)
-    own = list(dict.fromkeys(instance for instance, _ in missing.values() if instance.model not in catalog.MODELS))
+    own = list(dict.fromkeys(instance for instance, _ in missing.values() if instance.model not in zoo.MODELS))
     if own and (refusal := executor.submit(find_refusal, own, timeout).result()) is not None:
         raise refusal
 

@@ -10,6 +10,7 @@ from typing import Any
 from normlib import catalog, stack
 from normlib.checks import one_of, real_number, whole_number
 from normlib.errors import RequestError
+from normlib.models import zoo
 from normlib.models.ordering import Ordering
 from normlib.splits import Split, parse_split
 
@@ -72,7 +73,7 @@ class Instance:
     def __post_init__(self) -> None:
         self._check_model()
         self._check_data()
-        one_of("optimizer", self.optimizer, catalog.OPTIMIZERS)
+        one_of("optimizer", self.optimizer, zoo.OPTIMIZERS)
         for name in ("epochs", "batch_size"):
             object.__setattr__(self, name, whole_number(name, getattr(self, name), minimum=1))
         for name, allowed, holds in (
@@ -91,9 +92,9 @@ class Instance:
     def _check_model(self) -> None:
         text = isinstance(self.model, str) and len(self.model) <= _LONGEST_NAME
         if not (text and _OWN_MODEL.fullmatch(self.model)):
-            one_of("model", self.model, catalog.MODELS, "or a function that builds one, 'package.module:function'")
+            one_of("model", self.model, zoo.MODELS, "or a function that builds one, 'package.module:function'")
         object.__setattr__(self, "ordering", str(self.layers))
-        one_of("activation", self.activation, catalog.ACTIVATIONS)
+        one_of("activation", self.activation, zoo.ACTIVATIONS)
         if self.activation not in self.model_facts.activations:
             allowed = f"none for {self.model}, whose activations are its own"
             raise RequestError("activation", self.activation, allowed)
@@ -114,9 +115,9 @@ class Instance:
         return layers if self.model_facts.slots else layers.shortest
 
     @property
-    def model_facts(self) -> catalog.ModelFacts:
+    def model_facts(self) -> zoo.Model:
         """What is known of the model before it is built."""
-        return catalog.MODELS.get(self.model, catalog.OWN_MODEL)
+        return zoo.MODELS.get(self.model, zoo.OWN_MODEL)
 
     @property
     def data_facts(self) -> catalog.DataSet:

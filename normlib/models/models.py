@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from normlib import catalog
 from normlib.checks import checked
-from normlib.models import architectures, graphs
+from normlib.models import graphs, zoo
 from normlib.models.instance import Instance
 from normlib.models.own_models import own_model
 from normlib.tensorflow_quietly import tf, use_threads
@@ -32,8 +31,8 @@ def build_model(instance: Instance) -> tf.keras.Model:
         RequestError: A model of one's own that cannot be built, see ``own_models``.
     """
     use_threads()  # before TensorFlow's first operation, which fixes their number
-    builder = architectures.BUILDERS.get(instance.model)
-    model, loss = (builder(instance), "sparse_categorical_crossentropy") if builder else own_model(instance)
+    build = instance.model_facts.build
+    model, loss = (build(tf.keras, instance), "sparse_categorical_crossentropy") if build else own_model(instance)
     model.compile(optimizer=_optimizer(instance), loss=loss, metrics=["accuracy"])
     return model
 
@@ -69,5 +68,5 @@ def count_weights(weights: Iterable[tf.Variable]) -> int:
 def _optimizer(instance: Instance) -> tf.keras.optimizers.Optimizer:
     decay = instance.weight_decay or None  # Keras' word for none
     if instance.optimizer == "sgd":
-        return tf.keras.optimizers.SGD(instance.learning_rate, momentum=catalog.SGD_MOMENTUM, weight_decay=decay)
+        return tf.keras.optimizers.SGD(instance.learning_rate, momentum=zoo.SGD_MOMENTUM, weight_decay=decay)
     return tf.keras.optimizers.Adam(instance.learning_rate, weight_decay=decay)

@@ -7,23 +7,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from normlib.errors import RequestError
+from normlib.models.kinds import EMPTY, KINDS
 
-KINDS = {
-    "bn": "BatchNorm",
-    "gn": "GroupNorm",
-    "ln": "GroupNorm with one group (LayerNorm over channels and positions)",
-    "in": "GroupNorm with a group per channel (InstanceNorm)",
-}
-EMPTY = "none"
 _MOST_LAYERS = 100  # in a slot
 _MOST_SLOTS = 1000
 # What people type, and what they mean by it.
 _MEANT = {
     **{kind: kind for kind in (*KINDS, EMPTY)},
-    "batchnorm": "bn",
-    "groupnorm": "gn",
-    "layernorm": "ln",
-    "instancenorm": "in",
+    **{kind.name.lower(): shorthand for shorthand, kind in KINDS.items()},
 }
 _ALLOWED = f"{', '.join(KINDS)} joined by '+' in each slot, or {EMPTY}; slots separated by '/', as in 'gn/bn'"
 

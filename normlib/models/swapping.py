@@ -8,12 +8,12 @@ from collections.abc import Iterable
 
 import pandas as pd
 
-from normlib import catalog, stack
+from normlib import stack
 from normlib.checks import checked, one_of, real_number, whole_number
 from normlib.errors import RequestError
-from normlib.models import batch_norm, copies, graphs
-from normlib.models.normalization import normalization_layer
-from normlib.models.ordering import KINDS, Ordering
+from normlib.models import batch_norm, copies, graphs, zoo
+from normlib.models.kinds import KINDS, find_kind, normalization_layer
+from normlib.models.ordering import Ordering
 from normlib.tensorflow_quietly import KERAS_3, tf
 
 _SHOWN = 3  # layers named in a message
@@ -74,7 +74,7 @@ def swap(
     if groups is not None and channels_per_group is not None:
         raise RequestError("groups", groups, f"None where channels_per_group is given ({channels_per_group!r})")
     name, number = ("groups", groups) if channels_per_group is None else ("channels_per_group", channels_per_group)
-    number = catalog.OWN_MODEL.groups if number is None else whole_number(name, number, minimum=1)
+    number = zoo.OWN_MODEL.groups if number is None else whole_number(name, number, minimum=1)
     changes = _changes(momentum, epsilon)
     provider = stack.resolve_provider(provider)
 
@@ -113,7 +113,11 @@ def slots(model: tf.keras.Model) -> pd.DataFrame:
     """
     graphs.check_model(model)
     batch_norm.batch_norm_layers(model)
-    places = [(place, kind) for place in graphs.find_places(model) if (kind := _kind(place)) is not None]
+    places = [
+        (place, kind)
+        for place in graphs.find_places(model)
+        if (kind := find_kind(place.layer, place.channels)) is not None
+    ]
     index = pd.RangeIndex(1, len(places) + 1, name="slot")
     channels = [place.channels or None for place, _ in places]
     frame = pd.DataFrame(index=index)
@@ -125,15 +129,6 @@ def slots(model: tf.keras.Model) -> pd.DataFrame:
     frame["parameters"] = pd.Series([place.layer.count_params() for place, _ in places], index, dtype="int64")
     frame["can be swapped"] = pd.Series([place.in_graph for place, _ in places], index, dtype=bool)
     return frame
-
-
-def _kind(place: graphs.Place) -> str | None:
-    if batch_norm.is_batch_norm(place.layer):
-        return "bn"
-    # By name: that of addons is only there where addons has been imported.
-    if any(base.__name__ == "GroupNormalization" for base in type(place.layer).__mro__):
-        return "ln" if place.layer.groups == 1 else "in" if place.layer.groups == place.channels else "gn"
-    return "ln" if isinstance(place.layer, tf.keras.layers.LayerNormalization) else None
 
 
 def _replaced(replace: str | Iterable[str]) -> set[str]:
@@ -153,7 +148,7 @@ def _slots(model: tf.keras.Model, replaced: set[str]) -> list[graphs.Place]:
     graphs.check_model(model, graph=True)
     batch_norm.batch_norm_layers(model)
     places = list(graphs.find_places(model))
-    found = [place for place in places if _kind(place) in replaced]
+    found = [place for place in places if find_kind(place.layer, place.channels) in replaced]
     names = " or ".join(kind for kind in KINDS if kind in replaced)
     for place in found:
         if not place.in_graph:
@@ -166,7 +161,7 @@ def _slots(model: tf.keras.Model, replaced: set[str]) -> list[graphs.Place]:
             allowed = f"one whose {names} swap can reach; it cannot reach that inside {inside}"
             raise RequestError("model", model.name, allowed)
     if not found:
-        there = sorted({kind for place in places if (kind := _kind(place)) is not None})
+        there = sorted({kind for place in places if (kind := find_kind(place.layer, place.channels)) is not None})
         hint = f"; what it has is replaced with replace={', '.join(map(repr, there))}" if there else ""
         raise RequestError("model", model.name, f"one with {names}, in whose place to swap; it has no slot{hint}")
     return found

@@ -6,12 +6,9 @@ import dataclasses
 from collections.abc import Callable
 
 from normlib.models.instance import Instance
-from normlib.models.ordering import EMPTY
+from normlib.models.kinds import EMPTY, KINDS
 
 PLAIN = "plain"
-NAMES = {"bn": "BatchNorm", "gn": "GroupNorm", "ln": "LayerNorm", "in": "InstanceNorm"}
-# Tints on which black text is read at more than 10 to 1; the text says what a colour means.
-COLOURS = {"bn": "#9CCBEB", "gn": "#FFD58A", "ln": "#A8DDB5", "in": "#E5B8D3", PLAIN: "#F2F2F2", EMPTY: "#FFFFFF"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,6 +22,11 @@ class Box:
 
     text: str
     kind: str = PLAIN
+
+    @property
+    def colour(self) -> str:
+        """Its tint; the text says what it means."""
+        return KINDS[self.kind].colour if self.kind in KINDS else {PLAIN: "#F2F2F2", EMPTY: "#FFFFFF"}[self.kind]
 
 
 def boxes(instance: Instance) -> list[Box]:
@@ -73,7 +75,7 @@ def _own_model(instance: Instance) -> list[Box]:
     module, _, function = instance.model.partition(":")
     found = [Box(f"{function}\nof {module.rpartition('.')[2]}:\nits BatchNorms")]
     for kinds in instance.layers.slots:
-        found += [Box(NAMES[kind], kind) for kind in kinds] or [Box("none", EMPTY)]
+        found += [Box(KINDS[kind].name, kind) for kind in kinds] or [Box("none", EMPTY)]
     return [*found, *([Box("and so on,\nin turn")] if len(instance.layers.slots) > 1 else [])]
 
 
@@ -88,10 +90,11 @@ def _convolution(name: str, instance: Instance, slot: int, channels: list[int]) 
 
 
 def _describe(kind: str, channels: list[int], instance: Instance) -> str:
-    if kind == "bn":
-        return "BatchNorm"
-    groups = [{"gn": instance.groups_of(c), "ln": 1, "in": c}[kind] for c in channels]
+    number = KINDS[kind].groups
+    if number is None:
+        return KINDS[kind].name
+    groups = [number(c, instance.groups_of(c)) for c in channels]
     sizes = [c // g for c, g in zip(channels, groups, strict=True)]
     numbers = [", ".join(map(str, dict.fromkeys(values))) for values in (groups, sizes)]
     plural = ("s" if max(groups) > 1 else "", "s" if max(sizes) > 1 else "")
-    return f"{NAMES[kind]}\n{numbers[0]} group{plural[0]} of\n{numbers[1]} channel{plural[1]}"
+    return f"{KINDS[kind].name}\n{numbers[0]} group{plural[0]} of\n{numbers[1]} channel{plural[1]}"

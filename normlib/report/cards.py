@@ -10,8 +10,8 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from markupsafe import Markup, escape
 
-from normlib.models.ordering import EMPTY
-from normlib.report.boxes import COLOURS, Box
+from normlib.models.kinds import EMPTY
+from normlib.report.boxes import Box
 
 _CELL = "text-align: left; vertical-align: top; padding: 2px 10px"
 _BOX = (
@@ -73,5 +73,5 @@ def _row(cells: Sequence[object]) -> Markup:
 
 
 def _box(box: Box) -> Markup:
-    style = _BOX.format(COLOURS[box.kind], "dashed #767676" if box.kind == EMPTY else "solid #333333")
+    style = _BOX.format(box.colour, "dashed #767676" if box.kind == EMPTY else "solid #333333")
     return Markup('<span style="{}">{}</span>').format(style, Markup("<br>").join(map(escape, box.text.split("\n"))))

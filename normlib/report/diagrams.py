@@ -7,8 +7,8 @@ from matplotlib.patches import FancyBboxPatch
 
 from normlib.checks import checked
 from normlib.models.instance import Instance
-from normlib.models.ordering import EMPTY
-from normlib.report.boxes import COLOURS, boxes
+from normlib.models.kinds import EMPTY
+from normlib.report.boxes import boxes
 from normlib.report.figures import Drawn, Figure, subplots
 
 
@@ -33,7 +33,7 @@ def plot_model(instance: Instance) -> tuple[Figure, Axes]:
                 0.76,
                 0.8,
                 boxstyle="round,pad=0.03",
-                facecolor=COLOURS[box.kind],
+                facecolor=box.colour,
                 edgecolor="#888888" if empty else "#333333",
                 linestyle="--" if empty else "-",
             )

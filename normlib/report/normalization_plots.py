@@ -8,7 +8,7 @@ from matplotlib.patches import Rectangle
 
 from normlib.checks import whole_number
 from normlib.errors import RequestError
-from normlib.report.boxes import COLOURS, NAMES
+from normlib.models.kinds import KINDS
 from normlib.report.figures import Drawn, Figure, subplots
 
 
@@ -36,14 +36,14 @@ def plot_normalization_axes(images: int = 3, channels: int = 6, groups: int = 3)
     # Height and width of a part, in cells.
     parts = {"bn": (images, 1), "gn": (1, channels // groups), "ln": (1, channels), "in": (1, 1)}
     shows = "What shares a mean and a variance, images down and channels across: " + "; ".join(
-        f"{NAMES[kind]}, parts of {height} image{'s' * (height > 1)} and {width} channel{'s' * (width > 1)}"
+        f"{KINDS[kind].name}, parts of {height} image{'s' * (height > 1)} and {width} channel{'s' * (width > 1)}"
         for kind, (height, width) in parts.items()
     )
     figure, axes = subplots(1, 4, figsize=(10.5, 2.1), sharey=True, layout="constrained", shows=shows)
     for axis, (kind, part) in zip(axes, parts.items(), strict=True):
-        _draw_parts(axis, images, channels, part, COLOURS[kind])
+        _draw_parts(axis, images, channels, part, KINDS[kind].colour)
         count = images * channels // (part[0] * part[1])
-        axis.set_title(f"{NAMES[kind]}: {count} mean{'s' * (count > 1)}", fontsize="medium")
+        axis.set_title(f"{KINDS[kind].name}: {count} mean{'s' * (count > 1)}", fontsize="medium")
         axis.set_xlabel("channel")
     axes[0].set_ylabel("image")
     return Drawn(figure, axes)

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from normlib import catalog
 from normlib.analysis.conditions import Varies, split_records
 from normlib.analysis.gaps import split_gap
 from normlib.analysis.statistics import MEASURES, follows_source, summarize
 from normlib.analysis.verdicts import SIGNIFICANCE, seeds_in_words
+from normlib.models import zoo
 from normlib.models.instance import Instance
 from normlib.models.ordering import SOURCE_INSTANCES
 
@@ -160,7 +160,7 @@ def provenance(records: pd.DataFrame) -> pd.DataFrame:
     names = [field.name for field in dataclasses.fields(Instance) if field.name != "ordering"]
     names += ["data", "stack", "processor", "device", "threads", "commit", "study_sha256"]
     facts = {name: ", ".join(sorted(set(records[name].map(str)))) for name in names}
-    default_groups = catalog.MODELS.get(records["model"].iloc[0], catalog.OWN_MODEL).groups
+    default_groups = zoo.MODELS.get(records["model"].iloc[0], zoo.OWN_MODEL).groups
     facts["groups"] = facts["groups"].replace("None", f"the model's own: {default_groups}")
     facts["study_sha256"] = facts["study_sha256"].replace("None", "none")
     seeds = sorted(records["seed"].unique())

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from normlib import catalog, data
+from normlib import data
 from normlib.checks import checked, seed_range, thread_count, whole_number
+from normlib.models import zoo
 from normlib.models.instance import Instance
 from normlib.runs.records import Record
 from normlib.runs.training import train
@@ -82,7 +83,7 @@ def diagnose(
         thread_count(threads)
     steps = instance.epochs * -(-len(instance.fit_examples) // instance.batch_size)
     x, y = data.load_split(instance.dataset, instance.fit_examples)
-    named = instance.model in catalog.MODELS
+    named = instance.model in zoo.MODELS
     watch = _Watch(moments(steps, points), named, x[:images], y[:images], instance.batch_size)
     record = train(instance, seed, threads, callbacks=[watch.callback()])
     return Diagnosis(record, pd.DataFrame(watch.rows, columns=["step", "quantity", "place", "layer", "value"]))

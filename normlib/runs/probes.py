@@ -16,12 +16,12 @@ from typing import TypeAlias
 import numpy as np
 
 from normlib.models import batch_norm, graphs, watching
+from normlib.models.kinds import find_kind
 from normlib.tensorflow_quietly import tf
 
-_NAME = re.compile(r"(?:convolution_(?=\d+$)|slot_(?=\d+_))(\d+)(?:_\d+)?")  # as normlib.architectures gives them
+_NAME = re.compile(r"(?:convolution_(?=\d+$)|slot_(?=\d+_))(\d+)(?:_\d+)?")  # as normlib.models.zoo gives them
 _KERNEL = re.compile(r"kernel(:\d+)?$")
 # By name: addons' GroupNormalization is only there where addons has been imported.
-_NORMALIZATION = {"BatchNormalization", "GroupNormalization", "LayerNormalization"}
 
 Row: TypeAlias = tuple[str, int, str, float]
 
@@ -41,7 +41,7 @@ def find_slots(model: tf.keras.Model, named: bool) -> list[Slot]:
 
     Args:
         model: As ``normlib.build_model`` gives.
-        named: Whether it is one of ``normlib.models.architectures``, which name layers after their slots: the last layer
+        named: Whether it is one of ``normlib.models.zoo``, which name layers after their slots: the last layer
             in a slot is looked at, or the convolution before it where it is empty. In a model of one's own, each
             normalization layer is a slot, and so is each Identity, which stands for an empty one; a Sequential of
             normalization layers is one slot.
@@ -67,7 +67,7 @@ def _found_slots(model: tf.keras.Model) -> list[Slot]:
         if (
             not place.in_graph
             or id(place.layer) in inside
-            or not (stack or _is(place.layer, {*_NORMALIZATION, "Identity"}))
+            or not (stack or find_kind(place.layer) or isinstance(place.layer, tf.keras.layers.Identity))
         ):
             continue
         members = place.layer.layers if stack else [place.layer]
@@ -77,12 +77,8 @@ def _found_slots(model: tf.keras.Model) -> list[Slot]:
     return slots
 
 
-def _is(layer: tf.keras.layers.Layer, names: set[str]) -> bool:
-    return any(base.__name__ in names for base in type(layer).__mro__)
-
-
 def _is_stack(layer: tf.keras.layers.Layer) -> bool:
-    return isinstance(layer, tf.keras.Sequential) and all(_is(inner, _NORMALIZATION) for inner in layer.layers)
+    return isinstance(layer, tf.keras.Sequential) and all(find_kind(inner) for inner in layer.layers)
 
 
 def _batch_norms(layers: list, before: str = "") -> dict:
@@ -137,7 +133,7 @@ class Probe:
 
     Args:
         model: As ``normlib.build_model`` gives.
-        named: Whether it is one of ``normlib.models.architectures``.
+        named: Whether it is one of ``normlib.models.zoo``.
         images: What it is looked at with, ``[n, ...]``.
         labels: Their classes, ``[n]``.
         batch_size: Images that BatchNorm normalizes together.

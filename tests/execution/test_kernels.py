@@ -121,7 +121,9 @@ def test_ending_stops_what_works_at_once_and_nothing_starts_after_it():
 
 def test_kernels_end_with_the_process_that_started_them(tmp_path):
     """Also where it was killed, so that it could end nothing itself."""
-    starts = "from normlib.execution.kernels import Kernel; print(Kernel({}).manager.provisioner.pid, flush=True); input()"
+    starts = (
+        "from normlib.execution.kernels import Kernel; print(Kernel({}).manager.provisioner.pid, flush=True); input()"
+    )
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
     with subprocess.Popen([sys.executable, "-c", starts], **pipes) as process:
         pid = int(process.stdout.readline())

@@ -4,7 +4,8 @@ from hypothesis import strategies as st
 
 from normlib.errors import RequestError
 from normlib.models.instance import Instance
-from normlib.models.ordering import KINDS, SOURCE_INSTANCES, Ordering
+from normlib.models.kinds import KINDS
+from normlib.models.ordering import SOURCE_INSTANCES, Ordering
 
 slots = st.lists(st.sampled_from(list(KINDS)), max_size=3).map(tuple)
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_normalization import PROVIDERS, group_norm
+from test_kinds import PROVIDERS, group_norm
 
 from normlib.errors import RequestError
 from normlib.models.swapping import slots, swap

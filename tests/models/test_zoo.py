@@ -1,127 +1,137 @@
-"""Models of other packages, where these are installed (extra ``zoo``): what is promised of any Keras model holds.
-
-``make applications`` goes through all of them; nothing else does.
-"""
-
-import importlib
-import warnings
+"""The models that come with normlib: layers, shapes and numbers of weights, by hand from the papers' widths."""
 
 import numpy as np
 import pytest
 
-from normlib.models.readings import recalibrate
-from normlib.models.swapping import slots, swap
-from normlib.tensorflow_quietly import tf
+from normlib.errors import RequestError
+from normlib.models.instance import Instance
+from normlib.models.models import build_model, describe_layers
 
-IMAGES = np.random.default_rng(0).normal(size=(8, 64, 64, 3)).astype(np.float32)
-TOKENS = {
-    "token_ids": np.arange(16).reshape(2, 8) % 20 + 1,
-    "padding_mask": np.ones((2, 8), np.int32),
-    "segment_ids": np.zeros((2, 8), np.int32),
-}
+SGD = {"optimizer": "sgd"}
 
 
-def attention(name):
-    """Return a builder of a model of keras-cv-attention-models, of 64 x 64 pixels and ten classes."""
-
-    def build():
-        package = pytest.importorskip("keras_cv_attention_models")
-        module, model = name.split(".")
-        options = {"input_shape": (64, 64, 3), "num_classes": 10, "pretrained": None}
-        return getattr(getattr(package, module), model)(**options), IMAGES
-
-    return build
+def numbers_of_weights(ordering, model, dataset="mnist"):
+    layers = describe_layers(build_model(Instance(ordering, model, dataset=dataset)))
+    return layers["parameters"].sum(), layers["of them trainable"].sum()
 
 
-def classifier(name):
-    """Return a builder of a model of image-classifiers."""
-
-    def build():
-        package = pytest.importorskip("classification_models.tfkeras")
-        return package.Classifiers.get(name)[0](input_shape=(64, 64, 3), classes=10, weights=None), IMAGES
-
-    return build
+def names(ordering, model):
+    return [layer.name for layer in build_model(Instance(ordering, model)).layers]
 
 
-def unet(name, **options):
-    """Return a builder of a model of keras-unet."""
-
-    def build():
-        pytest.importorskip("keras_unet")
-        module = importlib.import_module(f"keras_unet.models.{name}")
-        return getattr(module, name)(input_shape=(64, 64, 3), **options), IMAGES
-
-    return build
+# 3 x 3 convolutions of 16 filters, from 1 channel and then 16, with biases; 7 x 7 x 16 to 10 classes.
+CONVNET = (9 + 1) * 16 + 3 * (9 * 16 + 1) * 16 + (7 * 7 * 16 + 1) * 10
+# Three stages of six convolutions; of the first block of a stage, the first has fewer channels to read.
+BLOCKS = 9 * (6 * 16 * 16 + (16 * 32 + 5 * 32 * 32) + (32 * 64 + 5 * 64 * 64))
+CHANNELS = 16 + 6 * (16 + 32 + 64)  # in all 19 slots
+DENSE = 64 * 10 + 10
 
 
-def hub(name, x, **options):
-    """Return a builder of a backbone of KerasHub."""
-    return lambda: (getattr(pytest.importorskip("keras_hub").models, name)(**options), x)
+@pytest.mark.parametrize(
+    ("ordering", "total", "trainable"),
+    [
+        ("none", CONVNET, CONVNET),
+        ("gn/gn/gn/gn", CONVNET + 4 * 32, CONVNET + 4 * 32),
+        ("bn/none/gn+bn", CONVNET + 3 * 32 + 2 * 32, CONVNET + 3 * 32),
+    ],
+)
+def test_convnet_has_four_convolutions_of_16_filters(ordering, total, trainable):
+    assert numbers_of_weights(ordering, "convnet") == (total, trainable)
 
 
-RESNET = {
-    "input_conv_filters": [64],
-    "input_conv_kernel_sizes": [3],
-    "stackwise_num_filters": [64, 64],
-    "stackwise_num_blocks": [2, 2],
-    "stackwise_num_strides": [1, 2],
-}
-TEXT = {"vocabulary_size": 30, "num_layers": 2, "num_heads": 2, "hidden_dim": 16, "intermediate_dim": 32}
-MODELS = {
-    **{
-        name: attention(name)
-        for name in (
-            *("efficientnet.EfficientNetV2B0", "resnest.ResNest50", "coatnet.CoAtNet0", "levit.LeViT128S"),
-            *("ghostnet.GhostNet_050", "resnet_family.RegNetY040", "cotnet.CotNet50", "mobilevit.MobileViT_XXS"),
-            *("convnext.ConvNeXtTiny", "swin_transformer_v2.SwinTransformerV2Tiny_window8"),
-        )
-    },
-    **{name: classifier(name) for name in ("resnet18", "seresnet18", "resnext50", "mobilenetv2")},
-    "custom_unet": unet("custom_unet", use_batch_norm=True, num_layers=2),
-    "satellite_unet": unet("satellite_unet", num_layers=2),
-    "ResNetBackbone": hub("ResNetBackbone", IMAGES, block_type="basic_block", **RESNET),
-    "DenseNetBackbone": hub("DenseNetBackbone", IMAGES, stackwise_num_repeats=[2, 2]),
-    "ViTBackbone": hub(
-        *("ViTBackbone", IMAGES),
-        **{"image_shape": (64, 64, 3), "patch_size": 16, "num_layers": 2, "num_heads": 2, "hidden_dim": 16},
-        mlp_dim=32,
-    ),
-    "MiTBackbone": hub(
-        *("MiTBackbone", IMAGES),
-        **{"layerwise_depths": [1, 1], "num_layers": 2, "layerwise_num_heads": [1, 2], "layerwise_sr_ratios": [4, 1]},
-        **{"max_drop_path_rate": 0.1, "layerwise_patch_sizes": [7, 3], "layerwise_strides": [4, 2]},
-        **{"image_shape": (64, 64, 3), "hidden_dims": [16, 32]},
-    ),
-    "BertBackbone": hub("BertBackbone", TOKENS, **TEXT),
-    "GPT2Backbone": hub("GPT2Backbone", {name: TOKENS[name] for name in ("token_ids", "padding_mask")}, **TEXT),
-}
+def test_convnet_pools_after_every_second_convolution():
+    layers = describe_layers(build_model(Instance("none", "convnet")))
+    convolutions = layers.loc[layers["layer"] == "Conv2D", "output shape"].tolist()
+    assert convolutions == ["(None, 28, 28, 16)"] * 2 + ["(None, 14, 14, 16)"] * 2
 
 
-def outputs(model, x):
-    return [np.array(part) for part in tf.nest.flatten(model(x, training=False))]
+@pytest.mark.parametrize(
+    ("dataset", "ordering", "total", "trainable"),
+    [
+        # Of each BatchNorm's four numbers a channel two are trained; an empty slot's convolution has a bias.
+        ("cifar10", "bn/bn", 27 * 16 + BLOCKS + DENSE + 4 * CHANNELS, 27 * 16 + BLOCKS + DENSE + 2 * CHANNELS),
+        ("mnist", "gn/gn", 9 * 16 + BLOCKS + DENSE + 2 * CHANNELS, 9 * 16 + BLOCKS + DENSE + 2 * CHANNELS),
+        ("mnist", "none", 9 * 16 + BLOCKS + DENSE + CHANNELS, 9 * 16 + BLOCKS + DENSE + CHANNELS),
+        # The second of the two slots: half of the channels of the blocks.
+        ("mnist", "none/gn", 9 * 16 + BLOCKS + DENSE + CHANNELS + 336, 9 * 16 + BLOCKS + DENSE + CHANNELS + 336),
+    ],
+)
+def test_resnet20_has_the_papers_number_of_weights(dataset, ordering, total, trainable):
+    """He et al. 2016, table 6: 0.27 M; they count what is trained, with BatchNorm."""
+    assert numbers_of_weights(ordering, "resnet20", dataset) == (total, trainable)
+    assert round(trainable / 1e6, 2) == 0.27
 
 
-def test_what_is_promised_of_any_model_holds(zoo_model):
-    """Slots are listed; BatchNorm for itself and a copy change nothing; no kind is left that was replaced."""
-    model, x = MODELS[zoo_model]()
-    before, table = outputs(model, x), slots(model)
-    normalization = [place for place in model._flatten_layers() if "Normalization" in type(place).__name__]
-    assert len(table) == len({id(layer) for layer in normalization})
-    kinds = [kind for kind in ("bn", "ln") if kind in set(table["kind"])]
-    reached = table[table["can be swapped"]]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        copied = recalibrate(model, x, batch_size=4)
-        for kind in kinds:
-            if (table[table["kind"] == kind]["can be swapped"]).all():
-                other = "gn" if kind == "bn" else "bn"
-                assert kind not in set(slots(swap(model, other, groups=8, replace=kind))["kind"]) - {"gn"}
-    if "bn" in kinds:
-        if (reached["kind"] == "bn").sum() == (table["kind"] == "bn").sum():
-            for found, expected in zip(outputs(swap(model, "bn"), x), before, strict=True):
-                np.testing.assert_array_equal(found, expected)
-    else:
-        for found, expected in zip(outputs(copied, x), before, strict=True):
-            np.testing.assert_array_equal(found, expected)
-    for found, expected in zip(outputs(model, x), before, strict=True):
-        np.testing.assert_array_equal(found, expected)
+def test_resnet20s_ordering_is_the_pattern_of_a_block_and_the_stem_counts_as_slot_one():
+    model = build_model(Instance("bn/gn", "resnet20"))
+    slots = {layer.name: type(layer).__name__ for layer in model.layers if layer.name.startswith("slot_")}
+    assert list(slots) == [f"slot_{place}_1" for place in range(1, 20)]
+    kinds = ["BatchNormalization", *["BatchNormalization", "GroupNormalization"] * 9]
+    assert list(slots.values()) == kinds
+
+
+def test_layers_are_named_after_their_slots():
+    assert [name for name in names("gn+bn/none/ln", "convnet") if name.startswith(("slot", "conv"))] == [
+        "convolution_1", "slot_1_1", "slot_1_2", "convolution_2", "convolution_3", "slot_3_1", "convolution_4",
+    ]  # fmt: skip
+
+
+def test_a_residual_block_that_keeps_its_size_adds_its_input_and_one_that_shrinks_every_second_position():
+    """With all kernels and offsets zero, a block gives its input; channels that are new give zero."""
+    model = build_model(Instance("none", "resnet20"))
+    for layer in model.layers:
+        if layer.name.startswith("convolution_") and layer.name != "convolution_1":
+            layer.set_weights([np.zeros_like(weight) for weight in layer.get_weights()])
+    images = np.random.default_rng(0).random((2, 28, 28), np.float32)
+    stem = np.maximum(call_until(model, images, "convolution_1"), 0)
+    last = call_until(model, images, model.layers[-2].name)
+    expected = np.concatenate([stem[:, ::4, ::4].mean(axis=(1, 2)), np.zeros((2, 48))], axis=1)
+    np.testing.assert_allclose(last, expected, rtol=1e-5)
+
+
+def call_until(model, images, name):
+    from normlib.tensorflow_quietly import tf
+
+    (layer,) = (layer for layer in model.layers if layer.name == name)
+    return np.asarray(tf.keras.Model(model.inputs[0], layer.output)(images))
+
+
+@pytest.mark.parametrize("model", ["convnet", "resnet20"])
+def test_channels_in_a_group_decide_the_number_of_groups(model):
+    built = build_model(Instance("gn", model, channels_per_group=4))
+    groups = {layer.groups * 4 for layer in built.layers if hasattr(layer, "groups") and layer.name.startswith("slot")}
+    assert groups == ({16} if model == "convnet" else {16, 32, 64})
+
+
+def test_what_a_model_does_not_allow_is_refused():
+    with pytest.raises(RequestError, match="ordering is 'bn/gn/bn'; allowed: 2 slots in this model, and this has 3"):
+        Instance("bn/gn/bn", "resnet20")
+    with pytest.raises(
+        RequestError, match="activation is 'relu'; allowed: none for convnet, whose activations are its"
+    ):
+        Instance("bn", "convnet", activation="relu")
+    with pytest.raises(
+        RequestError, match="channels_per_group is 3; allowed: a divisor of the 16 channels: 1, 2, 4, 8"
+    ):
+        Instance("gn", "convnet", channels_per_group=3)
+    with pytest.raises(RequestError, match="channels_per_group is 4; allowed: None where groups is given, and it is"):
+        Instance("gn", "convnet", groups=4, channels_per_group=4)
+
+
+def test_epsilon_and_momentum_reach_all_slots():
+    model = build_model(Instance("bn/gn", "resnet20", epsilon=1e-5, momentum=0.9))
+    slots = [layer for layer in model.layers if layer.name.startswith("slot_")]
+    assert {layer.epsilon for layer in slots} == {1e-5}
+    assert {layer.momentum for layer in slots if hasattr(layer, "momentum")} == {0.9}
+
+
+@pytest.mark.parametrize("model", ["convnet", "resnet20"])
+def test_all_orderings_start_from_the_same_kernels(model):
+    from normlib.tensorflow_quietly import tf
+
+    kernels = []
+    for ordering in ("bn/gn", "none"):
+        tf.keras.utils.set_random_seed(3)
+        built = build_model(Instance(ordering, model))
+        kernels.append([layer.get_weights()[0] for layer in built.layers if "convolution" in layer.name])
+    assert all((a == b).all() for a, b in zip(*kernels, strict=True))

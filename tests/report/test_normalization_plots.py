@@ -3,7 +3,7 @@ import pytest
 from matplotlib.patches import Rectangle
 
 from normlib.errors import RequestError
-from normlib.models.normalization import normalization_layer
+from normlib.models.kinds import normalization_layer
 from normlib.report.normalization_plots import plot_normalization_axes
 
 

@@ -6,15 +6,45 @@ Layers are named after their place: the convolution before slot 3 is ``convoluti
 
 from __future__ import annotations
 
-from normlib.models.instance import Instance
-from normlib.models.normalization import normalization_layer
-from normlib.tensorflow_quietly import tf
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from normlib.models.kinds import normalization_layer
+
+if TYPE_CHECKING:
+    from normlib.models.instance import Instance
+
+ACTIVATIONS = ("none", "relu")
+OPTIMIZERS = ("adam", "sgd")
+SGD_MOMENTUM = 0.9
 
 
-def source_cnn(instance: Instance) -> tf.keras.Model:
+@dataclass(frozen=True)
+class Model:
+    """All that is known of a model, its builder among it.
+
+    Args:
+        build: Builds it, not compiled, from ``tf.keras``, so that TensorFlow is not needed here, and an Instance. None:
+            a model of one's own, which is built elsewhere.
+        slots: Length of an ordering. None: any, since the model is built elsewhere; the ordering goes along it.
+        channels: Numbers of channels that there are where normalization may stand.
+        groups: GroupNorm's number of groups unless the user sets one.
+        smallest_image: Height and width that an image has at least.
+        activations: Values of ``activation`` that it takes; a model with activations of its own takes but ``none``.
+    """
+
+    build: Callable[[Any, Instance], Any] | None
+    slots: int | None
+    channels: tuple[int, ...]
+    groups: int
+    smallest_image: int
+    activations: tuple[str, ...] = ("none",)
+
+
+def source_cnn(keras: Any, instance: Instance) -> Any:
     """Build the source's CNN: two 3 x 3 convolutions of 10 filters, a slot behind each, and two dense layers."""
-    keras = tf.keras
-    layers = _first_layers(instance)
+    layers = _first_layers(keras, instance)
     for place, kinds in enumerate(instance.layers.slots, start=1):
         layers.append(keras.layers.Conv2D(filters=10, kernel_size=(3, 3), name=f"convolution_{place}"))
         layers += _slot(instance, place, kinds, channels=10)
@@ -30,10 +60,9 @@ def source_cnn(instance: Instance) -> tf.keras.Model:
     return keras.Sequential(layers)
 
 
-def convnet(instance: Instance) -> tf.keras.Model:
+def convnet(keras: Any, instance: Instance) -> Any:
     """Build four 3 x 3 convolutions of 16 filters, each with a slot and ReLU behind it; pooling after every second."""
-    keras = tf.keras
-    layers = _first_layers(instance)
+    layers = _first_layers(keras, instance)
     for place, kinds in enumerate(instance.layers.slots, start=1):
         layers.append(keras.layers.Conv2D(16, (3, 3), padding="same", name=f"convolution_{place}"))
         layers += [*_slot(instance, place, kinds, channels=16), keras.layers.ReLU()]
@@ -42,27 +71,26 @@ def convnet(instance: Instance) -> tf.keras.Model:
     return keras.Sequential(layers)
 
 
-def resnet20(instance: Instance) -> tf.keras.Model:
+def resnet20(keras: Any, instance: Instance) -> Any:
     """Build ResNet-20 as for CIFAR: three stages of three blocks, shortcuts without parameters.
 
     He, Zhang, Ren and Sun 2016, arXiv 1512.03385, section 4.2, option A. Each block has two slots, and the ordering is
     the pattern of a block; the slot behind the first convolution counts as slot one. There, a convolution has no bias,
     since BatchNorm has an offset; here it has one where nothing stands in its slot.
     """
-    keras = tf.keras
-    inputs, *first = _first_layers(instance)
+    inputs, *first = _first_layers(keras, instance)
     x = inputs
     for layer in first:
         x = layer(x)
     kinds = instance.layers.slots
-    x = keras.layers.ReLU()(_convolution(instance, x, 1, kinds[0], filters=16))
+    x = keras.layers.ReLU()(_convolution(keras, instance, x, 1, kinds[0], filters=16))
     place = 2
     for stage, filters in enumerate((16, 32, 64)):
         for block in range(3):
             strides = 2 if stage > 0 and block == 0 else 1
-            y = keras.layers.ReLU()(_convolution(instance, x, place, kinds[0], filters, strides))
-            y = _convolution(instance, y, place + 1, kinds[1], filters)
-            x = keras.layers.ReLU()(keras.layers.Add()([y, _shortcut(x, strides)]))
+            y = keras.layers.ReLU()(_convolution(keras, instance, x, place, kinds[0], filters, strides))
+            y = _convolution(keras, instance, y, place + 1, kinds[1], filters)
+            x = keras.layers.ReLU()(keras.layers.Add()([y, _shortcut(keras, x, strides)]))
             place += 2
     x = keras.layers.GlobalAveragePooling2D()(x)
     outputs = keras.layers.Dense(
@@ -71,14 +99,14 @@ def resnet20(instance: Instance) -> tf.keras.Model:
     return keras.Model(inputs, outputs)
 
 
-def _first_layers(instance: Instance) -> list[tf.keras.layers.Layer]:
+def _first_layers(keras: Any, instance: Instance) -> list[Any]:
     """Return the input, and what gives images without channels one."""
     shape = instance.data_facts.image_shape
-    reshape = [tf.keras.layers.Reshape((*shape, 1))] if len(shape) == 2 else []
-    return [tf.keras.Input(shape), *reshape]
+    reshape = [keras.layers.Reshape((*shape, 1))] if len(shape) == 2 else []
+    return [keras.Input(shape), *reshape]
 
 
-def _slot(instance: Instance, place: int, kinds: tuple[str, ...], channels: int) -> list[tf.keras.layers.Layer]:
+def _slot(instance: Instance, place: int, kinds: tuple[str, ...], channels: int) -> list[Any]:
     return [
         normalization_layer(
             kind,
@@ -94,11 +122,11 @@ def _slot(instance: Instance, place: int, kinds: tuple[str, ...], channels: int)
 
 
 def _convolution(
-    instance: Instance, x: tf.Tensor, place: int, kinds: tuple[str, ...], filters: int, strides: int = 1
-) -> tf.Tensor:
+    keras: Any, instance: Instance, x: Any, place: int, kinds: tuple[str, ...], filters: int, strides: int = 1
+) -> Any:
     """Return a residual network's 3 x 3 convolution, with its slot."""
     # He et al. 2015, arXiv 1502.01852, section 2.2, as the paper has it.
-    x = tf.keras.layers.Conv2D(
+    x = keras.layers.Conv2D(
         filters, (3, 3), strides, "same", use_bias=not kinds, kernel_initializer="he_normal",
         name=f"convolution_{place}",
     )(x)  # fmt: skip
@@ -107,12 +135,19 @@ def _convolution(
     return x
 
 
-def _shortcut(x: tf.Tensor, strides: int) -> tf.Tensor:
+def _shortcut(keras: Any, x: Any, strides: int) -> Any:
     """Return the input; where the block makes it smaller, every second position, with as many channels of zeros."""
     if strides == 1:
         return x
-    x = tf.keras.layers.MaxPooling2D(pool_size=1, strides=strides, padding="same")(x)
-    return tf.keras.layers.Concatenate()([x, tf.keras.layers.Rescaling(0.0)(x)])
+    x = keras.layers.MaxPooling2D(pool_size=1, strides=strides, padding="same")(x)
+    return keras.layers.Concatenate()([x, keras.layers.Rescaling(0.0)(x)])
 
 
-BUILDERS = {"source_cnn": source_cnn, "convnet": convnet, "resnet20": resnet20}
+MODELS = {
+    "source_cnn": Model(source_cnn, slots=2, channels=(10,), groups=5, smallest_image=5, activations=ACTIVATIONS),
+    "convnet": Model(convnet, slots=4, channels=(16,), groups=8, smallest_image=4),
+    # Its ordering is the pattern of a block.
+    "resnet20": Model(resnet20, slots=2, channels=(16, 32, 64), groups=8, smallest_image=4),
+}
+# A model of one's own; the number of groups is Wu and He's (2018) and Keras' default.
+OWN_MODEL = Model(None, slots=None, channels=(), groups=32, smallest_image=1)

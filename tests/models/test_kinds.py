@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from normlib import stack
-from normlib.models.normalization import normalization_layer
+from normlib.models.kinds import normalization_layer
 
 EPSILON = 1e-3
 PROVIDERS = [*(["addons"] if stack.resolve_provider("auto") == "addons" else []), "keras"]
