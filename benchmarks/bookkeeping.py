@@ -13,13 +13,13 @@ import time
 from pathlib import Path
 
 from benchmarks.measuring import ROOT, Figure, alternate, python
-from normlib.execution.execution import Execution
-from normlib.execution.scheduling import run_study
-from normlib.execution.worker import Job, Outcome
+from normlib.execution.notebook import Execution
+from normlib.execution.schedule import run_study
+from normlib.execution.workers import Job, Outcome
 from normlib.models.instance import Instance
 from normlib.models.ordering import SOURCE_INSTANCES
-from normlib.runs.records import SOURCE_RECORDS, Record, load_records, read_records, save_record
-from normlib.studies.studies import Study
+from normlib.runs.store import SOURCE_RECORDS, Record, load_records, read_records, save_record
+from normlib.studies.study import Study
 
 ORDERINGS = ("none/none", *SOURCE_INSTANCES)
 MANY, FEW = 10_000, 100

@@ -11,10 +11,9 @@ import time
 import numpy as np
 
 from normlib import data
+from normlib.models.build import build_model
 from normlib.models.instance import Instance
-from normlib.models.models import build_model
-from normlib.pipelines import without_autotuning
-from normlib.tensorflow_quietly import tf, use_threads
+from normlib.tf import tf, use_threads, without_autotuning
 
 FITS = 4
 

@@ -17,8 +17,8 @@ from pathlib import Path
 import pandas as pd
 
 from normlib import stack
-from normlib.environment import describe_environment
 from normlib.files import write_atomically
+from normlib.tf import describe_environment
 
 ROOT = Path(__file__).parent.parent
 

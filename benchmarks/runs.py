@@ -15,11 +15,11 @@ import nbformat
 
 from benchmarks.measuring import ROOT, Figure, alternate, python, seconds_until
 from normlib import stack
-from normlib.execution.execution import Execution, notebook_path
-from normlib.execution.worker import Job, perform
+from normlib.execution.notebook import Execution, notebook_path
+from normlib.execution.workers import Job, perform
 from normlib.models.instance import Instance
 from normlib.models.ordering import SOURCE_INSTANCES
-from normlib.runs.records import read_records
+from normlib.runs.store import read_records
 
 ORDERINGS = ",".join(SOURCE_INSTANCES)
 PLAIN = {"PYTHONPATH": f"{ROOT / 'tests'}{os.pathsep}{ROOT / 'benchmarks'}"}

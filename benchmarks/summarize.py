@@ -12,14 +12,14 @@ import matplotlib as mpl
 
 from normlib.analysis import verdicts
 from normlib.report import plots, tables
-from normlib.runs import records
-from normlib.studies import studies
+from normlib.runs import store
+from normlib.studies.study import read_study
 
 if __name__ == "__main__":
     mpl.use("agg")
     started = time.perf_counter()
-    runs = records.load_records(sys.argv[1])
-    study = studies.read_study("source")
+    runs = store.load_records(sys.argv[1])
+    study = read_study("source")
     tables.results(runs)
     verdicts.estimate(runs, **study.family)
     plots.plot_bars(runs)[0].savefig(f"{sys.argv[1]}.png")

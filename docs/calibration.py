@@ -10,11 +10,10 @@ import numpy as np
 import pandas as pd
 import tqdm
 
-from normlib.analysis.contrasts import Contrast
-from normlib.analysis.verdicts import decide, describe, holm
+from normlib.analysis.verdicts import Contrast, decide, describe, holm
 from normlib.files import write_atomically
-from normlib.runs.records import SOURCE_RECORDS, load_records
-from normlib.studies.studies import read_study
+from normlib.runs.store import SOURCE_RECORDS, load_records
+from normlib.studies.study import read_study
 
 TRUTHS = {"no difference": 0.0, "half the margin": 0.5, "the margin": 1.0, "twice the margin": 2.0}
 _FOCAL = "order, two layers"  # the contrast that carries the truth; in all others there is no difference

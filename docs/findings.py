@@ -15,21 +15,10 @@ from normlib.analysis import verdicts
 from normlib.analysis.statistics import MEASURES
 from normlib.execution import kernels, summary
 from normlib.models.ordering import SOURCE_INSTANCES
-from normlib.report import (
-    agreement_report,
-    agreement_sentences,
-    agreement_sides,
-    contrast_plots,
-    markup,
-    paper_plots,
-    plots,
-    ranking_sentences,
-    sentences,
-    summary_plots,
-    tables,
-)
-from normlib.runs import records
-from normlib.studies import studies, study_records
+from normlib.report import agreement, contrast_plots, html, plots, sentences, tables
+from normlib.runs import store
+from normlib.studies import folder
+from normlib.studies.study import Study
 
 ROOT = Path(__file__).parent.parent
 PAGES = (ROOT / "README.md", ROOT / "docs" / "scaling.md")
@@ -78,9 +67,9 @@ def draw() -> dict[str, Figure]:
     for name in STUDIES:
         runs, study = load(name)
         if study.reported:
-            figures[name] = paper_plots.plot_beside_paper(runs, study.measure, study.varies, study.reported)[0]
+            figures[name] = plots.plot_beside_paper(runs, study.measure, study.varies, study.reported)[0]
         elif name == "lag":
-            figures[name] = summary_plots.plot_gap(runs, study.varies)[0]
+            figures[name] = plots.plot_gap(runs, study.varies)[0]
         elif name == "conditions":
             figures[name] = contrast_plots.plot_winners(runs, study.measure, study.varies)[0]
         else:
@@ -105,9 +94,9 @@ def describe(figure: Figure) -> str:
     return f"{'; '.join(filter(None, lines))}; numbers drawn: {hashlib.sha256(numbers.encode()).hexdigest()[:16]}"
 
 
-def load(name: str) -> tuple[pd.DataFrame, studies.Study]:
+def load(name: str) -> tuple[pd.DataFrame, Study]:
     """Return the kept records of a study, and the study."""
-    study, runs = study_records.read_kept(name)
+    study, runs = folder.read_kept(name)
     return study.to_frame(runs), study
 
 
@@ -118,7 +107,7 @@ def _results() -> str:
         f"{table}\n\n"
         "Mean over runs and its 95 % interval (Student's t), which covers initialization, shuffle and dropout, not new "
         f"data. {_made_with(runs)}\n\n"
-        f"{ranking_sentences.ranking_sentence(runs)}"
+        f"{sentences.ranking_sentence(runs)}"
     )
 
 
@@ -171,7 +160,7 @@ def _calibration() -> str:
 
 
 def _original_stack() -> str:
-    runs = records.load_original_stack()
+    runs = store.load_original_stack()
     rows = {}
     for ordering, group in runs.groupby("ordering"):
         source = SOURCE_INSTANCES.get(ordering)
@@ -222,7 +211,7 @@ def _scaling(runs: float = 1e6, workers: int = 1000, an_execution: int = kernels
     driver = medians["driver, ms an execution"]
     seconds = medians["10,000 records: load, statistics and bars, seconds"]
     memory = medians["10,000 records: most memory, MB"]
-    record = len(records.read_records(records.SOURCE_RECORDS)[0].to_json(indent=1)) / 1e3
+    record = len(store.read_records(store.SOURCE_RECORDS)[0].to_json(indent=1)) / 1e3
     notebook = (ROOT / "notebooks" / "instance.ipynb").stat().st_size / 1e3
     executions = runs / an_execution
     rows = {
@@ -246,11 +235,11 @@ def _scaling(runs: float = 1e6, workers: int = 1000, an_execution: int = kernels
 
 def _agreement() -> str:
     """Compare the source study's kept runs with those on the other stack."""
-    study, runs = study_records.read_kept("source")
-    there = agreement_sides.Side(dataclasses.replace(study, name="source-keras3"), records.read_records(KERAS3))
-    report = agreement_report.Report(agreement_sides.Side(study, runs), there)
-    said = [*agreement_sentences.place_sentences(report.side_a, report.side_b), *report.sentences()]
-    return "\n".join(f"- {markup.as_markdown(sentence)}" for sentence in said)
+    study, runs = folder.read_kept("source")
+    there = agreement.Side(dataclasses.replace(study, name="source-keras3"), store.read_records(KERAS3))
+    report = agreement.Report(agreement.Side(study, runs), there)
+    said = [*agreement.place_sentences(report.side_a, report.side_b), *report.sentences()]
+    return "\n".join(f"- {html.as_markdown(sentence)}" for sentence in said)
 
 
 def _markdown(table: pd.DataFrame) -> str:

@@ -1,23 +1,58 @@
-"""The command line: ``normlib study``, ``status``, ``summary``, ``verify`` and ``notebooks``.
-
-How a command ends, and with which exit code, ``normlib.exits`` says.
-"""
+"""The command line: ``normlib study | status | summary | verify | notebooks``, and its exit codes."""
 
 from __future__ import annotations
 
 import shutil
 import signal
 import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
 import click
 
-from normlib import exits
-from normlib.errors import RequestError
+from normlib.errors import RequestError, one_line
 
 
-@click.group(cls=exits.Commands, context_settings={"help_option_names": ["-h", "--help"]}, invoke_without_command=True)
+class Commands(click.Group):
+    """Refuses an unknown command in the words in which all else is refused."""
+
+    def get_command(self, context: click.Context, name: str) -> click.Command:
+        """Return a command by its name."""
+        if name not in self.commands:
+            raise RequestError("command", name, ", ".join(self.commands), names=self.commands)
+        return self.commands[name]
+
+
+def run(commands: click.Group) -> None:
+    """Run the command that the command line names, and exit where it was wrong, failed or was interrupted."""
+    warnings.formatwarning = lambda message, *_, **__: f"normlib: {one_line(str(message))}\n"
+    try:
+        commands(standalone_mode=False)
+    except click.exceptions.Exit as end:
+        sys.exit(end.exit_code)
+    except click.NoSuchOption as error:
+        parameters = error.ctx.command.get_params(error.ctx) if error.ctx else []
+        known = [name for parameter in parameters for name in parameter.opts]
+        known = [name for name in known if name.startswith("--")]
+        _end(RequestError("option", error.option_name, ", ".join(known), names=known), 2)
+    except click.ClickException as error:
+        _end(error.format_message(), 2)
+    except RequestError as error:
+        _end(error, 2)
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("interrupted: what is finished is kept; the same command goes on", err=True)
+        sys.exit(130)
+    except (OSError, RuntimeError) as error:
+        _end(f"{type(error).__name__}: {error}", 1)
+
+
+def _end(reason: object, code: int) -> None:
+    click.echo(f"normlib: {one_line(str(reason))}", err=True)
+    sys.exit(code)
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]}, invoke_without_command=True)
 @click.version_option(package_name="normlib")
 @click.pass_context
 def commands(context: click.Context) -> None:
@@ -86,24 +121,26 @@ def study(
         raise click.UsageError("Missing argument 'NAME_OR_FILE'; normlib study --list lists those that there are.")
     if scheduler is not None and workers is not None:
         raise click.UsageError("--workers is for this machine, and --scheduler for a cluster, which has its own.")
-    from normlib.execution import executors, scheduling
-    from normlib.studies import status, studies
+    from normlib.execution import schedule
+    from normlib.execution.workers import dask_executor, local_executor
+    from normlib.studies.folder import describe_status
+    from normlib.studies.study import read_study
 
     chosen = None if orderings is None else orderings.split(",")
-    plan = studies.read_study(name_or_file)
+    plan = read_study(name_or_file)
     plan = (plan.quickly() if quick else plan).but(seeds=seeds, orderings=chosen)
     folder = Path("outputs") / (plan.name + quick * "-quick") if out is None else _folder("out", out)
     if dry_run:
-        return click.echo(scheduling.describe_plan(plan, folder, threads, workers, how["redo"]))
+        return click.echo(schedule.describe_plan(plan, folder, threads, workers, how["redo"]))
     signal.signal(signal.SIGTERM, _interrupt)
-    place = executors.dask_executor(scheduler) if scheduler is not None else executors.local_executor(workers, threads)
+    place = dask_executor(scheduler) if scheduler is not None else local_executor(workers, threads)
     with place as executor:
-        failures = scheduling.run_study(plan, folder, executor, threads, **how)
-    for stage in ([folder / scheduling.TUNING] if plan.tune else []) + [folder]:
+        failures = schedule.run_study(plan, folder, executor, threads, **how)
+    for stage in ([folder / schedule.TUNING] if plan.tune else []) + [folder]:
         if any((stage / "records").glob("*.json")):
             _summarize(stage)
         if failures and (stage / "study.yaml").exists():
-            click.echo(status.describe_status(stage), err=True)
+            click.echo(describe_status(stage), err=True)
     if failures:
         sys.exit(1)
     return None
@@ -117,7 +154,7 @@ def status(folder: str) -> None:
     \b
     normlib status outputs/source
     """
-    from normlib.studies.status import describe_status
+    from normlib.studies.folder import describe_status
 
     click.echo(describe_status(_folder("DIR", folder)))
 
@@ -145,10 +182,10 @@ def summary(folder: str, other: str | None, **exports: str | None) -> None:
         return _summarize(_folder("DIR", folder), files)
     import matplotlib as mpl
 
-    from normlib.report import agreement_report
+    from normlib.report import agreement
 
     mpl.use("agg")  # figures go to files, never to a window
-    return click.echo(agreement_report.report(_folder("DIR", folder), _folder("DIR_B", other), files))
+    return click.echo(agreement.report(_folder("DIR", folder), _folder("DIR_B", other), files))
 
 
 @commands.command()
@@ -187,11 +224,11 @@ def notebooks(folder: str) -> None:
     pytest --nbval my_notebooks
     """
     from normlib import files
-    from normlib.execution import execution
+    from normlib.execution import notebook
 
     target = _folder("DIR", folder)
     files.check_writable(target, "DIR")
-    there = execution.notebook_path("instance").parent
+    there = notebook.notebook_path("instance").parent
     sources = [*sorted(there.glob("*.ipynb")), there / "conftest.py", there / "sanitize.cfg"]
     for path in sources:
         if (target / path.name).exists():
@@ -202,10 +239,10 @@ def notebooks(folder: str) -> None:
 
 
 def _list_studies() -> None:
-    from normlib.studies import studies
+    from normlib.studies.study import read_study, shipped_studies
 
-    for name in studies.shipped_studies():
-        plan = studies.read_study(name)
+    for name in shipped_studies():
+        plan = read_study(name)
         runs = len(plan.instances) * plan.seeds
         click.echo(f"{name}: {runs} runs ({len(plan.instances)} instances, {plan.seeds} seeds each)")
         click.echo(click.wrap_text(plan.question, initial_indent="  ", subsequent_indent="  "))
@@ -216,13 +253,13 @@ def _summarize(folder: Path, exports: dict[str, str] | None = None) -> None:
 
     from normlib.execution import summary
     from normlib.report import export, tables
-    from normlib.studies import study_records
+    from normlib.studies.folder import read_study_records
 
     for kind, file in (exports or {}).items():
         export.check_file(kind, file)
     mpl.use("agg")  # figures go to files, never to a window
     paths = summary.write_summary(folder)
-    plan, chosen = study_records.read_study_records(folder)
+    plan, chosen = read_study_records(folder)
     runs = plan.to_frame(chosen)
     for kind, file in (exports or {}).items():
         paths.append(export.write_export(kind, file, runs, plan))
@@ -240,7 +277,7 @@ def _folder(setting: str, path: str) -> Path:
 
 def main() -> None:
     """Run the command line; a wrong request ends in one line and exit code 2."""
-    exits.run(commands)
+    run(commands)
 
 
 def _interrupt(*_: object) -> None:

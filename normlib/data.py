@@ -1,17 +1,155 @@
-"""Data sets and their slices. MNIST ships with the package, others come through Keras, or from a file of one's own."""
+"""Data sets, loaded: those that there are, and ``.npz`` files of one's own, read with care."""
 
 from __future__ import annotations
 
 import functools
+import hashlib
+import math
 import os
+import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
+import psutil
 
-from normlib import archives, catalog, stack
-from normlib.arrays import ArrayError, read_array
+from normlib import stack
+from normlib.datasets import DATASETS, DataSet, Split, is_file
 from normlib.errors import RequestError
-from normlib.splits import Split
+
+_HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+
+
+class ArrayError(ValueError):
+    """A file that has no such array, or one that must not be read."""
+
+
+def read_array(path: Path, name: str) -> np.ndarray:
+    """Read one array of an ``.npz`` file.
+
+    Args:
+        path: The file, as ``numpy.savez`` and ``numpy.savez_compressed`` write it.
+        name: The array's name in it.
+
+    Returns:
+        The array, of whatever shape and dtype it has.
+
+    Raises:
+        ArrayError: There is none of this name; it holds Python objects, which would have to be unpickled; its header
+            claims another size than the file holds, or more than the machine has free; or the file is damaged.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive, archive.open(f"{name}.npy") as file:
+            version = np.lib.format.read_magic(file)
+            if version not in _HEADERS:
+                raise ArrayError(f"{name} is of version {version} of NumPy's format; known are 1.0 and 2.0")
+            shape, _, dtype = _HEADERS[version](file)
+            _check_claim(name, shape, dtype, archive.getinfo(f"{name}.npy").file_size - file.tell())
+        with np.load(path, allow_pickle=False) as arrays:
+            return arrays[name]
+    except KeyError:
+        raise ArrayError(f"there is no array {name}") from None
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError) as error:
+        raise ArrayError(f"{name} cannot be read: {error}") from None
+    except ArrayError:
+        raise
+    except ValueError as error:  # NumPy's, of a wrong header
+        raise ArrayError(f"{name} is no array: {error}") from None
+
+
+def _check_claim(name: str, shape: tuple[int, ...], dtype: np.dtype, held: int) -> None:
+    if dtype.hasobject:
+        raise ArrayError(f"{name} holds Python objects")
+    claimed = math.prod(shape) * dtype.itemsize
+    if claimed != held:
+        raise ArrayError(f"{name} claims {claimed:,} bytes, and the file holds {held:,}")
+    if claimed > (free := psutil.virtual_memory().available):
+        raise ArrayError(f"{name} claims {claimed:,} bytes, and the machine has {free:,} free")
+
+
+ARRAYS = ("x_train", "y_train", "x_test", "y_test")
+_MOST_CLASSES = 10_000
+_LAYOUT = "an .npz file with x_train, y_train, x_test and y_test"
+
+
+def read_facts(path: str) -> DataSet:
+    """Read what has to be known of a data set before it is trained on; the whole file is read and checked, once.
+
+    Args:
+        path: The file. Images are uint8 or float, ``[n, height, width]`` or ``[n, height, width, channels]``, labels
+            integers from 0, ``[n]`` or ``[n, 1]``. The number of classes is the largest label and one.
+
+    Raises:
+        RequestError: There is no such file, or its arrays are no images with their labels.
+    """
+    try:
+        state = os.stat(path)
+    except (OSError, ValueError) as error:
+        raise RequestError("dataset", path, f"{_LAYOUT}; there is none: {error}") from None
+    return _read_facts(path, state.st_mtime_ns, state.st_size)
+
+
+def digest_array(array: np.ndarray) -> str:
+    """Return the SHA-256 of an array's bytes in C order, in hex digits."""
+    return hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()
+
+
+def one_a_label(labels: np.ndarray) -> np.ndarray:
+    """Return labels ``[n, 1]``, as CIFAR's are, as ``[n]``; others as they are."""
+    return labels[:, 0] if labels.ndim == 2 and labels.shape[1] == 1 else labels
+
+
+@functools.lru_cache(maxsize=32)
+def _read_facts(path: str, *_: int) -> DataSet:
+    """Read the facts; the other arguments are those of the file's state, by which a changed file is read again."""
+    arrays = {}
+    for name in ARRAYS:
+        try:
+            arrays[name] = read_array(Path(path), name)
+        except ArrayError as error:
+            raise RequestError("dataset", path, f"{_LAYOUT}; in it, {error}") from None
+    for split in ("train", "test"):
+        images, labels = arrays[f"x_{split}"], one_a_label(arrays[f"y_{split}"])
+        wrong = _wrong_images(images) or _wrong_labels(labels)
+        if not wrong and len(images) != len(labels):
+            wrong = f"as many labels as images, and {split} has {len(labels):,} for {len(images):,}"
+        if wrong:
+            raise RequestError("dataset", path, wrong.format(split=split))
+    shapes = [arrays[name].shape[1:] for name in ("x_train", "x_test")]
+    if shapes[0] != shapes[1]:
+        allowed = f"images of one shape, and those of train are {shapes[0]}, of test {shapes[1]}"
+        raise RequestError("dataset", path, allowed)
+    return DataSet(
+        sizes={split: len(arrays[f"x_{split}"]) for split in ("train", "test")},
+        image_shape=shapes[0],
+        classes=1 + int(max(arrays["y_train"].max(), arrays["y_test"].max())),
+        sha256={name: digest_array(array) for name, array in arrays.items()},
+    )
+
+
+def _wrong_images(images: np.ndarray) -> str:
+    """Return what images ought to be, where these are not so; empty where they are."""
+    if images.dtype != np.uint8 and images.dtype.kind != "f":
+        return f"uint8 or float images, and those of {{split}} are {images.dtype}"
+    if images.ndim not in (3, 4):
+        allowed = "images [n, height, width] or [n, height, width, channels]"
+        return f"{allowed}, and x_{{split}} has {images.ndim} dimensions"
+    if images.size == 0:
+        return f"images that have pixels, and x_{{split}} has the shape {images.shape}"
+    # As float32, with which models are trained; a larger number would become infinite.
+    if images.dtype.kind == "f" and not (np.abs(images) <= np.finfo(np.float32).max).all():
+        return "pixels that are finite numbers, and x_{split} has others"
+    return ""
+
+
+def _wrong_labels(labels: np.ndarray) -> str:
+    if labels.dtype.kind not in "iu" or labels.ndim != 1:
+        return f"integer labels [n], and y_{{split}} has {labels.dtype} {list(labels.shape)}"
+    if labels.size and not 0 <= labels.min() <= labels.max() < _MOST_CLASSES:
+        allowed = f"labels from 0 to {_MOST_CLASSES - 1:,}"
+        return f"{allowed}, and those of {{split}} go from {labels.min()} to {labels.max()}"
+    return ""
+
 
 _FOLDER = Path(__file__).parent / "datasets"
 # What has to be in ``datasets/`` of Keras' folder for Keras 2 and 3 not to download it.
@@ -52,7 +190,7 @@ def digests(dataset: str) -> dict[str, str]:
     Raises:
         RequestError: As ``load_array``.
     """
-    return _known_digests(dataset) or {name: archives.sha256(load_array(dataset, name)) for name in archives.ARRAYS}
+    return _known_digests(dataset) or {name: digest_array(load_array(dataset, name)) for name in ARRAYS}
 
 
 def load_split(dataset: str, split: Split) -> tuple[np.ndarray, np.ndarray]:
@@ -77,7 +215,7 @@ def load_split(dataset: str, split: Split) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _known_digests(dataset: str) -> dict[str, str]:
-    facts = archives.read_facts(dataset) if catalog.is_file(dataset) else catalog.DATASETS[dataset]
+    facts = read_facts(dataset) if is_file(dataset) else DATASETS[dataset]
     return facts.sha256
 
 
@@ -86,7 +224,7 @@ def _load_array(dataset: str, name: str, sha256: str | None) -> np.ndarray:
     """Load an array; where its SHA-256 is known, it has to have it."""
     if dataset == "mnist":
         path, remedy = _FOLDER / f"{dataset}.npz", "install normlib again"
-    elif catalog.is_file(dataset):
+    elif is_file(dataset):
         path, remedy = Path(dataset), "it changed while it was read"
     else:
         path, remedy = None, "remove it from Keras' cache"
@@ -95,10 +233,10 @@ def _load_array(dataset: str, name: str, sha256: str | None) -> np.ndarray:
         array = read_array(path, name) if path else _from_keras(dataset)[name]
     except ArrayError as error:
         raise OSError(f"{named} is damaged: {error}; {remedy}") from None
-    digest = archives.sha256(array)
+    digest = digest_array(array)
     if sha256 not in (None, digest):
         raise OSError(f"{named} is damaged: the SHA-256 of {name} is {digest}; {remedy}")
-    array = archives.one_a_label(array) if name.startswith("y") else array
+    array = one_a_label(array) if name.startswith("y") else array
     array.flags.writeable = False
     return array
 
@@ -106,7 +244,7 @@ def _load_array(dataset: str, name: str, sha256: str | None) -> np.ndarray:
 @functools.lru_cache(maxsize=1)  # an array is asked for at a time
 def _from_keras(dataset: str) -> dict[str, np.ndarray]:
     """Load a data set from Keras' cache; Keras downloads what is not in it."""
-    from normlib.tensorflow_quietly import tf
+    from normlib.tf import tf
 
     try:
         (x_train, y_train), (x_test, y_test) = getattr(tf.keras.datasets, dataset).load_data()

@@ -1,10 +1,16 @@
-"""What normlib says when a request is wrong: one line that names the setting, its value and what is allowed."""
+"""RequestError, and the checks that raise it: of single values, and of a function's arguments by their annotations."""
 
 from __future__ import annotations
 
 import difflib
+import functools
+import inspect
+import math
+import numbers
+import os
 import reprlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, ParamSpec, TypeVar
 
 
 class _Repr(reprlib.Repr):
@@ -56,3 +62,202 @@ def one_line(text: str) -> str:
 def told(error: BaseException) -> str:
     """Return what an exception of somebody else's code says, as one line, its class first."""
     return one_line(f"{type(error).__name__}: {error}")[:300]
+
+
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
+MOST_SEEDS = 100_000  # of an instance
+
+
+def one_of(setting: str, value: object, names: Iterable[str], others: str = "") -> None:
+    """Refuse a value that is not among the names.
+
+    Args:
+        setting: Its name.
+        value: What it was given.
+        names: What it takes.
+        others: What else would have been taken, as a phrase.
+
+    Raises:
+        RequestError: It is not.
+    """
+    names = list(names)
+    if not isinstance(value, str) or value not in names:
+        raise RequestError(setting, value, ", ".join([*names, *([others] if others else [])]), names=names)
+
+
+def whole_number(setting: str, value: object, minimum: int, maximum: int = 1_000_000_000) -> int:
+    """Return a whole number, NumPy's too, as Python's; refuse others. True and False are no numbers here.
+
+    Raises:
+        RequestError: It is none, or outside these bounds.
+    """
+    if not isinstance(value, numbers.Integral) or isinstance(value, bool) or int(value) < minimum:
+        raise RequestError(setting, value, f"a whole number from {minimum} up")
+    if int(value) > maximum:
+        raise RequestError(setting, value, f"a whole number from {minimum} to {maximum:,}")
+    return int(value)
+
+
+def real_number(setting: str, value: object, allowed: str, holds: Callable[[float], bool]) -> float:
+    """Return a finite number, NumPy's too, as Python's float; refuse others. True and False are no numbers here.
+
+    Args:
+        setting: Its name.
+        value: What it was given.
+        allowed: What it takes, as a phrase.
+        holds: Whether a number is allowed.
+
+    Raises:
+        RequestError: It is no finite number, or not allowed.
+    """
+    try:
+        number = float(value) if isinstance(value, numbers.Real) and not isinstance(value, bool) else math.nan
+    except OverflowError:
+        number = math.inf
+    if not math.isfinite(number) or not holds(number):
+        raise RequestError(setting, value, allowed)
+    return number
+
+
+def thread_count(threads: int) -> int:
+    """Return a number of threads; refuse what is none.
+
+    Raises:
+        RequestError: Not a whole number from 1 up, or more than any machine has.
+    """
+    return whole_number("threads", threads, minimum=1, maximum=1024)
+
+
+def seed_range(first_seed: int, seeds: int = 1, setting: str = "first_seed") -> range:
+    """Return the seeds of some runs; refuse those that NumPy's and TensorFlow's generators do not take.
+
+    Args:
+        first_seed: The first run's seed, from 0 up to 2 ** 32 - 1, as the last one.
+        seeds: Number of runs; the seeds follow each other.
+        setting: Name of the first seed in the message when it is refused.
+
+    Raises:
+        RequestError: They do not fit.
+    """
+    seeds = whole_number("seeds", seeds, minimum=1, maximum=MOST_SEEDS)
+    first_seed = whole_number(setting, first_seed, minimum=0, maximum=2**32 - 1)
+    if first_seed + seeds > 2**32:
+        raise RequestError(setting, first_seed, "a number below 2 ** 32, as all seeds")
+    return range(first_seed, first_seed + seeds)
+
+
+def printable(setting: str, value: object, most: int, lines: bool = False) -> None:
+    """Refuse what is no text that can be shown: control characters, and marks that turn the direction of writing.
+
+    Args:
+        setting: Its name.
+        value: What it was given.
+        most: Characters that it may have.
+        lines: Whether it may have several lines.
+
+    Raises:
+        RequestError: It is none, or too long.
+    """
+    if isinstance(value, str) and len(value) <= most:
+        parts = value.splitlines() if lines else [value]
+        if all(part.isprintable() for part in parts):
+            return
+    raise RequestError(setting, value, f"text of at most {most:,} characters that can be printed")
+
+
+def mapping(setting: str, value: object) -> dict[str, Any]:
+    """Return names with their values; refuse what is none.
+
+    Raises:
+        RequestError: It is none.
+    """
+    if not isinstance(value, dict) or not all(isinstance(name, str) for name in value):
+        raise RequestError(setting, value, "names with values, or left out")
+    return value
+
+
+def checked(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
+    """Have a public function refuse arguments that are not what its annotations say, as the command line does.
+
+    Classes are told by their names, so that nothing is imported for it; columns are those of the records given beside.
+
+    Raises:
+        RequestError: An argument of another kind, or a measure that is no column.
+    """
+    parameters = inspect.signature(function)
+
+    @functools.wraps(function)
+    def call(*arguments: Arguments.args, **options: Arguments.kwargs) -> Result:
+        bound = parameters.bind(*arguments, **options)
+        given = bound.arguments
+        for name, value in given.items():
+            annotation = parameters.parameters[name].annotation
+            if isinstance(value, Iterator) and annotation.startswith("Iterable["):
+                value = given[name] = list(value)
+            if annotation in _KINDS:
+                holds, allowed = _KINDS[annotation]
+                if not holds(value):
+                    raise RequestError(name, value, allowed)
+        for name in ("measure", "measures"):
+            if name in given and "records" in given:
+                measures = [given[name]] if isinstance(given[name], str) else given[name]
+                _columns(name, measures, given["records"])
+        return function(*bound.args, **bound.kwargs)
+
+    return call
+
+
+def _columns(name: str, measures: Any, records: Any) -> None:
+    if isinstance(measures, list | tuple) and measures:
+        unknown = [measure for measure in measures if not isinstance(measure, str) or measure not in records.columns]
+        if not unknown:
+            return
+        measures = unknown[0]
+    raise RequestError(name, measures, "a column of the records, such as train_loss or eval_accuracy")
+
+
+def _is(value: object, kind: str) -> bool:
+    return any(base.__name__ == kind for base in type(value).__mro__)
+
+
+def _are(values: object, kind: str) -> bool:
+    return isinstance(values, list | tuple) and all(_is(value, kind) for value in values)
+
+
+def _values(value: object) -> object:
+    return list(value.values()) if isinstance(value, Mapping) else value
+
+
+def _is_of_runs(value: Any) -> bool:
+    return _is(value, "DataFrame") and {"ordering", "seed"} <= set(value.columns)
+
+
+_KINDS: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "Instance": (lambda value: _is(value, "Instance"), "a normlib.Instance"),
+    "Iterable[Instance]": (lambda value: _are(value, "Instance"), "a list of normlib.Instance"),
+    "Sequence[Record]": (lambda value: _are(value, "Record") and bool(value), "a list of normlib.Record, one or more"),
+    "Iterable[Record]": (lambda value: _are(value, "Record"), "a list of normlib.Record"),
+    "Diagnoses": (
+        lambda value: _is(value, "Diagnosis") or _are(_values(value), "Diagnosis"),
+        "a normlib.Diagnosis, or several in a list or by label",
+    ),
+    "pd.DataFrame": (_is_of_runs, "a table of one row a run, as normlib.load_records gives"),
+    "Contrast": (lambda value: _is(value, "Contrast"), "a contrast, such as those of a study"),
+    "Iterable[Contrast]": (lambda value: _are(value, "Contrast"), "a list of contrasts, such as those of a study"),
+    "Sequence[Contrast]": (lambda value: _are(value, "Contrast"), "a list of contrasts, such as those of a study"),
+    "Varies": (
+        lambda value: isinstance(value, list | tuple) and all(isinstance(part, Mapping) for part in value),
+        "what a study varies, a list of mappings",
+    ),
+    "Paper": (lambda value: _is(value, "Paper"), "a study's paper"),
+    "Path | str": (lambda value: isinstance(value, str | os.PathLike), "a path"),
+    "str | Path": (lambda value: isinstance(value, str | os.PathLike), "a path"),
+    "bool": (lambda value: isinstance(value, bool), "True or False"),
+    "Sequence[str]": (
+        lambda value: isinstance(value, list | tuple) and all(isinstance(v, str) for v in value),
+        "names",
+    ),
+    "list[str] | None": (lambda value: value is None or isinstance(value, list | tuple), "a list of orderings"),
+    "Study": (lambda value: _is(value, "Study"), "a normlib.Study"),
+}

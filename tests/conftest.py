@@ -12,7 +12,7 @@ from matplotlib import pyplot as plt
 
 from normlib import stack
 from normlib.models.instance import Instance
-from normlib.runs import record_format, records, run_keys
+from normlib.runs import record, store
 
 # A busy machine takes longer than Hypothesis allows by default; and the same examples everywhere.
 hypothesis.settings.register_profile("normlib", deadline=None, derandomize=True)
@@ -54,7 +54,7 @@ WITHOUT_BATCH_NORM = ("ConvNeXt", "VGG")
 
 def applications_with_batch_norm():
     """Return the names of all models of ``keras.applications`` with BatchNorm."""
-    from normlib.tensorflow_quietly import tf
+    from normlib.tf import tf
 
     functions = [name for name, value in vars(tf.keras.applications).items() if name[0].isupper() and callable(value)]
     return sorted(name for name in functions if not name.startswith(WITHOUT_BATCH_NORM))
@@ -73,7 +73,7 @@ SMALL = {"fit_split": "test[:320]", "evaluate_split": "train[:200]"}
 @pytest.fixture(autouse=True, scope="session")
 def one_thread():
     """One thread an operation, as studies have it; TensorFlow takes the number only before its first operation."""
-    from normlib.tensorflow_quietly import use_threads
+    from normlib.tf import use_threads
 
     use_threads(1)
 
@@ -119,13 +119,13 @@ def make_record():
         }
         facts = {
             "seed": seed,
-            "data": run_keys.data_used(instance),
+            "data": record.data_used(instance),
             "versions": stack.deciding(environment["provider"], environment["versions"]),
             "threads": environment["threads"],
             "settings": instance.changes,
         }
-        return records.Record(
-            key=record_format.sha256(facts)[:16],
+        return store.Record(
+            key=record.sha256(facts)[:16],
             instance=instance.settings,
             seed=seed,
             training={"loss": [loss], "accuracy": [accuracy]},
@@ -134,7 +134,7 @@ def make_record():
             parameters={"total": 739_748, "trainable": 739_728, "non_trainable": 20},
             seconds={"build": 0.1, "fit": 5.0, "evaluate": 0.2},
             environment=environment,
-            data=run_keys.data_used(instance),
+            data=record.data_used(instance),
         )
 
     return make
@@ -159,6 +159,6 @@ def make_frame(make_record):
             for ordering, values in losses.items()
             for seed, loss in enumerate(values)
         ]
-        return records.to_frame(made)
+        return store.to_frame(made)
 
     return make

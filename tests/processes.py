@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psutil
 
-from normlib.execution.executors import concurrency, dask_executor
+from normlib.execution.workers import concurrency, dask_executor
 
 
 def wait_until(condition, seconds=120):

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from normlib import archives
+from normlib import data
 from normlib.errors import RequestError
 from normlib.models.instance import Instance
 
@@ -34,7 +34,7 @@ def put(tmp_path):
 
 def test_sizes_shape_classes_and_digests_are_read_from_the_arrays(put):
     """The largest label is 3, so there are four classes."""
-    facts = archives.read_facts(put())
+    facts = data.read_facts(put())
     assert facts.sizes == {"train": 20, "test": 7}
     assert facts.image_shape == (9, 8)
     assert facts.classes == 4
@@ -51,12 +51,12 @@ def test_sizes_shape_classes_and_digests_are_read_from_the_arrays(put):
     ids=["float with channels", "labels as CIFAR's", "another order in memory"],
 )
 def test_other_layouts_of_keras_datasets_are_taken(put, changes):
-    assert archives.read_facts(put(**changes)).classes == 4
+    assert data.read_facts(put(**changes)).classes == 4
 
 
 def test_a_file_that_changed_is_read_again(put):
-    assert archives.read_facts(put()).classes == 4
-    assert archives.read_facts(put(y_test=np.full(7, 5))).classes == 6
+    assert data.read_facts(put()).classes == 4
+    assert data.read_facts(put(y_test=np.full(7, 5))).classes == 6
 
 
 NAN = np.where(RANDOM.random((7, 9, 8)) < 0.01, np.nan, 0.5)
@@ -115,5 +115,5 @@ def test_any_file_is_refused_in_one_line(tmp_path_factory, content):
     path = tmp_path_factory.getbasetemp() / "any.npz"
     path.write_bytes(content)
     with pytest.raises(RequestError) as refusal:
-        archives.read_facts(str(path))
+        data.read_facts(str(path))
     assert str(refusal.value).isprintable()

@@ -4,8 +4,8 @@ import zipfile
 import numpy as np
 import pytest
 
-from normlib import arrays
-from normlib.arrays import ArrayError, read_array
+from normlib import data
+from normlib.data import ArrayError, read_array
 
 
 def write(path, name, content):
@@ -44,7 +44,7 @@ def test_an_array_that_the_machine_has_no_room_for_is_refused_before_it_is_unpac
     assert path.stat().st_size < 10**6
     monkeypatch.setattr(np, "load", None)  # what unpacks
     free = type("Memory", (), {"available": 10**8 - 1})
-    monkeypatch.setattr(arrays.psutil, "virtual_memory", lambda: free)
+    monkeypatch.setattr(data.psutil, "virtual_memory", lambda: free)
     with pytest.raises(ArrayError, match="x claims 100,000,000 bytes, and the machine has 99,999,999 free"):
         read_array(path, "x")
 

@@ -29,8 +29,8 @@ from normlib.execution import kernels
 from normlib.models import zoo
 from normlib.models.instance import Instance
 from normlib.models.kinds import KINDS
-from normlib.runs.records import save_record
-from normlib.studies.studies import Study, read_study
+from normlib.runs.store import save_record
+from normlib.studies.study import Study, read_study
 
 STUDY = {
     "question": "Which?",

@@ -8,8 +8,8 @@ import pytest
 
 from benchmarks import measuring, steps
 from benchmarks.__main__ import BENCHMARKS
+from normlib.models.build import build_model
 from normlib.models.instance import Instance
-from normlib.models.models import build_model
 
 
 def test_sides_are_measured_in_turn():

@@ -20,9 +20,9 @@ from processes import wait_until
 
 from normlib import stack
 from normlib.execution import summary
-from normlib.report import agreement_report, export
-from normlib.runs.records import save_record
-from normlib.studies import study_records
+from normlib.report import agreement, export
+from normlib.runs.store import save_record
+from normlib.studies import folder as folder_module
 
 ROOT = Path(__file__).parent.parent
 SCREENSHOTS = ROOT / "outputs" / "screenshots"
@@ -138,13 +138,13 @@ def test_in_jupyterlab_a_notebook_runs_to_its_end_and_shows_pictures_and_tables(
 def pages(tmp_path_factory):
     """The summary of the source's kept runs as both of its pages, and the page that compares it, here with itself."""
     folder = tmp_path_factory.mktemp("study") / "source"
-    study, runs = study_records.read_kept("source")
+    study, runs = folder_module.read_kept("source")
     for run in runs:
         save_record(run, folder / "records")
     (folder / "study.yaml").write_text(study.to_yaml())
     summary.write_summary(folder)
     export.write_export("html", folder / "page.html", study.to_frame(runs), study)
-    agreement_report.report(folder, folder, {"html": str(folder / "both.html")})
+    agreement.report(folder, folder, {"html": str(folder / "both.html")})
     return folder
 
 

@@ -3,7 +3,7 @@ import pytest
 import scipy.stats
 import scripts
 
-from normlib.analysis.contrasts import Contrast
+from normlib.analysis.verdicts import Contrast
 
 calibration = scripts.load("calibration")
 

@@ -10,7 +10,7 @@ import pytest
 from processes import processes_in, wait_until
 
 from conftest import SMALL
-from normlib.runs.records import save_record
+from normlib.runs.store import save_record
 
 STUDY = (
     "question: Which?\norderings: [gn/bn, none]\ndefaults: {fit_split: 'test[:320]', evaluate_split: 'train[:200]'}\n"

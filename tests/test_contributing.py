@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from normlib.models import swapping, zoo
+from normlib.models import swap, zoo
 from normlib.models.instance import Instance
 from normlib.models.kinds import EMPTY, KINDS
-from normlib.report.boxes import boxes
+from normlib.report.diagrams import boxes
 
 ROOT = Path(__file__).parent.parent
 TEXT = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
@@ -84,17 +84,17 @@ def test_the_recipes_work_as_they_are_written(tmp_path):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_kind_stands_in_pictures_and_is_told_where_it_replaces_batch_norm(kind):
-    from normlib.tensorflow_quietly import tf
+    from normlib.tf import tf
 
     assert [box.kind for box in boxes(Instance(f"{kind}/none"))].count(kind) == 1
     layers = [tf.keras.Input((4, 4, 6)), tf.keras.layers.BatchNormalization()]
-    swapped = swapping.swap(tf.keras.Sequential(layers), kind, groups=2)
-    assert swapping.slots(swapped)["kind"].tolist() == [kind]
+    swapped = swap.swap(tf.keras.Sequential(layers), kind, groups=2)
+    assert swap.slots(swapped)["kind"].tolist() == [kind]
 
 
 @pytest.mark.parametrize("model", zoo.MODELS)
 def test_every_model_is_built_and_has_a_picture_with_all_its_slots(model):
-    from normlib.models.models import build_model
+    from normlib.models.build import build_model
 
     slots = zoo.MODELS[model].slots
     instance = Instance("/".join(["gn"] * slots), model)

@@ -8,19 +8,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from normlib import catalog, data
+from normlib import data, datasets
+from normlib.datasets import Split
 from normlib.errors import RequestError
+from normlib.models.build import build_model
 from normlib.models.instance import Instance
-from normlib.models.models import build_model
-from normlib.runs.training import train
-from normlib.splits import Split
-from normlib.tensorflow_quietly import tf
+from normlib.runs.train import train
+from normlib.tf import tf
 
 
 @pytest.mark.parametrize("name", ["x_train", "y_train", "x_test", "y_test"])
 def test_mnist_ships_with_the_package_array_for_array(name):
     array = data.load_array("mnist", name)
-    facts = catalog.DATASETS["mnist"]
+    facts = datasets.DATASETS["mnist"]
     assert hashlib.sha256(array.tobytes()).hexdigest() == facts.sha256[name]
     assert array.dtype == np.uint8
     assert array.shape[0] == facts.sizes[name.split("_")[1]]
@@ -29,7 +29,7 @@ def test_mnist_ships_with_the_package_array_for_array(name):
 
 def test_the_checksums_are_those_of_the_original_database():
     """As published with the four idx files, see normlib/datasets/README.md."""
-    assert catalog.DATASETS["mnist"].sha256 == {
+    assert datasets.DATASETS["mnist"].sha256 == {
         "x_train": "741c988805d008ac6e4c904b69001ba184c24b2c540a4ef403f4c71b676cf757",
         "y_train": "1feba77c54802fa5339a11837ea4b2866434b83314ec45192930f1df69120c13",
         "x_test": "6d87418db22cc8025d05968bec9bd5c3932904b23485740db143a061a2c9d161",
@@ -55,7 +55,7 @@ def test_a_damaged_file_is_not_trained_on(tmp_path, monkeypatch):
     np.savez(tmp_path / "mnist.npz", x_test=np.zeros((10_000, 28, 28), np.uint8))
     monkeypatch.setattr(data, "_FOLDER", tmp_path)
     with pytest.raises(OSError, match=r"mnist.npz is damaged: the SHA-256 of x_test"):
-        data._load_array.__wrapped__("mnist", "x_test", catalog.DATASETS["mnist"].sha256["x_test"])
+        data._load_array.__wrapped__("mnist", "x_test", datasets.DATASETS["mnist"].sha256["x_test"])
 
 
 FASHION = Path("/usr/share/datasets/fashion-mnist")  # Debian's package dataset-fashion-mnist
@@ -80,7 +80,7 @@ def test_fashion_mnist_is_taken_from_keras_cache_and_is_the_original(keras_folde
     images, labels = data.load_split("fashion_mnist", Split("test", 0, 10_000))
     assert images.shape == (10_000, 28, 28)
     assert np.bincount(labels).tolist() == [1000] * 10  # as its authors say, section 2
-    assert data.digests("fashion_mnist") == catalog.DATASETS["fashion_mnist"].sha256
+    assert data.digests("fashion_mnist") == datasets.DATASETS["fashion_mnist"].sha256
 
 
 @pytest.mark.skipif(not FASHION.exists(), reason="Debian's package dataset-fashion-mnist is not installed")
@@ -89,7 +89,7 @@ def test_a_run_on_fashion_mnist_says_which_data_it_used(keras_folder):
     splits = {"fit_split": "test[:320]", "evaluate_split": "test[320:400]"}
     record = train(Instance("gn/bn", dataset="fashion_mnist", **splits), 0)
     assert record.instance["dataset"] == "fashion_mnist"
-    assert record.data["x_test"] == catalog.DATASETS["fashion_mnist"].sha256["x_test"]
+    assert record.data["x_test"] == datasets.DATASETS["fashion_mnist"].sha256["x_test"]
 
 
 def test_other_data_in_keras_cache_are_not_taken_for_fashion_mnist(keras_folder):

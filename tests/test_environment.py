@@ -6,8 +6,7 @@ import types
 
 import pytest
 
-from normlib import environment
-from normlib.tensorflow_quietly import tf
+from normlib.tf import describe_environment, tf
 
 
 @pytest.fixture
@@ -21,12 +20,12 @@ def gpu(monkeypatch):
 
 
 def test_without_a_gpu_the_device_is_the_cpu():
-    found = environment.describe_environment("auto", 1)
+    found = describe_environment("auto", 1)
     assert (found["device"], found["gpu"]) == ("CPU", None)
 
 
 def test_a_gpu_is_recorded_by_its_name(gpu, make_record):
-    found = environment.describe_environment("auto", 1)
+    found = describe_environment("auto", 1)
     assert (found["device"], found["gpu"]) == ("GPU", "A card?")
     record = make_record(environment={"device": "GPU", "gpu": found["gpu"]})
     assert type(record).from_json(record.to_json()) == record
@@ -40,7 +39,7 @@ import tensorflow as tf
 card, grown = types.SimpleNamespace(name="GPU:0"), []
 tf.config.list_physical_devices = lambda kind=None: [card] if kind == "GPU" else []
 tf.config.experimental.set_memory_growth = lambda device, enable: grown.append((device, enable))
-from normlib import tensorflow_quietly
+import normlib.tf
 assert grown == [(card, True)], grown
 """
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import yaml
 
-from normlib.runs.records import read_records
+from normlib.runs.store import read_records
 
 WEIGHTS = 9 * (1 * 16 + 16 * 32 + 32 * 64) + (64 + 1) * 10
 EXAMPLES = Path(__file__).parent.parent / "examples"

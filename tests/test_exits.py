@@ -7,10 +7,10 @@ import warnings
 import click
 import pytest
 
-from normlib import exits
+from normlib import cli
 
 
-@click.group(cls=exits.Commands)
+@click.group(cls=cli.Commands)
 def commands():
     """Commands that do one thing each."""
 
@@ -25,7 +25,7 @@ def end(monkeypatch, capsys):
         monkeypatch.setattr(sys, "argv", ["normlib", "do", *arguments])
         code = 0
         try:
-            exits.run(commands)
+            cli.run(commands)
         except SystemExit as ended:
             code = ended.code
         return code, capsys.readouterr().err

@@ -20,16 +20,17 @@ import yaml
 from processes import wait_until
 
 from conftest import SMALL
-from normlib.execution import execution, summary
-from normlib.execution.execution import ExecutionError, execute, notebook_path
-from normlib.execution.executors import local_executor
+from normlib.execution import notebook as notebook_module
+from normlib.execution import summary
 from normlib.execution.kernels import Kernel
-from normlib.execution.scheduling import run_study
+from normlib.execution.notebook import ExecutionError, execute, notebook_path
+from normlib.execution.schedule import run_study
+from normlib.execution.workers import local_executor
 from normlib.report import export
-from normlib.runs import records
-from normlib.runs.records import save_record
-from normlib.studies import study_records
-from normlib.studies.studies import Study
+from normlib.runs import store
+from normlib.runs.store import save_record
+from normlib.studies import folder as folder_module
+from normlib.studies.study import Study
 
 ROOT = Path(__file__).parent.parent
 # Each would make a file called "executed", or show itself, where it is taken for code.
@@ -177,8 +178,8 @@ def test_what_strangers_wrote_is_shown_and_is_no_markup_in_notebook_page_picture
     written = summary.write_summary(folder)
     left_out = [str(warning.message) for warning in recwarn if "left out" in str(warning.message)]
     assert len({message.split()[2] for message in left_out}) >= 2 * len(MARKUP)
-    study, runs = study_records.read_study_records(folder / "records")
-    frame = records.to_frame(runs)
+    study, runs = folder_module.read_study_records(folder / "records")
+    frame = store.to_frame(runs)
     page = export.to_html(frame, study)
     shown = (folder / "summary.html").read_text("utf-8")
     for text in (page, shown):
@@ -206,8 +207,7 @@ def test_a_folders_name_is_no_markup_either(tmp_path, make_frame):
 
 
 def test_what_the_terminal_shows_of_a_failure_is_no_command_to_it(folder, make_record):
-    from normlib.studies.failures import Failure, write_failure
-    from normlib.studies.status import describe_status
+    from normlib.studies.folder import Failure, describe_status, write_failure
 
     (folder / "study.yaml").write_text("question: Which?\norderings: [bn]\nseeds: 1\n")
     save_record(make_record("gn"), folder / "records")
@@ -300,7 +300,7 @@ def test_no_home_and_no_secret_of_the_users_is_in_what_a_study_leaves(tmp_path, 
     parameters = next(i for i, cell in enumerate(master.cells) if "parameters" in cell.metadata.get("tags", []))
     master.cells.insert(parameters + 1, nbformat.v4.new_code_cell(shows + fails))
     nbformat.write(master, tmp_path / "master.ipynb")
-    monkeypatch.setattr("normlib.execution.scheduling.notebook_path", lambda name: tmp_path / "master.ipynb")
+    monkeypatch.setattr("normlib.execution.schedule.notebook_path", lambda name: tmp_path / "master.ipynb")
     with local_executor(2) as executor:
         (failure,) = run_study(Study("small", "Which?", ("none",), seeds=2, defaults=SMALL), out, executor)
     assert "No such file or directory: '~/missing'" in failure.reason
@@ -325,9 +325,9 @@ def test_no_home_and_no_secret_of_the_users_is_in_what_a_study_leaves(tmp_path, 
 )
 def test_the_home_itself_is_hidden_and_nothing_else(monkeypatch, text, told):
     monkeypatch.setenv("HOME", "/home/me")
-    assert execution.without_home(text) == (text if told is None else told)
+    assert notebook_module.without_home(text) == (text if told is None else told)
     monkeypatch.setenv("HOME", "/")
-    assert execution.without_home(text) == text
+    assert notebook_module.without_home(text) == text
 
 
 def test_yaml_and_arrays_are_read_by_loaders_that_run_nothing():

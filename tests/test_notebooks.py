@@ -14,7 +14,7 @@ import papermill
 import pytest
 import scripts
 
-from normlib.execution.execution import notebook_path
+from normlib.execution.notebook import notebook_path
 from normlib.models.instance import Instance
 
 NAMES = ["instance", "summary", "tour", "why"]

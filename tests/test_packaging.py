@@ -105,9 +105,9 @@ def test_the_wheel_carries_notebooks_studies_data_and_kept_records(tmp_path):
 
 
 def test_a_wheel_finds_its_notebooks_inside_the_package(tmp_path, monkeypatch):
-    from normlib.execution import execution
+    from normlib.execution import notebook
 
     package = tmp_path / "normlib"
     (package / "notebooks").mkdir(parents=True)
-    monkeypatch.setattr(execution, "__file__", str(package / "execution" / "execution.py"))
-    assert execution.notebook_path("instance") == package / "notebooks" / "instance.ipynb"
+    monkeypatch.setattr(notebook, "__file__", str(package / "execution" / "execution.py"))
+    assert notebook.notebook_path("instance") == package / "notebooks" / "instance.ipynb"

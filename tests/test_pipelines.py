@@ -1,7 +1,6 @@
 import numpy as np
 
-from normlib.pipelines import without_autotuning
-from normlib.tensorflow_quietly import tf
+from normlib.tf import tf, without_autotuning
 
 
 def test_a_pipeline_that_keras_makes_of_arrays_is_not_tuned_and_others_are_as_they_were(monkeypatch):

@@ -11,9 +11,10 @@ from matplotlib.testing.compare import compare_images
 
 from normlib.execution import summary
 from normlib.report import plots
-from normlib.runs import records
-from normlib.studies import studies, study_records, tuning
-from normlib.studies.status import planned_runs
+from normlib.runs import store
+from normlib.studies import folder, tuning
+from normlib.studies import study as study_module
+from normlib.studies.folder import planned_runs
 
 ROOT = Path(__file__).parent.parent
 
@@ -34,14 +35,14 @@ def test_its_tables_and_sentences_are_made_from_the_kept_records(findings):
 def test_its_pictures_show_the_kept_records(findings):
     """By what a picture says of itself, since other versions of Matplotlib draw letters and lines elsewhere."""
     drawn = findings.draw()
-    assert set(drawn) == {"bars", *studies.shipped_studies()}
+    assert set(drawn) == {"bars", *study_module.shipped_studies()}
     for name, figure in drawn.items():
         with PIL.Image.open(ROOT / "docs" / f"{name}.png") as picture:
             assert picture.text["Description"] == findings.describe(figure), name
 
 
 def test_a_picture_of_other_records_says_something_else(findings):
-    runs = records.load_records(records.SOURCE_RECORDS)
+    runs = store.load_records(store.SOURCE_RECORDS)
     said = findings.describe(plots.plot_bars(runs)[0])
     runs.loc[runs["ordering"] == "gn/bn", "train_loss"] += 0.001
     assert said != findings.describe(plots.plot_bars(runs)[0])
@@ -67,7 +68,7 @@ def test_every_file_that_it_names_is_there():
 def test_its_example_of_a_study_can_be_read(tmp_path):
     (example,) = re.findall(r"```yaml\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), flags=re.DOTALL)
     (tmp_path / "example.yaml").write_text(example)
-    study = studies.read_study(tmp_path / "example.yaml")
+    study = study_module.read_study(tmp_path / "example.yaml")
     assert len(study.instances) == 12
     assert len(study.declared) == 2
 
@@ -88,14 +89,14 @@ def test_every_make_target_that_it_names_exists():
     assert set(named) <= set(targets)
 
 
-@pytest.mark.parametrize("name", studies.shipped_studies())
+@pytest.mark.parametrize("name", study_module.shipped_studies())
 def test_kept_records_are_all_runs_of_their_study_as_the_file_that_ships_declares_it(name):
     """Each line has its checksum; reading would leave out, with a warning, a line that was edited."""
-    study, kept = study_records.read_kept(name)
+    study, kept = folder.read_kept(name)
     stages = [study, *([tuning.tuning_study(study)] if study.tune else [])]
-    lines = (records.KEPT / f"{name}.jsonl").read_text().splitlines()
+    lines = (store.KEPT / f"{name}.jsonl").read_text().splitlines()
     assert len(lines) == sum(len(stage.instances) * stage.seeds for stage in stages)
-    runs = records.load_records(records.KEPT / f"{name}.jsonl")
+    runs = store.load_records(store.KEPT / f"{name}.jsonl")
     assert len(runs) == len(lines)
     assert all(planned_runs(runs, stage)["done"].all() for stage in stages)
     assert set(runs["study_sha256"]) == {study.declared_in}

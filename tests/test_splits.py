@@ -2,8 +2,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from normlib.datasets import Split, parse_split
 from normlib.errors import RequestError
-from normlib.splits import Split, parse_split
 
 SIZES = {"train": 60_000, "test": 10_000}
 

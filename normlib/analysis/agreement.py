@@ -17,10 +17,9 @@ import pandas as pd
 import scipy.stats
 
 from normlib.analysis.conditions import Varies, labels, split_records
-from normlib.analysis.contrasts import Contrast, paired_differences
 from normlib.analysis.statistics import CONFIDENCE, MEASURES, order_orderings, summarize
-from normlib.analysis.verdicts import estimate, holm
-from normlib.checks import one_of
+from normlib.analysis.verdicts import Contrast, estimate, holm, paired_differences
+from normlib.errors import one_of
 
 FIGURES = ("train_loss", "train_accuracy", "eval_loss", "eval_accuracy")
 PLACE = ("stack", "processor", "device", "threads")

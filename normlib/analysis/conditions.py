@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 
 import pandas as pd
 
-from normlib import catalog
+from normlib import datasets
 from normlib.analysis.statistics import check_comparable
 from normlib.errors import RequestError
 from normlib.models import zoo
@@ -153,5 +153,5 @@ def _others(settings: Mapping[str, object]) -> str:
 
 
 def _written(value: object) -> str:
-    value = catalog.recorded_name(value)
+    value = datasets.recorded_name(value)
     return f"{value:.12g}" if isinstance(value, int | float) and not isinstance(value, bool) else str(value)

@@ -7,7 +7,7 @@ import pandas as pd
 
 from normlib.analysis.conditions import Varies, split_records
 from normlib.analysis.statistics import by_seed, half_width
-from normlib.checks import checked
+from normlib.errors import checked
 from normlib.models.ordering import find_baseline
 
 

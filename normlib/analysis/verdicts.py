@@ -1,22 +1,111 @@
-"""Verdicts: what paired runs say of declared contrasts, and when nothing can be said. SciPy does the statistics.
-
-An interval covers what the seed decides, which is initialization, shuffle and dropout; it does not cover other data.
-"""
+"""Contrasts as text, estimated in pairs, and the verdict on each; the same for what readings differ in."""
 
 from __future__ import annotations
 
+import dataclasses
 import math
+import re
 import warnings
 from collections.abc import Iterable, Sequence
+from typing import TypedDict
 
 import numpy as np
 import pandas as pd
 import scipy.stats
 
 from normlib.analysis.conditions import Varies, labels, split_records
-from normlib.analysis.contrasts import Contrast, paired_differences
-from normlib.analysis.statistics import half_width
-from normlib.checks import checked
+from normlib.analysis.statistics import by_seed, check_comparable, half_width, order_orderings, summarize
+from normlib.errors import RequestError, checked
+from normlib.models.ordering import Ordering, has_batch_norm
+
+_SIDE = re.compile(r"(?P<one>[a-z+/]+)|mean\((?P<several>[a-z+/, ]+)\)")
+_FORM = "a difference such as 'bn/gn - gn/bn' or 'mean(bn/gn, gn/bn) - none/none'"
+
+
+@dataclasses.dataclass(frozen=True)
+class Contrast:
+    """A difference of two orderings, or of the means of two groups of orderings.
+
+    Args:
+        name: What it is called.
+        first: The orderings whose mean stands before the minus.
+        second: Those behind it.
+    """
+
+    name: str
+    first: tuple[str, ...]
+    second: tuple[str, ...]
+
+    @classmethod
+    def parse(cls, name: str, text: str, orderings: Iterable[str]) -> Contrast:
+        """Read ``"bn/gn - gn/bn"`` or ``"mean(bn/gn, gn/bn) - mean(bn/bn, gn/gn)"``.
+
+        Args:
+            name: What it is called.
+            text: The difference.
+            orderings: The orderings that there are, in their full form.
+
+        Raises:
+            RequestError: Not a difference, or an ordering that there is not.
+        """
+        parts = text.split(" - ") if isinstance(text, str) else []
+        sides = [side for part in parts if (side := _SIDE.fullmatch(part.strip()))]
+        if not len(parts) == len(sides) == 2:
+            raise RequestError(f"contrast {name}", text, _FORM)
+        groups = [tuple(part.strip() for part in (side["one"] or side["several"]).split(",")) for side in sides]
+        orderings = list(orderings)
+        slots = orderings[0].count("/") + 1
+        groups = [tuple(str(Ordering.parse(ordering, slots)) for ordering in group) for group in groups]
+        named = [*groups[0], *groups[1]]
+        for ordering in named:
+            if ordering not in orderings:
+                raise RequestError(f"contrast {name}", ordering, f"the study's {', '.join(orderings)}", names=orderings)
+            if named.count(ordering) > 1:
+                raise RequestError(f"contrast {name}", text, "each ordering once")
+        return cls(name, *groups)
+
+    def __str__(self) -> str:
+        sides = (side[0] if len(side) == 1 else f"mean({', '.join(side)})" for side in (self.first, self.second))
+        return " - ".join(sides)
+
+
+class Family(TypedDict):
+    """Contrasts that are declared, and corrected for, together, as ``normlib.estimate`` takes them."""
+
+    contrasts: list[Contrast]
+    measure: str
+    margin: float
+    varies: Varies
+
+
+def paired_differences(records: pd.DataFrame, contrast: Contrast, measure: str) -> pd.Series:
+    """Return the difference for each seed that all orderings of a contrast were run with.
+
+    Args:
+        records: One row a run, as ``load_records`` gives.
+        contrast: The contrast.
+        measure: A column, such as ``train_loss``.
+
+    Returns:
+        Float differences, indexed by seed. Seeds with a missing run are left out; a diverged run gives NaN.
+
+    Raises:
+        RequestError: A measure that the records lack, or runs that must not be compared.
+    """
+    check_comparable(records)
+    if measure not in records.columns:
+        measures = [name for name in records.columns if name.endswith(("_loss", "_accuracy"))]
+        raise RequestError("measure", measure, ", ".join(measures), names=measures)
+    needed = {*contrast.first, *contrast.second}
+    compared = records[records["ordering"].isin(needed)]
+    runs = compared.groupby("seed").size()
+    complete = runs[runs == len(needed)].index
+    if complete.empty:
+        return pd.Series(dtype=float)
+    table = by_seed(compared, measure).loc[complete]
+    first, second = (table[list(side)].mean(axis=1, skipna=False) for side in (contrast.first, contrast.second))
+    return first - second
+
 
 SIGNIFICANCE = 0.05
 _RESAMPLES = 99_999  # sign flips drawn where there are more than that; all of them are counted where there are fewer
@@ -204,3 +293,93 @@ def _pairs_to_decide(mean: float, sd: float, pairs: int, margin: float, family: 
     level = half_width(sd, more) < margin - abs(mean)
     enough = more[different | level]
     return float(enough[0]) if len(enough) else math.inf
+
+
+GAP_PARTS = ("inference", "debiasing", "recalibration", "rest")
+READING_COLUMNS = {"inference": "eval", "debiased": "debiased", "recalibrated": "recalibrated"}
+
+
+def split_gap(records: pd.DataFrame, varies: Varies = ()) -> pd.DataFrame:
+    """Split the evaluation loss, as Keras evaluates it, into what the moving averages add and the rest.
+
+    ``inference = removed by debiasing + removed beyond by recalibration + rest``, run by run. A part is negative where
+    the step makes the loss higher.
+
+    Args:
+        records: One row a run, as ``load_records`` gives.
+        varies: What the study varies besides the ordering.
+
+    Returns:
+        One row a condition and ordering that has BatchNorm: ``condition``, ``ordering``, ``runs``, and for each of
+        ``inference``, ``debiasing``, ``recalibration`` and ``rest`` the mean over runs, and its Student's t interval at
+        95 % as ``debiasing_low``, ``debiasing_high`` and so on.
+    """
+    rows = []
+    for condition, part in split_records(records, varies).items():
+        parts = part.assign(
+            inference=part["eval_loss"],
+            debiasing=part["eval_loss"] - part["debiased_loss"],
+            recalibration=part["debiased_loss"] - part["recalibrated_loss"],
+            rest=part["recalibrated_loss"],
+        )
+        summaries = {name: summarize(parts, name) for name in GAP_PARTS}
+        for ordering in filter(has_batch_norm, order_orderings(part["ordering"])):
+            row = {"condition": condition, "ordering": ordering, "runs": summaries["rest"].loc[ordering, "runs"]}
+            for name, summary in summaries.items():
+                row |= {name: summary.loc[ordering, "mean"]}
+                row |= {f"{name}_{end}": summary.loc[ordering, end] for end in ("low", "high")}
+            rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def estimate_readings(
+    records: pd.DataFrame, contrasts: Iterable[Contrast], measure: str, margin: float, varies: Varies = ()
+) -> dict[str, pd.DataFrame]:
+    """Estimate declared contrasts on the evaluation images in each reading.
+
+    Args:
+        records: One row a run, as ``load_records`` gives.
+        contrasts: The declared contrasts.
+        measure: The study's measure; its end, loss or accuracy, decides what is compared.
+        margin: The largest difference, either way, that does not matter.
+        varies: What the study varies besides the ordering.
+
+    Returns:
+        What ``normlib.estimate`` gives, by reading.
+    """
+    contrasts = list(contrasts)
+    kind = measure.split("_")[1]
+    return {
+        reading: estimate(records, contrasts, f"{column}_{kind}", margin, varies)
+        for reading, column in READING_COLUMNS.items()
+    }
+
+
+def depends_on_reading(by_reading: dict[str, pd.DataFrame], margin: float) -> np.ndarray:
+    """Return for each estimate whether what is concluded depends on the reading.
+
+    It does where two readings decide differently, in verdict or direction, or where one decides, another does not, and
+    the difference moves by more than the margin between them: Holm's correction alone can tip a verdict because of
+    another contrast's p. It does also where some readings diverged and others did not.
+
+    Args:
+        by_reading: What ``estimate_readings`` gives.
+        margin: The largest difference that does not matter.
+
+    Returns:
+        Booleans ``[estimates]``.
+    """
+    verdicts = np.stack([frame["verdict"].to_numpy(str) for frame in by_reading.values()])
+    means = np.stack([frame["mean"].to_numpy(float) for frame in by_reading.values()])
+    directions = np.where(np.char.startswith(verdicts, "differs"), np.where(means < 0, " lower", " higher"), "")
+    # To differ negligibly and to be level are one conclusion: that the difference does not matter.
+    small = np.isin(verdicts, ["level", "differs negligibly"])
+    conclusions = np.where(small, "level", np.char.add(verdicts, directions))
+    depends = []
+    for said, mean in zip(conclusions.T, means.T, strict=True):
+        decided = set(said) - {"undecided"}
+        if np.isnan(mean).any():
+            depends.append(not np.isnan(mean).all())
+        else:
+            depends.append(len(decided) > 1 or (len(set(said)) > 1 and np.ptp(mean) > margin))
+    return np.array(depends, dtype=bool)

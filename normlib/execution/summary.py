@@ -10,16 +10,14 @@ import matplotlib.figure
 import nbconvert
 
 from normlib.analysis.conditions import split_records
-from normlib.execution.execution import ExecutionError, execute, notebook_path
+from normlib.execution.notebook import ExecutionError, execute, notebook_path
 from normlib.files import check_inside, check_writable, write_atomically
 from normlib.report.contrast_plots import plot_contrasts, plot_winners
-from normlib.report.figures import Figure
-from normlib.report.paper_plots import plot_beside_paper
-from normlib.report.plots import plot_bars
-from normlib.report.summary_plots import plot_gap, plot_places, plot_training
-from normlib.runs.records import Record
-from normlib.studies.studies import Study
-from normlib.studies.study_records import read_folder
+from normlib.report.plots import plot_bars, plot_beside_paper, plot_gap, plot_places, plot_training
+from normlib.report.style import Figure
+from normlib.runs.store import Record
+from normlib.studies.folder import read_folder
+from normlib.studies.study import Study
 
 # nbconvert's own page, in which pictures also have the alternative texts that the notebook has beside them.
 _PAGE = """{% extends "lab/index.html.j2" %}

@@ -9,7 +9,7 @@ import numpy as np
 
 from normlib.errors import RequestError
 from normlib.models import graphs
-from normlib.tensorflow_quietly import tf
+from normlib.tf import tf
 
 # Mean and variance, [channels], by the ``id`` of a layer.
 Statistics: TypeAlias = dict[int, tuple[np.ndarray, np.ndarray]]

@@ -13,7 +13,7 @@ import numpy as np
 
 from normlib.errors import RequestError, told
 from normlib.models import graphs
-from normlib.tensorflow_quietly import KERAS_3, tf
+from normlib.tf import KERAS_3, tf
 
 Layers: TypeAlias = dict[int, tf.keras.layers.Layer]
 # What a class may have of its own and a copy, which is a plain Sequential or Functional model, would lose.

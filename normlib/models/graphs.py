@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from normlib.errors import RequestError
-from normlib.tensorflow_quietly import KERAS_3, tf
+from normlib.tf import KERAS_3, tf
 
 _VARIABLE = (tf.Variable, tf.keras.Variable) if KERAS_3 else (tf.Variable,)
 # Variables that Keras 2 keeps for a model's or a layer's own bookkeeping.

@@ -7,12 +7,11 @@ import os
 import re
 from typing import Any
 
-from normlib import catalog, stack
-from normlib.checks import one_of, real_number, whole_number
-from normlib.errors import RequestError
+from normlib import datasets, stack
+from normlib.datasets import Split, parse_split
+from normlib.errors import RequestError, one_of, real_number, whole_number
 from normlib.models import zoo
 from normlib.models.ordering import Ordering
-from normlib.splits import Split, parse_split
 
 _OWN_MODEL = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*")
 _LONGEST_NAME = 200
@@ -100,13 +99,13 @@ class Instance:
             raise RequestError("activation", self.activation, allowed)
 
     def _check_data(self) -> None:
-        if not catalog.is_file(self.dataset):
-            one_of("dataset", self.dataset, catalog.DATASETS, "or the path of an .npz file")
+        if not datasets.is_file(self.dataset):
+            one_of("dataset", self.dataset, datasets.DATASETS, "or the path of an .npz file")
         self.fit_examples, self.evaluate_examples  # noqa: B018  (properties that refuse a wrong split)
         least, size = self.model_facts.smallest_image, self.data_facts.image_shape[:2]
         if min(size) < least:
             allowed = f"images of at least {least} x {least} for {self.model}, and these are {size[0]} x {size[1]}"
-            raise RequestError("dataset", catalog.recorded_name(self.dataset), allowed)
+            raise RequestError("dataset", datasets.recorded_name(self.dataset), allowed)
 
     @property
     def layers(self) -> Ordering:
@@ -120,17 +119,17 @@ class Instance:
         return zoo.MODELS.get(self.model, zoo.OWN_MODEL)
 
     @property
-    def data_facts(self) -> catalog.DataSet:
+    def data_facts(self) -> datasets.DataSet:
         """What is known of the data set: from the catalog, or from its file.
 
         Raises:
             RequestError: The file is not there, or is no data set.
         """
-        if catalog.is_file(self.dataset):
-            from normlib import archives  # NumPy, which other instances start without
+        if datasets.is_file(self.dataset):
+            from normlib import data  # NumPy, which other instances start without
 
-            return archives.read_facts(self.dataset)
-        return catalog.DATASETS[self.dataset]
+            return data.read_facts(self.dataset)
+        return datasets.DATASETS[self.dataset]
 
     @property
     def fit_examples(self) -> Split:
@@ -145,12 +144,12 @@ class Instance:
     @property
     def settings(self) -> dict[str, Any]:
         """All settings in the order of the fields, as records keep them: a file by its name, without its path."""
-        return {**dataclasses.asdict(self), "dataset": catalog.recorded_name(self.dataset)}
+        return {**dataclasses.asdict(self), "dataset": datasets.recorded_name(self.dataset)}
 
     @property
     def parameters(self) -> dict[str, Any]:
         """All settings by name, as a kernel with another working directory needs them: a file by its absolute path."""
-        path = os.path.abspath(self.dataset) if catalog.is_file(self.dataset) else self.dataset
+        path = os.path.abspath(self.dataset) if datasets.is_file(self.dataset) else self.dataset
         return {**dataclasses.asdict(self), "dataset": path}
 
     @property
@@ -184,9 +183,9 @@ class Instance:
 
     def _repr_html_(self) -> str:
         """Return what stands where as a small picture, then the settings that differ from the defaults, then others."""
-        from normlib.report import study_cards  # shown only
+        from normlib.report import cards  # shown only
 
-        return study_cards.instance_card(self)
+        return cards.instance_card(self)
 
     def groups_of(self, channels: int) -> int:
         """Return GroupNorm's number of groups where it normalizes so many channels."""

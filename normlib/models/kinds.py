@@ -15,7 +15,7 @@ from normlib import stack
 
 EMPTY = "none"  # what a slot is called in which nothing stands
 _HALF = ("float16", "bfloat16")
-_LIBRARIES = ("keras", "tf_keras", "tensorflow_addons")
+_LIBRARIES = ("keras", "tf_keras", "tensorflow_addons", "normlib")
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Kind:
         name: What it is called in pictures.
         description: What it is called in messages.
         colour: Of its boxes; black text is read on it at more than 10 to 1.
-        bases: Names of the classes, Keras' or addons', of which its layers are.
+        bases: Names of the classes, Keras', addons' or normlib's, of which its layers are.
         groups: Number of groups, from the number of channels and the number that is set; None: it has no groups.
     """
 
@@ -65,10 +65,14 @@ def find_kind(layer: Any, channels: int = 0) -> str | None:
         channels: Number of channels that it normalizes, which tells GroupNorm's kinds from each other.
     """
     # By name: classes of addons are only there where addons has been imported.
-    bases = {base.__name__ for base in type(layer).__mro__ if base.__module__.split(".")[0] in _LIBRARIES}
-    if "GroupNormalization" in bases:
-        return "ln" if layer.groups == 1 else "in" if layer.groups == channels else "gn"
-    return next((name for name, kind in KINDS.items() if bases & set(kind.bases)), None)
+    for base in type(layer).__mro__:
+        of_library = base.__module__.split(".")[0] in _LIBRARIES
+        if of_library and base.__name__ == "GroupNormalization":
+            return "ln" if layer.groups == 1 else "in" if layer.groups == channels else "gn"
+        found = [name for name, kind in KINDS.items() if of_library and base.__name__ in kind.bases]
+        if found:
+            return found[0]
+    return None
 
 
 def normalization_layer(
@@ -101,7 +105,7 @@ def normalization_layer(
         options: Further arguments of the Keras layer, such as ``axis`` (3 unless given), ``center``, ``scale``,
             ``gamma_initializer``, ``name`` and ``dtype``.
     """
-    from normlib.tensorflow_quietly import KERAS_3, tf
+    from normlib.tf import KERAS_3, tf
 
     options = {"axis": 3, "epsilon": epsilon, **options}
     number = KINDS[kind].groups
@@ -126,7 +130,7 @@ def _in_float32(provided: Any) -> Any:
     Those of Keras 2 and of addons keep the variance in float16, in which it is infinite from a standard deviation of
     256 on: all that leaves is then 0.
     """
-    from normlib.tensorflow_quietly import tf
+    from normlib.tf import tf
 
     @tf.keras.utils.register_keras_serializable("normlib", f"{provided.__module__.split('.')[0]}_float32")
     class GroupNormalization(provided):

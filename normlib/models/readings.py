@@ -21,13 +21,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from normlib.checks import checked, whole_number
-from normlib.errors import RequestError, told
+from normlib.errors import RequestError, checked, told, whole_number
 from normlib.models import batch_norm, copies, graphs, watching
 from normlib.models.batch_norm import Statistics
 from normlib.models.watching import Watch
-from normlib.pipelines import without_autotuning
-from normlib.tensorflow_quietly import KERAS_3, tf
+from normlib.tf import KERAS_3, tf, without_autotuning
 
 READINGS = ("inference", "debiased", "recalibrated")
 EVALUATION_BATCH = 1000  # images a step when nothing is learned; it decides speed, and the last bits of the loss

@@ -18,8 +18,7 @@ import numpy as np
 from normlib.errors import RequestError, told
 from normlib.models import batch_norm, graphs
 from normlib.models.batch_norm import KERAS_CLASS, Statistics
-from normlib.pipelines import without_autotuning
-from normlib.tensorflow_quietly import KERAS_3, tf
+from normlib.tf import KERAS_3, tf, without_autotuning
 
 
 class Watch:

@@ -1,7 +1,7 @@
 """The models that come with normlib, with slots for normalization; the source notebook's CNN first.
 
 Layers are named after their place: the convolution before slot 3 is ``convolution_3``, the first layer in it
-``slot_3_1``. Where they are looked for (``normlib.runs.diagnosis``), they are found by that.
+``slot_3_1``. Where they are looked for (``normlib.runs.diagnose``), they are found by that.
 """
 
 from __future__ import annotations

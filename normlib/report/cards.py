@@ -1,77 +1,121 @@
-"""Cards: what notebooks show of settings, runs and studies, as HTML that needs neither scripts nor style sheets.
-
-Plain text in them is escaped by MarkupSafe: what others wrote never becomes markup. Where styles are taken out, as on
-GitHub, text and tables are left.
-"""
+"""Cards: what notebooks show of settings, a run, a study, a comparison."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 
-from markupsafe import Markup, escape
+import pandas as pd
 
-from normlib.models.kinds import EMPTY
-from normlib.report.boxes import Box
+from normlib.analysis import conditions
+from normlib.analysis.statistics import MEASURES, summarize
+from normlib.errors import RequestError
+from normlib.models.instance import Instance
+from normlib.report import html, tables
+from normlib.report.diagrams import boxes
+from normlib.runs.store import Record
+from normlib.studies.study import Study
 
-_CELL = "text-align: left; vertical-align: top; padding: 2px 10px"
-_BOX = (
-    "display: inline-block; text-align: center; vertical-align: middle; font-size: 11px; line-height: 1.25; "
-    "padding: 3px 6px; margin: 2px 0; border-radius: 5px; color: #000000; background: {}; border: 1px {}"
-)
-
-
-def card(title: str, *parts: str) -> str:
-    """Return a title, and below it text and what the other functions give; empty parts are left out."""
-    shown = (part if isinstance(part, Markup) else Markup("<p>{}</p>").format(part) for part in parts if part)
-    return str(Markup("<div><p><b>{}</b></p>{}</div>").format(title, Markup("").join(shown)))
+_MOST_ORDERINGS = 30  # drawn
 
 
-def picture(boxes: Iterable[Box]) -> Markup:
-    """Return a small picture of what stands where in a model, from image to class, empty slots dashed."""
-    return Markup("<div>{}</div>").format(Markup(" → ").join(map(_box, boxes)))
+def instance_card(instance: Instance) -> str:
+    """Return what stands where as a small picture, then the settings that differ from the defaults, then others."""
+    title = f"Instance {instance.ordering} of {instance.model}"
+    return html.card(title, html.picture(boxes(instance)), html.settings(instance.settings, Instance().settings))
 
 
-def table(caption: str, header: Sequence[str], rows: Iterable[Sequence[object]]) -> Markup:
-    """Return a table.
+def record_card(record: Record) -> str:
+    """Return figures, what stands where as a small picture, settings that differ from the defaults, then others."""
+    try:
+        drawn: str = html.picture(boxes(Instance.of(**{**record.instance, "provider": "auto"})))
+    except RequestError:  # its data's file is elsewhere
+        drawn = ""
+    measured = {"running, last epoch": {name: values[-1] for name, values in record.training.items()}}
+    measured |= record.evaluation
+    figures = [(name, *(f"{found[m]:.4f}" for m in ("loss", "accuracy"))) for name, found in measured.items()]
+    rest = {**record.environment, **record.environment["versions"]}
+    del rest["versions"]
+    rest |= {f"{name.replace('_', '-')} weights": f"{count:,}" for name, count in record.parameters.items()}
+    rest |= {f"seconds to {name}": f"{seconds:.1f}" for name, seconds in record.seconds.items()}
+    return html.card(
+        f"Run {record.key}: {record.instance['ordering']}, seed {record.seed}",
+        html.table("Training, and evaluation in each reading", ["", "loss", "accuracy"], figures),
+        drawn,
+        html.settings(record.instance, {**record.instance, **Instance().settings}),
+        html.folded("Where it was made, weights and seconds", html.table("", ["fact", "value"], rest.items())),
+    )
+
+
+def study_card(study: Study) -> str:
+    """Return the question, the orderings with small pictures, what varies, contrasts, then shared settings."""
+    return html.card(
+        f"Study {study.name}", study.question, study.citation, _runs(study), _orderings(study), *_varies(study),
+        *_contrasts(study), _settings(study),
+    )  # fmt: skip
+
+
+def _runs(study: Study) -> str:
+    instances, seeds = len(study.instances), study.run_seeds
+    conditions = instances // len(study.orderings)
+    under = f" under {conditions} conditions" if conditions > 1 else ""
+    several = f"{len(seeds)} seeds, from {seeds[0]} to {seeds[-1]}" if len(seeds) > 1 else f"seed {seeds[0]}"
+    return f"{instances * len(seeds)} runs: {len(study.orderings)} orderings{under}, each with {several}."
+
+
+def _orderings(study: Study) -> html.Markup:
+    shown = study.instances[: min(len(study.orderings), _MOST_ORDERINGS)]  # those of the first condition
+    rows = [(instance.ordering, html.picture(boxes(instance))) for instance in shown]
+    more = len(study.orderings) - len(shown)
+    title = f"Orderings, and {more} more" if more else "Orderings"
+    return html.table(title, ["ordering", "what stands where"], rows)
+
+
+def _varies(study: Study) -> list[html.Markup]:
+    rows = [(name, ", ".join(map(str, values))) for group in study.varies for name, values in group.items()]
+    return [html.table("What varies besides", ["setting", "values"], rows)] if rows else []
+
+
+def _contrasts(study: Study) -> list[html.Markup]:
+    title = f"Declared contrasts in {MEASURES[study.measure]}; differences up to {study.margin:g} do not matter"
+    return [html.table(title, ["name", "contrast"], study.contrasts.items())] if study.contrasts else []
+
+
+def _settings(study: Study) -> html.Markup:
+    apart = {"ordering", *study.own_settings, *(name for group in study.varies for name in group)}
+    shared = {name: value for name, value in study.instances[0].settings.items() if name not in apart}
+    return html.settings(shared, Instance().settings)
+
+
+class Comparison(pd.DataFrame):
+    """One row a run, as ``normlib.load_records`` gives; what is selected of it is a plain DataFrame.
 
     Args:
-        caption: What it shows.
-        header: The columns' names.
-        rows: Their cells; the first of a row is its header. Pictures stay what they are.
+        runs: The table of runs, of one condition.
+        instances: The instances that were run.
     """
-    head = Markup("").join(Markup('<th scope="col" style="{}">{}</th>').format(_CELL, name) for name in header)
-    body = Markup("").join(Markup("<tr>{}</tr>").format(_row(row)) for row in rows)
-    return Markup(
-        '<table><caption style="text-align: left; caption-side: top">{}</caption>'
-        "<thead><tr>{}</tr></thead><tbody>{}</tbody></table>"
-    ).format(caption, head, body)
 
+    _metadata = ["instances"]  # noqa: RUF012  (pandas' way to name an attribute that is no column)
 
-def settings(values: Mapping[str, object], defaults: Mapping[str, object]) -> Markup:
-    """Return the settings that differ from the defaults, and behind a click all others.
+    def __init__(self, runs: pd.DataFrame, instances: Sequence[Instance]):
+        super().__init__(runs)
+        self.instances = list(instances)
 
-    Args:
-        values: Settings by name.
-        defaults: Their defaults.
-    """
-    changed = [(name, value, defaults[name]) for name, value in values.items() if value != defaults[name]]
-    same = [(name, value) for name, value in values.items() if value == defaults[name]]
-    told = table("Settings that differ from the defaults", ["setting", "value", "default"], changed)
-    others = folded("Settings at their defaults", table("", ["setting", "value"], same))
-    return (told if changed else Markup("<p>All settings are at their defaults.</p>")) + (others if same else "")
-
-
-def folded(summary: str, part: Markup) -> Markup:
-    """Return what is seen after a click on its summary."""
-    return Markup("<details><summary>{}</summary>{}</details>").format(summary, part)
-
-
-def _row(cells: Sequence[object]) -> Markup:
-    first, *others = cells
-    told = Markup("").join(Markup('<td style="{}">{}</td>').format(_CELL, cell) for cell in others)
-    return Markup('<th scope="row" style="{}">{}</th>').format(_CELL, first) + told
-
-
-def _box(box: Box) -> Markup:
-    style = _BOX.format(box.colour, "dashed #767676" if box.kind == EMPTY else "solid #333333")
-    return Markup('<span style="{}">{}</span>').format(style, Markup("<br>").join(map(escape, box.text.split("\n"))))
+    def _repr_html_(self) -> str:
+        """Return means by ordering, best first, with small pictures; settings that differ; then all runs."""
+        means = summarize(self, "train_loss")["mean"].sort_values()
+        results = tables.results(self).drop(columns="source's label", errors="ignore")
+        drawn = [(instance.ordering, html.picture(boxes(instance))) for instance in self.instances]
+        title = f"{len(self)} runs of {len(means)} orderings, by {MEASURES['train_loss']}, lowest first"
+        shared = {name: value for name, value in self.instances[0].settings.items() if name != "ordering"}
+        return html.card(
+            title,
+            f"It holds for {conditions.in_words(self)}.",
+            html.table(
+                "Means over runs and their 95 % intervals",
+                ["ordering", *results.columns],
+                results.loc[means.index].itertuples(),
+            ),
+            html.table("What stands where", ["ordering", "from image to class"], drawn),
+            html.settings(shared, Instance().settings),
+            html.folded("All runs", html.Markup(pd.DataFrame(self).to_html())),
+        )

@@ -12,14 +12,12 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 
 from normlib.analysis.conditions import Varies, expand, label, split_records
-from normlib.analysis.contrasts import Contrast, paired_differences
 from normlib.analysis.rankings import winners
 from normlib.analysis.statistics import MEASURES
-from normlib.analysis.verdicts import estimate
-from normlib.checks import checked
+from normlib.analysis.verdicts import Contrast, estimate, paired_differences
+from normlib.errors import checked
 from normlib.models.ordering import is_baseline
-from normlib.report.figures import Drawn, Figure, subplots
-from normlib.report.plots import styles
+from normlib.report.style import Drawn, Figure, styles, subplots
 
 
 @checked

@@ -1,15 +1,109 @@
-"""A small picture of what stands where in a model."""
+"""Diagrams: what stands where in a model, and what each kind of normalization takes a mean over."""
 
 from __future__ import annotations
 
-from matplotlib.axes import Axes
-from matplotlib.patches import FancyBboxPatch
+import dataclasses
+from collections.abc import Callable
 
-from normlib.checks import checked
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.patches import FancyBboxPatch, Rectangle
+
+from normlib.errors import RequestError, checked, whole_number
 from normlib.models.instance import Instance
-from normlib.models.kinds import EMPTY
-from normlib.report.boxes import boxes
-from normlib.report.figures import Drawn, Figure, subplots
+from normlib.models.kinds import EMPTY, KINDS
+from normlib.report.style import Drawn, Figure, subplots
+
+PLAIN = "plain"
+
+
+@dataclasses.dataclass(frozen=True)
+class Box:
+    """One thing in a model.
+
+    Args:
+        text: What it is, in short lines.
+        kind: A kind of normalization, ``none`` for an empty slot, or ``plain``.
+    """
+
+    text: str
+    kind: str = PLAIN
+
+    @property
+    def colour(self) -> str:
+        """Its tint; the text says what it means."""
+        return KINDS[self.kind].colour if self.kind in KINDS else {PLAIN: "#F2F2F2", EMPTY: "#FFFFFF"}[self.kind]
+
+
+def boxes(instance: Instance) -> list[Box]:
+    """Return what stands where, in data-flow order, empty slots among it.
+
+    Args:
+        instance: The settings.
+    """
+    image = Box(f"image\n{' × '.join(map(str, instance.data_facts.image_shape))}")
+    classes = Box(f"dense {instance.data_facts.classes}\nsoftmax")
+    inner: Callable[[Instance], list[Box]]
+    inner = {"source_cnn": _source_cnn, "convnet": _convnet, "resnet20": _resnet20}.get(instance.model, _own_model)
+    return [image, *inner(instance), *([] if inner is _own_model else [classes])]
+
+
+def _source_cnn(instance: Instance) -> list[Box]:
+    found = []
+    for number in (1, 2):
+        found += _convolution(f"convolution {number}", instance, number, [10])
+        found += [] if instance.activation == "none" else [Box("ReLU")]
+    return [*found, Box("dense 128\nReLU,\ndropout 0.2")]
+
+
+def _convnet(instance: Instance) -> list[Box]:
+    found = []
+    for number in (1, 2, 3, 4):
+        found += _convolution(f"convolution {number}", instance, number, [16])
+        found.append(Box("ReLU" if number % 2 else "ReLU,\npooling"))
+    return found
+
+
+def _resnet20(instance: Instance) -> list[Box]:
+    blocks = [16, 32, 64]
+    return [
+        *_convolution("convolution", instance, 1, [16]),
+        Box("ReLU;\n9 blocks of"),
+        *_convolution("convolution", instance, 1, blocks),
+        Box("ReLU"),
+        *_convolution("convolution", instance, 2, blocks),
+        Box("+ input\nof the block,\nReLU"),
+        Box("mean over\npositions"),
+    ]
+
+
+def _own_model(instance: Instance) -> list[Box]:
+    module, _, function = instance.model.partition(":")
+    found = [Box(f"{function}\nof {module.rpartition('.')[2]}:\nits BatchNorms")]
+    for kinds in instance.layers.slots:
+        found += [Box(KINDS[kind].name, kind) for kind in kinds] or [Box("none", EMPTY)]
+    return [*found, *([Box("and so on,\nin turn")] if len(instance.layers.slots) > 1 else [])]
+
+
+def _convolution(name: str, instance: Instance, slot: int, channels: list[int]) -> list[Box]:
+    """Return the boxes of a 3 x 3 convolution and of what stands in its slot."""
+    kinds = instance.layers.slots[slot - 1]
+    numbers = ", ".join(map(str, channels))
+    space = " " if len(channels) == 1 else "\n"
+    found = [Box(f"{name}\n3 × 3,\n{numbers}{space}channels")]
+    found += [Box(_describe(kind, channels, instance), kind) for kind in kinds]
+    return found + ([] if kinds else [Box(f"slot {slot}\nempty", EMPTY)])
+
+
+def _describe(kind: str, channels: list[int], instance: Instance) -> str:
+    number = KINDS[kind].groups
+    if number is None:
+        return KINDS[kind].name
+    groups = [number(c, instance.groups_of(c)) for c in channels]
+    sizes = [c // g for c, g in zip(channels, groups, strict=True)]
+    numbers = [", ".join(map(str, dict.fromkeys(values))) for values in (groups, sizes)]
+    plural = ("s" if max(groups) > 1 else "", "s" if max(sizes) > 1 else "")
+    return f"{KINDS[kind].name}\n{numbers[0]} group{plural[0]} of\n{numbers[1]} channel{plural[1]}"
 
 
 @checked
@@ -46,3 +140,54 @@ def plot_model(instance: Instance) -> tuple[Figure, Axes]:
     axis.axis("off")
     figure.tight_layout(pad=0.2)
     return Drawn(figure, axis)
+
+
+def plot_normalization_axes(images: int = 3, channels: int = 6, groups: int = 3) -> tuple[Figure, np.ndarray]:
+    """Draw what shares a mean and a variance: images down, channels across, after Wu and He 2018, figure 2.
+
+    A cell is one channel of one image, with all its positions. What lies within one border is normalized together; one
+    such part is in colour.
+
+    Args:
+        images: Number of images of the batch.
+        channels: Number of channels.
+        groups: GroupNorm's number of groups; divides ``channels``.
+
+    Returns:
+        The figure and its axes ``[4]``: BatchNorm, GroupNorm, LayerNorm, InstanceNorm.
+
+    Raises:
+        RequestError: A number below one, or groups that do not divide the channels.
+    """
+    for name, value in (("images", images), ("channels", channels), ("groups", groups)):
+        whole_number(name, value, minimum=1)
+    if channels % groups:
+        raise RequestError("groups", groups, f"a divisor of the {channels} channels")
+    # Height and width of a part, in cells.
+    parts = {"bn": (images, 1), "gn": (1, channels // groups), "ln": (1, channels), "in": (1, 1)}
+    shows = "What shares a mean and a variance, images down and channels across: " + "; ".join(
+        f"{KINDS[kind].name}, parts of {height} image{'s' * (height > 1)} and {width} channel{'s' * (width > 1)}"
+        for kind, (height, width) in parts.items()
+    )
+    figure, axes = subplots(1, 4, figsize=(10.5, 2.1), sharey=True, layout="constrained", shows=shows)
+    for axis, (kind, part) in zip(axes, parts.items(), strict=True):
+        _draw_parts(axis, images, channels, part, KINDS[kind].colour)
+        count = images * channels // (part[0] * part[1])
+        axis.set_title(f"{KINDS[kind].name}: {count} mean{'s' * (count > 1)}", fontsize="medium")
+        axis.set_xlabel("channel")
+    axes[0].set_ylabel("image")
+    return Drawn(figure, axes)
+
+
+def _draw_parts(axis: Axes, images: int, channels: int, part: tuple[int, int], colour: str) -> None:
+    height, width = part
+    axis.add_patch(Rectangle((0, 0), width, height, facecolor=colour, hatch="//", edgecolor="#333333", linewidth=0))
+    for x in range(channels + 1):
+        axis.plot([x, x], [0, images], color="#333333", linewidth=0.4 if x % width else 2.2)
+    for y in range(images + 1):
+        axis.plot([0, channels], [y, y], color="#333333", linewidth=0.4 if y % height else 2.2)
+    axis.set_xticks(np.arange(channels) + 0.5, [str(channel) for channel in range(1, channels + 1)])
+    axis.set_yticks(np.arange(images) + 0.5, [str(image) for image in range(1, images + 1)])
+    axis.set_ylim(images, 0)
+    axis.tick_params(length=0)
+    axis.spines[:].set_visible(False)

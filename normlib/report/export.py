@@ -15,8 +15,8 @@ from normlib.analysis.verdicts import SIGNIFICANCE, estimate
 from normlib.errors import RequestError
 from normlib.files import check_writable, write_atomically
 from normlib.report import sentences, tables
-from normlib.report.markup import as_page
-from normlib.studies.studies import Study
+from normlib.report.html import as_page
+from normlib.studies.study import Study
 
 
 def check_file(setting: str, file: str | Path) -> None:

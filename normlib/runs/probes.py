@@ -17,11 +17,10 @@ import numpy as np
 
 from normlib.models import batch_norm, graphs, watching
 from normlib.models.kinds import find_kind
-from normlib.tensorflow_quietly import tf
+from normlib.tf import tf
 
 _NAME = re.compile(r"(?:convolution_(?=\d+$)|slot_(?=\d+_))(\d+)(?:_\d+)?")  # as normlib.models.zoo gives them
 _KERNEL = re.compile(r"kernel(:\d+)?$")
-# By name: addons' GroupNormalization is only there where addons has been imported.
 
 Row: TypeAlias = tuple[str, int, str, float]
 

@@ -15,8 +15,8 @@ import numpy as np
 from normlib.analysis.conditions import expand
 from normlib.analysis.statistics import MEASURES, by_seed
 from normlib.errors import RequestError
-from normlib.runs.records import Record, to_frame
-from normlib.studies.studies import Study
+from normlib.runs.store import Record, to_frame
+from normlib.studies.study import Study
 
 _FORM = (
     "{varies: [{learning_rate: [0.001, 0.003]}], evaluate_split: 'train[50000:]', seeds: 2, first_seed: 1000}: "

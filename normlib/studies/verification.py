@@ -10,12 +10,11 @@ import numpy as np
 import pandas as pd
 
 from normlib.analysis.statistics import half_width
-from normlib.checks import whole_number
-from normlib.errors import RequestError
+from normlib.errors import RequestError, whole_number
 from normlib.models.instance import Instance
 from normlib.runs.progress import Progress
-from normlib.runs.records import KEPT, Record, read_records, to_frame
-from normlib.runs.training import train
+from normlib.runs.store import KEPT, Record, read_records, to_frame
+from normlib.runs.train import train
 
 EQUAL = "equal to the bit"
 INSIDE = "inside the study's spread"

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from normlib.analysis import agreement
-from normlib.analysis.contrasts import Contrast
+from normlib.analysis.verdicts import Contrast
 from normlib.errors import RequestError
 
 SIZES = [{"batch_size": [32, 64]}]

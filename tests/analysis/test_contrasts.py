@@ -3,8 +3,8 @@ import math
 import pandas as pd
 import pytest
 
-from normlib.analysis import contrasts
-from normlib.analysis.contrasts import Contrast
+from normlib.analysis import verdicts
+from normlib.analysis.verdicts import Contrast
 from normlib.errors import RequestError
 
 ORDERINGS = ["bn/none", "gn/none", "gn/bn", "bn/gn", "none/none"]
@@ -45,12 +45,12 @@ def test_what_is_no_contrast_of_the_studys_orderings_is_refused(text, message):
 def test_differences_are_taken_pair_by_pair_and_of_group_means(make_frame):
     frame = make_frame({"bn": [1.0, 2.0], "gn": [3.0, 8.0], "none": [1.5, 2.5]})
     contrast = Contrast("two", ("bn/none", "gn/none"), ("none/none",))
-    assert contrasts.paired_differences(frame, contrast, "train_loss").to_dict() == {0: 0.5, 1: 2.5}
+    assert verdicts.paired_differences(frame, contrast, "train_loss").to_dict() == {0: 0.5, 1: 2.5}
 
 
 def test_a_seed_with_a_missing_run_is_left_out_a_diverged_run_is_not(make_frame):
     frame = make_frame({"bn/gn": [1.0, 2.0, math.nan, 4.0], "gn/bn": [0.5, 1.0, 1.5]})
-    found = contrasts.paired_differences(frame, ORDER, "train_loss")
+    found = verdicts.paired_differences(frame, ORDER, "train_loss")
     assert found.index.tolist() == [0, 1, 2]
     assert found.tolist()[:2] == [0.5, 1.0]
     assert math.isnan(found[2])
@@ -58,18 +58,18 @@ def test_a_seed_with_a_missing_run_is_left_out_a_diverged_run_is_not(make_frame)
 
 def test_a_measure_that_the_records_lack_is_refused(make_frame):
     with pytest.raises(RequestError, match=r"measure is 'loss'; allowed: train_loss, train_accuracy"):
-        contrasts.paired_differences(make_frame({"bn/gn": [1.0], "gn/bn": [1.0]}), ORDER, "loss")
+        verdicts.paired_differences(make_frame({"bn/gn": [1.0], "gn/bn": [1.0]}), ORDER, "loss")
 
 
 def test_runs_of_different_settings_are_not_paired(make_frame, make_record):
-    from normlib.runs.records import to_frame
+    from normlib.runs.store import to_frame
 
     frame = to_frame([make_record("bn/gn", 0), make_record("gn/bn", 0, batch_size=64)])
     with pytest.raises(RequestError, match="batch_size of 32 and 64"):
-        contrasts.paired_differences(frame, ORDER, "train_loss")
+        verdicts.paired_differences(frame, ORDER, "train_loss")
 
 
 def test_a_run_that_stands_twice_is_refused(make_frame):
     frame = make_frame({"bn/gn": [1.0], "gn/bn": [1.0]})
     with pytest.raises(RequestError, match="records is 'bn/gn, seed 0, twice'; allowed: each run once"):
-        contrasts.paired_differences(pd.concat([frame, frame]), ORDER, "train_loss")
+        verdicts.paired_differences(pd.concat([frame, frame]), ORDER, "train_loss")

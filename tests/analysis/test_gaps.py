@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from normlib.analysis import gaps
-from normlib.analysis.contrasts import Contrast
+from normlib.analysis import verdicts
+from normlib.analysis.verdicts import Contrast
 
 CONTRAST = Contrast("against none", ("bn/none",), ("none/none",))
 
@@ -34,7 +34,7 @@ def test_the_gap_is_split_run_by_run_for_orderings_with_batch_norm(make_frame):
     frame = make_frame(
         {"gn+bn/none": [0.4, 0.4], "gn": [0.4, 0.4]}, evaluation=lambda ordering, seed: evaluation(*runs[seed])
     )
-    (row,) = gaps.split_gap(frame).to_dict("records")
+    (row,) = verdicts.split_gap(frame).to_dict("records")
     assert (row["ordering"], row["runs"]) == ("gn+bn/none", 2)
     parts = ("inference", "debiasing", "recalibration", "rest")
     assert [row[part] for part in parts] == pytest.approx([0.55, 0.22, 0.025, 0.305])
@@ -44,25 +44,25 @@ def test_the_gap_is_split_run_by_run_for_orderings_with_batch_norm(make_frame):
 
 def test_conditions_have_rows_of_their_own(lagging):
     frame = pd.concat([lagging, lagging.assign(batch_size=64, key=lagging["key"] + "x")])
-    found = gaps.split_gap(frame, [{"batch_size": [32, 64]}])
+    found = verdicts.split_gap(frame, [{"batch_size": [32, 64]}])
     assert found["condition"].tolist() == ["batch_size 32", "batch_size 64"]
 
 
 def test_without_batch_norm_there_is_no_gap(make_frame):
-    assert gaps.split_gap(make_frame({"gn": [0.4, 0.5]})).empty
+    assert verdicts.split_gap(make_frame({"gn": [0.4, 0.5]})).empty
 
 
 def test_contrasts_are_estimated_in_each_reading_of_the_measures_kind(lagging):
-    found = gaps.estimate_readings(lagging, [CONTRAST], "train_loss", margin=0.02)
+    found = verdicts.estimate_readings(lagging, [CONTRAST], "train_loss", margin=0.02)
     means = {reading: frame["mean"].iloc[0] for reading, frame in found.items()}
     assert means == pytest.approx({"inference": 0.2, "debiased": 0, "recalibrated": -0.1}, abs=0.002)
-    accuracies = gaps.estimate_readings(lagging, [CONTRAST], "eval_accuracy", margin=0.02)
+    accuracies = verdicts.estimate_readings(lagging, [CONTRAST], "eval_accuracy", margin=0.02)
     assert accuracies["inference"]["mean"].iloc[0] == pytest.approx(-0.2, abs=0.002)
 
 
 def test_a_conclusion_depends_on_the_reading_where_its_verdict_or_direction_does(lagging):
-    found = gaps.estimate_readings(lagging, [CONTRAST], "eval_loss", 0.02)
-    assert gaps.depends_on_reading(found, 0.02).tolist() == [True]
+    found = verdicts.estimate_readings(lagging, [CONTRAST], "eval_loss", 0.02)
+    assert verdicts.depends_on_reading(found, 0.02).tolist() == [True]
 
 
 @pytest.mark.parametrize(
@@ -81,4 +81,4 @@ def test_a_conclusion_depends_on_the_reading_where_its_verdict_or_direction_does
 )
 def test_a_difference_that_moves_by_less_than_the_margin_leaves_the_conclusion(conclusions, depends):
     by_reading = {str(i): pd.DataFrame({"verdict": [v], "mean": [m]}) for i, (v, m) in enumerate(conclusions)}
-    assert gaps.depends_on_reading(by_reading, 0.02).tolist() == [depends]
+    assert verdicts.depends_on_reading(by_reading, 0.02).tolist() == [depends]

@@ -9,9 +9,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from normlib.analysis import verdicts
-from normlib.analysis.contrasts import Contrast
-from normlib.runs.records import SOURCE_RECORDS, load_records
-from normlib.studies.studies import read_study
+from normlib.analysis.verdicts import Contrast
+from normlib.runs.store import SOURCE_RECORDS, load_records
+from normlib.studies.study import read_study
 
 ORDER = Contrast("order", ("bn/gn",), ("gn/bn",))
 differences = st.lists(st.floats(-10, 10).map(lambda x: round(x, 3)), min_size=2, max_size=8)

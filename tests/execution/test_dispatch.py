@@ -4,14 +4,14 @@ import concurrent.futures
 
 import pytest
 
-from normlib.execution import dispatch
-from normlib.execution.dispatch import Dispatch, read_run
-from normlib.execution.execution import Execution
-from normlib.execution.worker import Outcome
+from normlib.execution import jobs
+from normlib.execution.jobs import Dispatch, read_run
+from normlib.execution.notebook import Execution
+from normlib.execution.workers import Outcome
 from normlib.models.instance import Instance
 from normlib.runs.progress import Progress
-from normlib.runs.records import save_record
-from normlib.studies.failures import read_failures
+from normlib.runs.store import save_record
+from normlib.studies.folder import read_failures
 
 NONE = Instance("none")
 
@@ -47,7 +47,7 @@ def finish(make_record, made_here, tmp_path, monkeypatch):
             records = tuple(make_record("none", seed, environment=made_here).to_json() for seed in told.pop("done", ()))
             return Outcome(records, **told)
 
-        monkeypatch.setattr(dispatch, "perform", perform)
+        monkeypatch.setattr(jobs, "perform", perform)
         execution = Execution(NONE, 0, 4)
         missing = {key: (NONE, seed) for seed, key in execution.keys.items()}
         with Progress(4, "made up") as progress:

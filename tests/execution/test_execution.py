@@ -8,8 +8,8 @@ import pytest
 from hypothesis import strategies as st
 
 from normlib.errors import RequestError
-from normlib.execution import execution
-from normlib.execution.execution import Execution, ExecutionError, execute, plan
+from normlib.execution import notebook as notebook_module
+from normlib.execution.notebook import Execution, ExecutionError, execute, plan
 from normlib.models.instance import Instance
 
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
@@ -56,7 +56,7 @@ def test_what_takes_too_long_is_ended():
 
 def test_a_misspelt_parameter_is_refused():
     with pytest.raises(RequestError, match=r"parameter is 'record_dir'; allowed: records_dir in sound.ipynb \(did you"):
-        execution.check_parameters(NOTEBOOKS / "sound.ipynb", ["record_dir"])
+        notebook_module.check_parameters(NOTEBOOKS / "sound.ipynb", ["record_dir"])
 
 
 def test_one_worker_gets_an_execution_for_seeds_that_follow_each_other():
@@ -108,4 +108,6 @@ def test_names_tell_ordering_and_seeds_and_differ_where_executions_do():
 
 
 def test_the_master_notebook_has_all_parameters_of_an_execution():
-    execution.check_parameters(execution.notebook_path("instance"), Execution(Instance(), 0, 1).parameters(""))
+    notebook_module.check_parameters(
+        notebook_module.notebook_path("instance"), Execution(Instance(), 0, 1).parameters("")
+    )

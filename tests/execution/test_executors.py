@@ -14,11 +14,11 @@ from processes import dask_cluster, processes_in, wait_until
 from conftest import SMALL
 from normlib import stack
 from normlib.errors import RequestError
-from normlib.execution import executors
-from normlib.execution.executors import concurrency, dask_executor, local_executor, local_workers, shares_disk
-from normlib.execution.scheduling import run_study
-from normlib.runs.records import read_records
-from normlib.studies.studies import Study
+from normlib.execution import workers as workers_module
+from normlib.execution.schedule import run_study
+from normlib.execution.workers import concurrency, dask_executor, local_executor, local_workers, shares_disk
+from normlib.runs.store import read_records
+from normlib.studies.study import Study
 
 
 @pytest.fixture
@@ -100,7 +100,7 @@ def test_an_address_where_no_scheduler_answers_is_refused(address):
 
 
 def test_without_dask_its_package_is_named(monkeypatch):
-    monkeypatch.setattr(executors.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(workers_module.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(RequestError, match=r"pip install 'normlib\[dask\]'"), dask_executor("tcp://127.0.0.1:8786"):
         pass
 

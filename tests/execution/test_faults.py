@@ -16,14 +16,15 @@ import nbformat
 import pytest
 
 from conftest import SMALL
-from normlib.execution import execution, scheduling, summary
-from normlib.execution.executors import local_executor
-from normlib.execution.scheduling import run_study
+from normlib.execution import notebook as notebook_module
+from normlib.execution import schedule, summary
+from normlib.execution.schedule import run_study
+from normlib.execution.workers import local_executor
 from normlib.files import write_atomically
-from normlib.runs.records import load_records, read_records, save_record
-from normlib.runs.run_keys import run_key
-from normlib.studies.status import read_status
-from normlib.studies.studies import Study
+from normlib.runs.record import run_key
+from normlib.runs.store import load_records, read_records, save_record
+from normlib.studies.folder import read_status
+from normlib.studies.study import Study
 
 STUDY = Study("small", "Which?", ("none",), seeds=2, defaults=SMALL)
 KEYS = [run_key(STUDY.instances[0], seed, threads=1) for seed in STUDY.run_seeds]
@@ -61,12 +62,12 @@ def put_into_master(tmp_path, monkeypatch):
     """Return a function that puts a cell into the master notebook: before it trains, or at its end."""
 
     def put(source, at_the_end=False):
-        notebook = nbformat.read(execution.notebook_path("instance"), as_version=4)
+        notebook = nbformat.read(notebook_module.notebook_path("instance"), as_version=4)
         (trains,) = (i for i, cell in enumerate(notebook.cells) if "train_all" in cell.source)
         place = len(notebook.cells) if at_the_end else trains
         notebook.cells.insert(place, nbformat.v4.new_code_cell(source))
         nbformat.write(notebook, tmp_path / "master.ipynb")
-        monkeypatch.setattr(scheduling, "notebook_path", lambda name: tmp_path / "master.ipynb")
+        monkeypatch.setattr(schedule, "notebook_path", lambda name: tmp_path / "master.ipynb")
 
     return put
 
@@ -110,14 +111,14 @@ def check_that_it_goes_on(out, lost):
 DRIVER = """
 import sys
 from pathlib import Path
-from normlib import exits
-from normlib.execution import executors, scheduling
-from normlib.studies import studies
-scheduling.notebook_path = lambda name: Path("master.ipynb")
+from normlib import cli
+from normlib.execution import schedule, workers
+from normlib.studies.study import read_study
+schedule.notebook_path = lambda name: Path("master.ipynb")
 def study():
-    with executors.local_executor(2) as executor:
-        scheduling.run_study(studies.read_study("small.yaml"), "out", executor)
-exits.run(lambda **_: study())
+    with workers.local_executor(2) as executor:
+        schedule.run_study(read_study("small.yaml"), "out", executor)
+cli.run(lambda **_: study())
 """
 
 

@@ -13,8 +13,8 @@ import pytest
 from processes import alive, wait_until
 
 from normlib.execution import kernels
-from normlib.execution.execution import ExecutionError, execute
 from normlib.execution.kernels import Kernels
+from normlib.execution.notebook import ExecutionError, execute
 
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
 

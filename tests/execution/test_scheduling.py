@@ -11,16 +11,16 @@ import pytest
 
 from conftest import SMALL
 from normlib.errors import RequestError
-from normlib.execution import execution, scheduling
-from normlib.execution.execution import Execution
-from normlib.execution.executors import local_executor
-from normlib.execution.scheduling import plan_study, run_study
+from normlib.execution import notebook as notebook_module
+from normlib.execution import schedule
+from normlib.execution.notebook import Execution
+from normlib.execution.schedule import plan_study, run_study
+from normlib.execution.workers import local_executor
 from normlib.files import only_writer
-from normlib.runs.records import load_records, save_record
-from normlib.runs.run_keys import run_key
-from normlib.studies.status import read_status
-from normlib.studies.studies import Study, read_study
-from normlib.studies.study_records import read_study_records
+from normlib.runs.record import run_key
+from normlib.runs.store import load_records, save_record
+from normlib.studies.folder import read_status, read_study_records
+from normlib.studies.study import Study, read_study
 
 
 @pytest.fixture
@@ -33,13 +33,13 @@ def put_into_master(tmp_path, monkeypatch):
     """Return a function that puts a cell into the master notebook: behind the parameters, or at its end."""
 
     def put(source, at_the_end=False):
-        notebook = nbformat.read(execution.notebook_path("instance"), as_version=4)
+        notebook = nbformat.read(notebook_module.notebook_path("instance"), as_version=4)
         (parameters,) = (i for i, cell in enumerate(notebook.cells) if "parameters" in cell.metadata.get("tags", []))
         # papermill puts the given parameters behind the cell that holds the defaults.
         cell = nbformat.v4.new_code_cell(source)
         notebook.cells.insert(len(notebook.cells) if at_the_end else parameters + 1, cell)
         nbformat.write(notebook, tmp_path / "other.ipynb")
-        monkeypatch.setattr(scheduling, "notebook_path", lambda name: tmp_path / "other.ipynb")
+        monkeypatch.setattr(schedule, "notebook_path", lambda name: tmp_path / "other.ipynb")
 
     return put
 
@@ -185,7 +185,7 @@ def test_data_that_cannot_be_had_are_told_once_before_anything_is_written(study,
     def not_there(dataset, name):
         raise RequestError("dataset", dataset, "data that are there")
 
-    monkeypatch.setattr(scheduling, "load_array", not_there)
+    monkeypatch.setattr(schedule, "load_array", not_there)
     with pytest.raises(RequestError, match="dataset is 'mnist'; allowed: data that are there"):
         run_study(study, tmp_path / "out")
     assert list(tmp_path.iterdir()) == []

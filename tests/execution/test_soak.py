@@ -18,9 +18,9 @@ import pytest
 from processes import dask_cluster, kernels_in, processes_in, wait_until
 
 from normlib.execution import kernels
-from normlib.execution.execution import execute
 from normlib.execution.kernels import Kernels
-from normlib.runs.records import read_records
+from normlib.execution.notebook import execute
+from normlib.runs.store import read_records
 
 SOUND = (Path(__file__).parents[1] / "notebooks" / "sound.ipynb").read_text("utf-8")
 STUDY = """
@@ -31,11 +31,11 @@ defaults: {fit_split: "test[:320]", evaluate_split: "train[:200]"}
 """
 DRIVER = """
 import sys
-from normlib.execution import executors, scheduling
-from normlib.studies import studies
-place = executors.dask_executor(sys.argv[1]) if sys.argv[1:] else executors.local_executor(2)
+from normlib.execution import schedule, workers
+from normlib.studies.study import read_study
+place = workers.dask_executor(sys.argv[1]) if sys.argv[1:] else workers.local_executor(2)
 with place as executor:
-    sys.exit(bool(scheduling.run_study(studies.read_study("mine.yaml"), "out", executor)))
+    sys.exit(bool(schedule.run_study(read_study("mine.yaml"), "out", executor)))
 """
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from normlib.errors import RequestError
 from normlib.execution.summary import save_figure, write_summary
-from normlib.runs.records import save_record
+from normlib.runs.store import save_record
 
 
 @pytest.fixture

@@ -8,11 +8,11 @@ import pytest
 
 from conftest import SMALL
 from normlib import stack
-from normlib.execution import worker
-from normlib.execution.execution import Execution, notebook_path
-from normlib.execution.worker import Job, perform
+from normlib.execution import workers
+from normlib.execution.notebook import Execution, notebook_path
+from normlib.execution.workers import Job, perform
 from normlib.models.instance import Instance
-from normlib.runs.records import Record
+from normlib.runs.store import Record
 
 
 @pytest.fixture
@@ -62,7 +62,7 @@ def test_what_was_finished_comes_back_also_where_the_worker_itself_fails(job, mo
         (records_dir / "finished.json").write_text("a record")
         raise OSError("no space left on device")
 
-    monkeypatch.setattr(worker, "execute", fills_the_disk)
+    monkeypatch.setattr(workers, "execute", fills_the_disk)
     outcome = perform(job)
     assert (outcome.records, outcome.reason) == (("a record",), "OSError: no space left on device")
     assert outcome.infrastructure

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from normlib.models.readings import recalibrate
-from normlib.models.swapping import slots, swap
-from normlib.tensorflow_quietly import tf
+from normlib.models.swap import slots, swap
+from normlib.tf import tf
 
 IMAGES = np.random.default_rng(0).normal(size=(8, 64, 64, 3)).astype(np.float32)
 TOKENS = {

@@ -5,7 +5,7 @@ import warnings
 import numpy as np
 
 from normlib.models import batch_norm, readings
-from normlib.tensorflow_quietly import tf
+from normlib.tf import tf
 
 keras = tf.keras
 layers = keras.layers

@@ -7,8 +7,8 @@ from test_graphs import give_random_weights, nested, random, shared
 from normlib.errors import RequestError
 from normlib.models import copies
 from normlib.models.readings import debias
-from normlib.models.swapping import slots, swap
-from normlib.tensorflow_quietly import KERAS_3, tf
+from normlib.models.swap import slots, swap
+from normlib.tf import KERAS_3, tf
 
 keras = tf.keras
 

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from normlib.errors import RequestError
 from normlib.models import batch_norm, copies, readings
-from normlib.models.swapping import slots, swap
-from normlib.tensorflow_quietly import KERAS_3, tf
+from normlib.models.swap import slots, swap
+from normlib.tf import KERAS_3, tf
 
 keras = tf.keras
 layers = keras.layers

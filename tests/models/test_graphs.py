@@ -5,8 +5,8 @@ import pytest
 
 from normlib.errors import RequestError
 from normlib.models import graphs
-from normlib.models.swapping import slots
-from normlib.tensorflow_quietly import tf
+from normlib.models.swap import slots
+from normlib.tf import tf
 
 keras = tf.keras
 

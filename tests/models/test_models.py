@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
+from normlib.models.build import build_model, describe_layers
 from normlib.models.instance import Instance
-from normlib.models.models import build_model, describe_layers
-from normlib.tensorflow_quietly import tf
+from normlib.tf import tf
 
 BATCH, GROUP = "BatchNormalization", "GroupNormalization"
 

@@ -8,16 +8,16 @@ import pytest
 
 from normlib import data, stack
 from normlib.errors import RequestError
-from normlib.execution.execution import Execution, notebook_path
-from normlib.execution.scheduling import run_study
-from normlib.execution.worker import Job, find_refusal, perform
+from normlib.execution.notebook import Execution, notebook_path
+from normlib.execution.schedule import run_study
+from normlib.execution.workers import Job, find_refusal, perform
 from normlib.models.batch_norm import batch_norm_layers
+from normlib.models.build import build_model
 from normlib.models.instance import Instance
-from normlib.models.models import build_model
-from normlib.models.swapping import slots
-from normlib.runs.diagnosis import diagnose
-from normlib.runs.training import train
-from normlib.studies.studies import Study
+from normlib.models.swap import slots
+from normlib.runs.diagnose import diagnose
+from normlib.runs.train import train
+from normlib.studies.study import Study
 
 MODULE = """
 import numpy as np
@@ -175,7 +175,7 @@ def test_a_batch_norm_that_started_with_statistics_of_its_own_is_debiased_by_the
 
 
 def test_all_orderings_start_from_the_same_kernels():
-    from normlib.tensorflow_quietly import tf
+    from normlib.tf import tf
 
     kernels = []
     for ordering in ("bn", "gn/none"):
@@ -259,7 +259,7 @@ def test_the_readings_of_a_shared_layer_are_those_by_hand():
 
 
 def keras_callback(kept):
-    from normlib.tensorflow_quietly import tf
+    from normlib.tf import tf
 
     callback = tf.keras.callbacks.LambdaCallback(on_train_end=lambda logs: kept.append(callback.model))
     return callback

@@ -5,11 +5,11 @@ import pandas as pd
 import pytest
 
 from normlib import data
+from normlib.datasets import Split
 from normlib.errors import RequestError
-from normlib.models import batch_norm, models, readings
+from normlib.models import batch_norm, build, readings
 from normlib.models.instance import Instance
-from normlib.splits import Split
-from normlib.tensorflow_quietly import KERAS_3, tf
+from normlib.tf import KERAS_3, tf
 
 
 @pytest.fixture(scope="module")
@@ -20,7 +20,7 @@ def images():
 def trained(ordering, images, **settings):
     tf.keras.backend.clear_session()
     tf.keras.utils.set_random_seed(0)
-    model = models.build_model(Instance(ordering, **settings))
+    model = build.build_model(Instance(ordering, **settings))
     model.fit(*images, verbose=0)
     return model
 
@@ -148,7 +148,7 @@ def test_batch_norm_folds_into_the_convolution_before_it(images):
     """At inference ``bn/none`` is a ``none/none`` with other kernels: with weights folded, the outputs are the same."""
     model = trained("bn/none", images)
     (norm,) = norms(model)
-    plain = models.build_model(Instance("none/none"))
+    plain = build.build_model(Instance("none/none"))
     kernel, bias, gamma, beta, mean, variance, *rest = (
         model.get_weights()[:4]
         + [
@@ -481,4 +481,4 @@ def test_a_model_that_was_not_compiled_has_no_gap():
 )
 def test_wrong_requests_are_refused(images, call, message):
     with pytest.raises(RequestError, match=message):
-        call(models.build_model(Instance()), images[0])
+        call(build.build_model(Instance()), images[0])

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from test_kinds import PROVIDERS, group_norm
 
 from normlib.errors import RequestError
-from normlib.models.swapping import slots, swap
-from normlib.tensorflow_quietly import KERAS_3, tf
+from normlib.models.swap import slots, swap
+from normlib.tf import KERAS_3, tf
 
 keras = tf.keras
 SMALLEST = {"InceptionResNetV2": 75, "InceptionV3": 75, "Xception": 71}  # pixels that Keras allows; 32 for all others

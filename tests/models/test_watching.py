@@ -7,7 +7,7 @@ import pytest
 
 from normlib.errors import RequestError
 from normlib.models import batch_norm, graphs, readings, watching
-from normlib.tensorflow_quietly import KERAS_3, tf
+from normlib.tf import KERAS_3, tf
 
 keras = tf.keras
 layers = keras.layers

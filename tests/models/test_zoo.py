@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from normlib.errors import RequestError
+from normlib.models.build import build_model, describe_layers
 from normlib.models.instance import Instance
-from normlib.models.models import build_model, describe_layers
 
 SGD = {"optimizer": "sgd"}
 
@@ -90,7 +90,7 @@ def test_a_residual_block_that_keeps_its_size_adds_its_input_and_one_that_shrink
 
 
 def call_until(model, images, name):
-    from normlib.tensorflow_quietly import tf
+    from normlib.tf import tf
 
     (layer,) = (layer for layer in model.layers if layer.name == name)
     return np.asarray(tf.keras.Model(model.inputs[0], layer.output)(images))
@@ -127,7 +127,7 @@ def test_epsilon_and_momentum_reach_all_slots():
 
 @pytest.mark.parametrize("model", ["convnet", "resnet20"])
 def test_all_orderings_start_from_the_same_kernels(model):
-    from normlib.tensorflow_quietly import tf
+    from normlib.tf import tf
 
     kernels = []
     for ordering in ("bn/gn", "none"):

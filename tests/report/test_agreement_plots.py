@@ -4,8 +4,7 @@ import pytest
 from matplotlib.colors import to_hex
 from test_agreement import KERAS, SIZES
 
-from normlib.analysis import agreement
-from normlib.report import agreement_plots
+from normlib.report import agreement
 
 
 @pytest.fixture
@@ -17,7 +16,7 @@ def sides(make_frame):
 
 
 def test_each_measure_has_a_panel_with_a_unit_and_each_ordering_a_row(sides):
-    figure, axes = agreement_plots.plot_agreement(*sides)
+    figure, axes = agreement.plot_agreement(*sides)
     assert [axis.get_title(loc="left") for axis in axes] == [
         "running training loss", "running training accuracy", "evaluation loss", "evaluation accuracy",
     ]  # fmt: skip
@@ -28,7 +27,7 @@ def test_each_measure_has_a_panel_with_a_unit_and_each_ordering_a_row(sides):
 
 def test_both_sides_stand_beside_each_other_with_their_means_and_intervals(sides):
     """0.45 and 0.47: mean 0.46, and 12.7062 (t, one degree of freedom) times 0.01 around it."""
-    _, axes = agreement_plots.plot_agreement(*sides)
+    _, axes = agreement.plot_agreement(*sides)
     a, b = (line for line in axes[0].lines if line.get_marker() in "os" and len(line.get_xdata()) == 3)
     assert (a.get_marker(), to_hex(a.get_color())) == ("o", "#0072b2")
     assert (b.get_marker(), to_hex(b.get_color())) == ("s", "#d55e00")
@@ -40,7 +39,7 @@ def test_both_sides_stand_beside_each_other_with_their_means_and_intervals(sides
 
 
 def test_what_does_not_agree_is_said_in_words_in_its_row(sides):
-    _, axes = agreement_plots.plot_agreement(*sides)
+    _, axes = agreement.plot_agreement(*sides)
     said = [{text.get_position()[1]: text.get_text() for text in axis.texts} for axis in axes]
     assert said == [{1: "differs", 2: "undecided"}, {2: "undecided"}, {2: "undecided"}, {2: "undecided"}]
 
@@ -48,7 +47,7 @@ def test_what_does_not_agree_is_said_in_words_in_its_row(sides):
 def test_rows_name_their_condition_and_show_only_what_both_sides_have(make_frame):
     a = pd.concat(make_frame({"bn": [0.4, 0.5], "gn": [0.4, 0.5]}, batch_size=size) for size in (32, 64))
     b = pd.concat(make_frame({"bn": [0.4, 0.5]}, batch_size=size) for size in (32, 64))
-    _, axes = agreement_plots.plot_agreement(a, b, SIZES, ["train_loss"])
+    _, axes = agreement.plot_agreement(a, b, SIZES, ["train_loss"])
     assert len(axes) == 1
     rows = [label.get_text() for label in axes[0].get_yticklabels()]
     assert rows == ["batch_size 32: bn/none", "batch_size 64: bn/none"]
@@ -57,16 +56,16 @@ def test_rows_name_their_condition_and_show_only_what_both_sides_have(make_frame
 def test_sides_are_named_by_what_tells_their_places_apart(make_frame):
     frame = make_frame({"bn": [0.4, 0.5]})
     other = frame.assign(processor="another processor", threads=2)
-    assert agreement_plots.name_sides(frame, other) == (
+    assert agreement.name_sides(frame, other) == (
         "A: a processor, threads: 1",
         "B: another processor, threads: 2",
     )
     stack = "tensorflow 2.15.1, tensorflow-addons 0.23.0"
-    assert agreement_plots.name_sides(frame, frame) == (f"A: {stack}", f"B: {stack}")
+    assert agreement.name_sides(frame, frame) == (f"A: {stack}", f"B: {stack}")
 
 
 def test_one_run_a_side_can_be_drawn(make_frame, tmp_path):
     frame = make_frame({"bn": [0.4]})
-    figure, axes = agreement_plots.plot_agreement(frame, frame, measures=agreement.FIGURES[:3])
+    figure, axes = agreement.plot_agreement(frame, frame, measures=agreement.FIGURES[:3])
     assert len(axes) == 3
     figure.savefig(tmp_path / "figure.png")

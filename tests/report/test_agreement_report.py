@@ -5,9 +5,8 @@ import pytest
 from test_agreement import KERAS, SIZES
 
 from normlib.errors import RequestError
-from normlib.report.agreement_report import Report, report
-from normlib.report.agreement_sides import Side
-from normlib.studies.studies import Study
+from normlib.report.agreement import Report, Side, report
+from normlib.studies.study import Study
 
 NAME = "<b>against</b> none"
 STUDY = Study("mine", "Which <i>one</i>?", ("bn", "none"), seeds=3, contrasts={NAME: "bn - none"})

@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 from test_agreement import HIGHER, KERAS, LOWER, NONE
 
-from normlib.analysis import agreement
-from normlib.report import agreement_sentences
-from normlib.report.agreement_sides import Side
-from normlib.studies.studies import Study
+from normlib.analysis.agreement import agreement, contrast_agreement
+from normlib.report import agreement as report
+from normlib.report.agreement import Side
+from normlib.studies.study import Study
 
 STUDY = Study("a", "Which?", ("bn", "none"), seeds=3, contrasts={"against none": "bn - none"})
 
@@ -26,13 +26,13 @@ def make_side(make_record):
 
 
 def said(a, b):
-    figures = agreement.agreement(a.records, b.records, measures=["train_loss", "eval_loss"])
-    return agreement_sentences.agreement_sentences(figures, "train_loss", 0.01)
+    figures = agreement(a.records, b.records, measures=["train_loss", "eval_loss"])
+    return report.agreement_sentences(figures, "train_loss", 0.01)
 
 
 def test_it_is_said_where_each_side_was_run(make_side):
     sides = make_side({"bn": [0.4, 0.5]}), make_side({"bn": [0.4]}, environment=KERAS)
-    assert agreement_sentences.place_sentences(*sides) == [
+    assert report.place_sentences(*sides) == [
         "A, a: 2 runs, seeds: 2, from 0 to 1; tensorflow 2.15.1, tensorflow-addons 0.23.0; processor: a processor; "
         "device: CPU; threads a run: 1.",
         "B, a: 1 runs, seeds: 1, from 0 to 0; tensorflow 2.21.0, keras 3.15.1; processor: a processor; device: CPU; "
@@ -110,20 +110,20 @@ TURNED = {"bn": HIGHER, "none": LOWER}
 def test_contrasts_are_told_by_whether_their_verdicts_are_the_same(make_frame, losses, sentences):
     """A's pairs: mean -0.09667, sd 0.01033; turned round, t of ten degrees, 2.228139, times sd / sqrt(3) is 0.0133."""
     a, b = make_frame({"bn": LOWER, "none": HIGHER}), make_frame(losses)
-    found = agreement.contrast_agreement(a, b, [NONE], "train_loss", 0.01)
-    assert agreement_sentences.contrast_sentences(found) == sentences
+    found = contrast_agreement(a, b, [NONE], "train_loss", 0.01)
+    assert report.contrast_sentences(found) == sentences
 
 
 def test_without_contrasts_that_is_said(make_frame):
     frame = make_frame({"bn": [0.4, 0.5]})
-    found = agreement.contrast_agreement(frame, frame, [], "train_loss", 0.01)
-    assert agreement_sentences.contrast_sentences(found) == ["No contrast was declared."]
+    found = contrast_agreement(frame, frame, [], "train_loss", 0.01)
+    assert report.contrast_sentences(found) == ["No contrast was declared."]
 
 
 def test_no_ordering_is_dropped_in_silence_and_missing_and_diverged_runs_are_named(make_side):
     a = make_side({"bn": [0.4, 0.5, 0.6], "none": [0.4, 0.5, 0.6]})
     b = make_side({"bn": [0.4, np.nan], "gn": [0.4], "none": [0.4, 0.5, 0.6]}, environment=KERAS)
-    assert agreement_sentences.side_sentences(a, b) == [
+    assert report.side_sentences(a, b) == [
         "Not compared, since only B has runs: gn/none.",
         "In B: Missing, 1 of 6 runs: bn/none, seed 2. Contrasts leave out their pairs.",
         "In B: Diverged, 1 run: bn/none, seed 1. Diverged runs are not left out, so nothing is said of contrasts that "
@@ -134,7 +134,7 @@ def test_no_ordering_is_dropped_in_silence_and_missing_and_diverged_runs_are_nam
 def test_of_two_sides_in_one_place_it_is_said_how_many_runs_are_equal_to_the_bit(make_side):
     a = make_side({"bn": [0.4, 0.5, 0.6], "none": [0.4, 0.5, 0.6]})
     b = make_side({"bn": [0.4, 0.5, 0.7], "none": [0.4, 0.5, 0.6]})
-    assert agreement_sentences.side_sentences(a, b) == [
+    assert report.side_sentences(a, b) == [
         "A and B were run in the same place, where the same seed gives the same bits: 5 of 6 runs that both have are "
         "equal to the bit."
     ]

@@ -3,10 +3,10 @@
 import pytest
 
 from normlib.errors import RequestError
-from normlib.report import agreement_sides
-from normlib.report.agreement_sides import Side
-from normlib.runs.records import save_record
-from normlib.studies.studies import Study
+from normlib.report import agreement
+from normlib.report.agreement import Side
+from normlib.runs.store import save_record
+from normlib.studies.study import Study
 
 CONTRASTS = {"kind": "bn - gn", "against none": "bn - none"}
 ALL = Study("source", "Which?", ("bn", "gn", "none"), contrasts=CONTRASTS)
@@ -25,7 +25,7 @@ def make_side(make_record):
 
 def refused(side_a, side_b):
     with pytest.raises(RequestError) as refusal:
-        agreement_sides.check_one_study(side_a, side_b)
+        agreement.check_one_study(side_a, side_b)
     return str(refusal.value)
 
 
@@ -38,14 +38,14 @@ def test_seeds_stack_threads_question_and_the_provider_may_differ(make_side, mak
     other = Study("elsewhere", "Who?", ALL.orderings, seeds=3, first_seed=7, contrasts=CONTRASTS)
     made = {"provider": "keras", "environment": {"provider": "keras", "threads": 2, "processor": "another"}}
     runs = [make_record(ordering, 7, **made) for ordering in ALL.orderings]
-    agreement_sides.check_one_study(make_side(), Side(other, runs))
+    agreement.check_one_study(make_side(), Side(other, runs))
 
 
 def test_contrasts_may_be_missing_where_their_orderings_are(make_side):
     fewer = make_side(ALL.but(orderings=["bn", "none"]))
-    agreement_sides.check_one_study(make_side(), fewer)
+    agreement.check_one_study(make_side(), fewer)
     for sides in ((make_side(), fewer), (fewer, make_side())):
-        named = {contrast.name: str(contrast) for contrast in agreement_sides.contrasts_of(*sides)}
+        named = {contrast.name: str(contrast) for contrast in agreement.contrasts_of(*sides)}
         assert named == {"kind": "bn/none - gn/none", "against none": "bn/none - none/none"}
 
 
@@ -88,7 +88,7 @@ def test_own_settings_have_to_be_the_same_for_each_ordering(make_side):
         study(orderings=[*own], own=own),
         [*make_side(orderings=["bn", "gn"]).runs, *make_side(None, ["none"], epochs=4).runs],
     )
-    agreement_sides.check_one_study(side, side)
+    agreement.check_one_study(side, side)
     assert refused(make_side(), side) == f"epochs is 4; allowed: 1 of none/none {ONE_STUDY}"
 
 
@@ -110,11 +110,11 @@ def test_a_side_is_read_from_the_folder_of_a_study_with_runs_of_it(tmp_path, mak
             save_record(record, tmp_path / name / "records")
     for name in ("a", "b", "none_run"):
         (tmp_path / name / "study.yaml").write_text(ALL.to_yaml())
-    sides = agreement_sides.read_sides(tmp_path / "a", tmp_path / "b")
+    sides = agreement.read_sides(tmp_path / "a", tmp_path / "b")
     assert [(side.study.name, len(side.records)) for side in sides] == [("a", 3), ("b", 3)]
     for a, b, message in (
         ("a", "none_declared", r"DIR_B is .*; allowed: a study's output folder, with study.yaml in it"),
         ("none_run", "b", r"DIR is .*; allowed: a study's output folder, with at least one record"),
     ):
         with pytest.raises(RequestError, match=message):
-            agreement_sides.read_sides(tmp_path / a, tmp_path / b)
+            agreement.read_sides(tmp_path / a, tmp_path / b)

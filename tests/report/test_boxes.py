@@ -4,7 +4,7 @@ import pytest
 
 from normlib.models.instance import Instance
 from normlib.models.kinds import EMPTY, KINDS
-from normlib.report.boxes import PLAIN, Box, boxes
+from normlib.report.diagrams import PLAIN, Box, boxes
 
 COLOURS = [Box("", kind).colour for kind in (*KINDS, EMPTY, PLAIN)]
 

@@ -4,9 +4,9 @@ import pytest
 from bs4 import BeautifulSoup
 
 from normlib.models.instance import Instance
-from normlib.report import cards
-from normlib.report.boxes import boxes
-from normlib.studies.studies import Study, read_study
+from normlib.report import html as html_module
+from normlib.report.diagrams import boxes
+from normlib.studies.study import Study, read_study
 
 
 def cells(html, caption):
@@ -17,25 +17,29 @@ def cells(html, caption):
 
 def test_what_others_wrote_never_becomes_markup():
     evil = "<script>alert(1)</script>"
-    table = cards.table(evil, [evil], [[evil, evil]])
-    for html in (cards.card(evil, evil, table), cards.folded(evil, table), cards.settings({evil: evil}, {evil: 0})):
+    table = html_module.table(evil, [evil], [[evil, evil]])
+    for html in (
+        html_module.card(evil, evil, table),
+        html_module.folded(evil, table),
+        html_module.settings({evil: evil}, {evil: 0}),
+    ):
         assert "<script>" not in html
         assert "&lt;script&gt;" in html
 
 
 def test_empty_parts_are_left_out():
-    assert cards.card("title", "", cards.Markup("")) == "<div><p><b>title</b></p></div>"
+    assert html_module.card("title", "", html_module.Markup("")) == "<div><p><b>title</b></p></div>"
 
 
 def test_a_table_has_headers_for_its_columns_and_rows():
-    soup = BeautifulSoup(cards.table("caption", ["a", "b"], [["x", 1], ["y", 2]]), "html.parser")
+    soup = BeautifulSoup(html_module.table("caption", ["a", "b"], [["x", 1], ["y", 2]]), "html.parser")
     assert [cell.text for cell in soup.find_all("th", scope="col")] == ["a", "b"]
     assert [cell.text for cell in soup.find_all("th", scope="row")] == ["x", "y"]
     assert [cell.text for cell in soup.find_all("td")] == ["1", "2"]
 
 
 def test_settings_that_differ_come_first_and_the_others_behind_a_click():
-    html = cards.settings({"epochs": 2, "batch_size": 32}, {"epochs": 1, "batch_size": 32})
+    html = html_module.settings({"epochs": 2, "batch_size": 32}, {"epochs": 1, "batch_size": 32})
     assert cells(html, "Settings that differ") == [["setting", "value", "default"], ["epochs", "2", "1"]]
     before, behind = html.split("<details>")
     assert "batch_size" not in before
@@ -43,11 +47,11 @@ def test_settings_that_differ_come_first_and_the_others_behind_a_click():
 
 
 def test_without_a_difference_it_says_so():
-    assert cards.settings({"epochs": 1}, {"epochs": 1}).startswith("<p>All settings are at their defaults.</p>")
+    assert html_module.settings({"epochs": 1}, {"epochs": 1}).startswith("<p>All settings are at their defaults.</p>")
 
 
 def test_a_picture_shows_what_stands_where_in_data_flow_order_and_an_empty_slot_dashed():
-    html = cards.picture(boxes(Instance("gn/none")))
+    html = html_module.picture(boxes(Instance("gn/none")))
     text = re.sub(r"\s+", " ", BeautifulSoup(html, "html.parser").get_text(" "))
     assert " → GroupNorm 5 groups of 2 channels → convolution 2 " in text
     (dashed,) = (box for box in html.split("<span") if "dashed" in box)

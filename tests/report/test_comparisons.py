@@ -3,7 +3,7 @@ import pytest
 from bs4 import BeautifulSoup
 
 from normlib.models.instance import Instance
-from normlib.report.comparisons import Comparison
+from normlib.report.cards import Comparison
 
 LOSSES = {"bn/none": [0.5, 0.7], "gn/bn": [0.2, 0.4]}
 

@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 from matplotlib.colors import to_rgb
 
-from normlib.analysis.contrasts import Contrast
+from normlib.analysis.verdicts import Contrast
 from normlib.report import contrast_plots, plots
 
 KIND = Contrast.parse("kind", "bn/none - gn/none", ["bn/none", "gn/none"])

@@ -5,9 +5,9 @@ import pandas as pd
 import pytest
 
 from normlib.errors import RequestError
-from normlib.report import diagnosis_plots
-from normlib.report.plots import styles
-from normlib.runs.diagnosis import Diagnosis
+from normlib.report import diagnosis
+from normlib.report.style import styles
+from normlib.runs.diagnose import Diagnosis
 
 STEPS = [0, 1, 10]
 
@@ -51,7 +51,7 @@ def legend(figure):
 
 
 def test_cosine_similarity_has_a_panel_a_slot_and_a_line_an_ordering(diagnoses):
-    figure, axes = diagnosis_plots.plot_cosine_similarity(diagnoses)
+    figure, axes = diagnosis.plot_cosine_similarity(diagnoses)
     assert [axis.get_title(loc="left") for axis in axes] == ["slot 1", "slot 2"]
     assert legend(figure) == ["bn/none", "gn/none", "none/none"]
     for axis, added in zip(axes, (0, 0.1), strict=True):
@@ -66,7 +66,7 @@ def test_cosine_similarity_has_a_panel_a_slot_and_a_line_an_ordering(diagnoses):
 
 
 def test_lines_can_be_told_apart_without_colour_and_have_the_orderings_colours(diagnoses):
-    _, axes = diagnosis_plots.plot_cosine_similarity(diagnoses)
+    _, axes = diagnosis.plot_cosine_similarity(diagnoses)
     lines = {line.get_label(): line for line in axes[0].lines if not line.get_label().startswith("_")}
     assert len({line.get_linestyle() for line in lines.values()}) == 3
     assert len({line.get_marker() for line in lines.values()}) == 3
@@ -80,7 +80,7 @@ def test_an_ordering_looks_the_same_in_all_figures(make_diagnosis):
     made = [make_diagnosis("gn/gn", {("gradient norm", 1): [1.0] * 3}), make_diagnosis("in/bn", some)]
     lines = [
         {line.get_label(): line for line in plot(made)[1][0].lines}["in/bn"]
-        for plot in (diagnosis_plots.plot_gradient_norms, diagnosis_plots.plot_moving_statistics)
+        for plot in (diagnosis.plot_gradient_norms, diagnosis.plot_moving_statistics)
     ]
     for look in ("color", "linestyle", "marker"):
         first, second = (getattr(line, f"get_{look}")() for line in lines)
@@ -88,14 +88,14 @@ def test_an_ordering_looks_the_same_in_all_figures(make_diagnosis):
 
 
 def test_the_legend_is_outside_of_all_panels(diagnoses):
-    figure, axes = diagnosis_plots.plot_gradient_norms(diagnoses)
+    figure, axes = diagnosis.plot_gradient_norms(diagnoses)
     figure.canvas.draw()
     below = figure.legends[0].get_window_extent()
     assert not any(below.overlaps(axis.get_tightbbox()) for axis in axes)
 
 
 def test_gradient_norms_are_on_a_log_scale_with_a_panel_a_layer(diagnoses):
-    figure, axes = diagnosis_plots.plot_gradient_norms(diagnoses)
+    figure, axes = diagnosis.plot_gradient_norms(diagnoses)
     assert [axis.get_title(loc="left") for axis in axes] == ["layer 1: a layer", "layer 2: a layer"]
     assert [axis.get_yscale() for axis in axes] == ["log", "log"]
     assert axes[0].get_ylabel() == "norm of the loss' gradient\n(log scale)"
@@ -105,7 +105,7 @@ def test_gradient_norms_are_on_a_log_scale_with_a_panel_a_layer(diagnoses):
 
 
 def test_moving_statistics_have_mean_and_variance_where_batch_norm_stands(diagnoses):
-    figure, axes = diagnosis_plots.plot_moving_statistics(diagnoses)
+    figure, axes = diagnosis.plot_moving_statistics(diagnoses)
     assert [axis.get_title(loc="left") for axis in axes] == ["moving mean, slot 1", "moving variance, slot 1"]
     assert legend(figure) == ["bn/none"]
     assert [axis.lines[0].get_ydata().tolist() for axis in axes] == [[1.0, 0.9, 0.5], [40.0, 30.0, 2.0]]
@@ -113,14 +113,14 @@ def test_moving_statistics_have_mean_and_variance_where_batch_norm_stands(diagno
 
 
 def test_without_batch_norm_the_figure_says_so(diagnoses):
-    _, axes = diagnosis_plots.plot_moving_statistics(diagnoses[:2])
+    _, axes = diagnosis.plot_moving_statistics(diagnoses[:2])
     (axis,) = axes
     assert [text.get_text() for text in axis.texts] == ["no BatchNorm, so no moving averages"]
 
 
 def test_a_residual_network_has_nineteen_panels_on_one_scale(make_diagnosis):
     values = {("gradient norm", place): [10.0**place, 1.0, 0.1] for place in range(1, 20)}
-    figure, axes = diagnosis_plots.plot_gradient_norms(make_diagnosis("bn/none", values))
+    figure, axes = diagnosis.plot_gradient_norms(make_diagnosis("bn/none", values))
     assert len(axes) == 19
     assert len({axis.get_ylim() for axis in axes}) == 1
     assert [axis.get_visible() for axis in figure.axes].count(True) == 19
@@ -134,19 +134,19 @@ def test_two_batch_norms_in_one_slot_are_two_lines_in_its_panel(make_diagnosis):
         for layer, value in (("slot_1_1", 0.5), ("slot_1_2", 0.7))
     )
     both = dataclasses.replace(first, frame=pd.concat([first.frame, second.frame]))
-    figure, axes = diagnosis_plots.plot_moving_statistics(both)
+    figure, axes = diagnosis.plot_moving_statistics(both)
     assert [len(axis.lines) for axis in axes] == [2, 2]
     assert legend(figure) == ["bn+bn/none"]
 
 
 def test_labels_of_ones_own_tell_diagnoses_of_one_ordering_apart(diagnoses):
-    figure, axes = diagnosis_plots.plot_gradient_norms({"rate 0.1": diagnoses[0], "rate 1": diagnoses[0]})
+    figure, axes = diagnosis.plot_gradient_norms({"rate 0.1": diagnoses[0], "rate 1": diagnoses[0]})
     assert legend(figure) == ["rate 0.1", "rate 1"]
     assert len(axes[0].lines) == 2
     with pytest.raises(RequestError, match=r"^diagnoses is 'none/none, none/none'; allowed: one an ordering, or a map"):
-        diagnosis_plots.plot_gradient_norms([diagnoses[0]] * 2)
+        diagnosis.plot_gradient_norms([diagnoses[0]] * 2)
     with pytest.raises(RequestError, match=r"^diagnoses is 'empty'"):
-        diagnosis_plots.plot_gradient_norms([])
+        diagnosis.plot_gradient_norms([])
 
 
 @pytest.mark.filterwarnings("error")
@@ -155,5 +155,5 @@ def test_a_run_that_diverged_is_drawn_as_far_as_it_went(make_diagnosis, values):
     quantities = ("cosine similarity", "gradient norm", "moving mean distance", "moving variance distance")
     diverged = make_diagnosis("bn/none", {(quantity, 1): values for quantity in quantities})
     for plot in ("plot_cosine_similarity", "plot_gradient_norms", "plot_moving_statistics"):
-        figure, _ = getattr(diagnosis_plots, plot)(diverged)
+        figure, _ = getattr(diagnosis, plot)(diverged)
         figure.canvas.draw()

@@ -5,7 +5,7 @@ import pytest
 
 from normlib.errors import RequestError
 from normlib.report import export
-from normlib.studies.studies import Study
+from normlib.studies.study import Study
 
 SETTINGS_AND_TESTS = [
     "model: source\\_cnn", "activation: none", "dataset: mnist", "fit split: test", "evaluate split", "epochs: 1",

@@ -4,8 +4,8 @@ import pytest
 
 from normlib.execution import kernels
 from normlib.report import plots
-from normlib.report.figures import Figure, subplots
-from normlib.runs import records
+from normlib.report.style import Figure, subplots
+from normlib.runs import store
 
 
 def test_the_alternative_text_tells_panels_axes_categories_and_legend():
@@ -43,7 +43,7 @@ def test_a_notebook_keeps_the_text_beside_the_picture_which_is_matplotlibs_to_ma
 
 
 def test_all_plots_give_such_figures():
-    figure, _ = plots.plot_bars(records.load_records(records.SOURCE_RECORDS))
+    figure, _ = plots.plot_bars(store.load_records(store.SOURCE_RECORDS))
     assert isinstance(figure, Figure)
     assert figure.alternative_text.startswith("Bars: the mean of each ordering")
     assert "the source's single run" in figure.alternative_text

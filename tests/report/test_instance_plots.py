@@ -1,11 +1,11 @@
 import pytest
 
-from normlib.report import instance_plots
+from normlib.report import curves
 
 
 def test_learning_curves_show_interval_means_and_the_running_figure(make_record):
     """Running loss 0.8 after 156 * 32 images and 0.4 after all 10,000: 0.8, and then nearly nothing."""
-    _, axes = instance_plots.plot_learning_curves([make_record("gn/bn", loss=0.4)])
+    _, axes = curves.plot_learning_curves([make_record("gn/bn", loss=0.4)])
     means, running = axes[0].lines
     assert running.get_ydata().tolist() == [0.8, 0.4]
     assert means.get_xdata().tolist() == [4992, 10_000]
@@ -16,7 +16,7 @@ def test_readings_stand_on_one_axis_with_the_running_figure(make_record):
     records = [make_record("bn/none", seed, loss) for seed, loss in enumerate((0.4, 0.6))]
     for record in records:
         record.evaluation["recalibrated"] = {"loss": 0.1 + record.seed / 10, "accuracy": 0.9}
-    _, axis = instance_plots.plot_readings(records)
+    _, axis = curves.plot_readings(records)
     assert labels_of_rows(axis) == [
         "running training loss", "evaluation: inference", "evaluation: debiased", "evaluation: recalibrated"
     ]  # fmt: skip

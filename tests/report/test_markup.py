@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from normlib.report.markup import as_markdown
+from normlib.report.html import as_markdown
 
 
 def shown(text):

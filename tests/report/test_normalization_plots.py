@@ -4,7 +4,7 @@ from matplotlib.patches import Rectangle
 
 from normlib.errors import RequestError
 from normlib.models.kinds import normalization_layer
-from normlib.report.normalization_plots import plot_normalization_axes
+from normlib.report.diagrams import plot_normalization_axes
 
 
 def part(axis):

@@ -2,8 +2,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from normlib.report.paper_plots import plot_beside_paper
-from normlib.studies.papers import Paper
+from normlib.report.plots import plot_beside_paper
+from normlib.studies.study import Paper
 
 VARIES = [{"batch_size": [32, 2]}]
 PAPER = Paper("A paper, table 1", "batch_size", {"bn/bn": {32: 23.6, 8: 24.8, 2: 34.7}}, "In all.")

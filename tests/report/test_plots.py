@@ -3,7 +3,7 @@ import pytest
 
 from normlib.errors import RequestError
 from normlib.report import plots
-from normlib.runs.records import to_frame
+from normlib.runs.store import to_frame
 
 LOSSES = {
     "none/none": [0.39, 0.41, 0.40],

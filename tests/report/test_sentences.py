@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 
 from normlib.report import sentences
-from normlib.studies.studies import Study
-from normlib.studies.study_records import UNDECLARED
+from normlib.studies.folder import UNDECLARED
+from normlib.studies.study import Study
 
 CONTRASTS = {"kind": "bn/none - gn/none", "against none": "bn/none - none/none"}
 

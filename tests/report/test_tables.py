@@ -3,15 +3,15 @@ import re
 import pandas as pd
 import pytest
 
-from normlib.analysis import contrasts, verdicts
+from normlib.analysis import verdicts
 from normlib.models.instance import Instance
-from normlib.report import instance_tables, tables
+from normlib.report import tables
 
 
 def test_the_sources_figures_stand_only_beside_runs_of_its_protocol(make_record, make_frame):
     instance, record = Instance("gn/bn", epochs=2), make_record("gn/bn", epochs=2)
-    assert set(instance_tables.figures(instance, [record])["source"]) == {""}
-    assert "source's" not in instance_tables.takeaway(instance, [record])
+    assert set(tables.figures(instance, [record])["source"]) == {""}
+    assert "source's" not in tables.takeaway(instance, [record])
     frame = make_frame({"bn": [0.4], "gn": [0.5]}, activation="relu")
     assert not [column for column in tables.results(frame) if "source" in column]
 
@@ -38,7 +38,7 @@ def test_provenance_names_settings_stack_and_seeds(make_frame):
 
 def family(records, *texts):
     orderings = records["ordering"].unique()
-    declared = [contrasts.Contrast.parse(text, text, orderings) for text in texts]
+    declared = [verdicts.Contrast.parse(text, text, orderings) for text in texts]
     return verdicts.estimate(records, declared, "train_loss", margin=0.02)
 
 

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from normlib.errors import RequestError
-from normlib.models import models
+from normlib.models import build as build_module
 from normlib.models.instance import Instance
-from normlib.runs import diagnosis, training
-from normlib.tensorflow_quietly import tf
+from normlib.runs import diagnose, train
+from normlib.tf import tf
 
 TINY = {"fit_split": "test[:96]", "evaluate_split": "train[:50]"}  # three steps of 32
 COLUMNS = ["step", "quantity", "place", "layer", "value"]
@@ -37,7 +37,9 @@ def final_weights(monkeypatch, run):
     """Return a run's result and its final weights."""
     kept = []
     monkeypatch.setattr(
-        models, "build_model", lambda instance, build=models.build_model: kept.append(build(instance)) or kept[0]
+        build_module,
+        "build_model",
+        lambda instance, build=build_module.build_model: kept.append(build(instance)) or kept[0],
     )
     result = run()
     return result, [np.array(weight) for weight in kept[0].weights]
@@ -55,9 +57,9 @@ def final_weights(monkeypatch, run):
 def test_a_run_has_the_same_bits_with_a_diagnosis_and_without(instance, monkeypatch):
     """Dropout is on while they are trained, and batches are shuffled."""
     with monkeypatch.context() as patch:
-        plain, expected = final_weights(patch, lambda: training.train(instance, seed=3))
+        plain, expected = final_weights(patch, lambda: train.train(instance, seed=3))
     with monkeypatch.context() as patch:
-        diagnosed, weights = final_weights(patch, lambda: diagnosis.diagnose(instance, seed=3, points=4, images=40))
+        diagnosed, weights = final_weights(patch, lambda: diagnose.diagnose(instance, seed=3, points=4, images=40))
     record = diagnosed.record
     assert (record.training, record.curve, record.evaluation) == (plain.training, plain.curve, plain.evaluation)
     assert (record.key, record.parameters, record.seed) == (plain.key, plain.parameters, 3)
@@ -66,7 +68,7 @@ def test_a_run_has_the_same_bits_with_a_diagnosis_and_without(instance, monkeypa
 
 
 def test_a_row_a_moment_quantity_and_place():
-    found = diagnosis.diagnose(Instance("none/bn+gn", **TINY), seed=0, points=3, images=40).frame
+    found = diagnose.diagnose(Instance("none/bn+gn", **TINY), seed=0, points=3, images=40).frame
     assert list(found) == COLUMNS
     rows = [tuple(row) for row in found[["step", "quantity", "place", "layer"]].itertuples(index=False)]
     per_moment = [
@@ -96,19 +98,19 @@ def test_a_row_a_moment_quantity_and_place():
     ],
 )
 def test_moments_grow_by_a_factor_from_the_first_step_to_the_last(steps, points, expected):
-    assert diagnosis.moments(steps, points) == expected
+    assert diagnose.moments(steps, points) == expected
 
 
 def test_moments_are_as_many_as_asked_for_where_there_are_steps():
     for steps, points in itertools.product(range(1, 60), range(2, 30)):
-        found = diagnosis.moments(steps, points)
+        found = diagnose.moments(steps, points)
         assert len(set(found)) == len(found) == min(points, steps + 1)
         assert (found[0], found[-1]) == (0, steps)
 
 
 def test_a_run_that_diverges_gives_figures_that_are_none():
     instance = Instance("none", **TINY, learning_rate=1e30)
-    found = diagnosis.diagnose(instance, seed=0, points=4, images=8)
+    found = diagnose.diagnose(instance, seed=0, points=4, images=8)
     assert np.isfinite(found.frame.loc[found.frame["step"] == 0, "value"]).all()
     assert not np.isfinite(found.frame.loc[found.frame["step"] == 3, "value"]).all()
     assert "none/none, seed 0" in found._repr_html_()
@@ -126,9 +128,9 @@ def test_a_run_that_diverges_gives_figures_that_are_none():
     ],
 )
 def test_a_wrong_request_is_refused_before_anything_is_trained(how, message, monkeypatch):
-    monkeypatch.setattr(models, "build_model", lambda instance: pytest.fail("training started"))
+    monkeypatch.setattr(build_module, "build_model", lambda instance: pytest.fail("training started"))
     with pytest.raises(RequestError, match=f"^{message}"):
-        diagnosis.diagnose(Instance(), **{"seed": 0, **how})
+        diagnose.diagnose(Instance(), **{"seed": 0, **how})
 
 
 def test_a_wrong_request_is_refused_before_tensorflow_loads():

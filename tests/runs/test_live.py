@@ -4,7 +4,7 @@ import jupyter_client
 import pytest
 
 from normlib.execution import kernels
-from normlib.runs.live import Live, in_notebook, is_watched
+from normlib.runs.progress import Live, in_notebook, is_watched
 
 COMPARE = """
 import normlib

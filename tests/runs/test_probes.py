@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from normlib import data
-from normlib.models import graphs, models, readings, watching
+from normlib.models import build, graphs, readings, watching
 from normlib.models.instance import Instance
 from normlib.runs import probes
-from normlib.tensorflow_quietly import tf
+from normlib.tf import tf
 
 
 def fit_images(number):
@@ -23,7 +23,7 @@ def test_looking_changes_neither_weights_nor_random_numbers():
     for looks in (0, 2):
         tf.keras.backend.clear_session()
         tf.keras.utils.set_random_seed(0)
-        model = models.build_model(Instance("bn/bn"))
+        model = build.build_model(Instance("bn/bn"))
         before = [np.array(weight) for weight in model.weights]
         probe = probes.Probe(model, True, *fit_images(40), 32)
         seen = [probe.look() for _ in range(looks)]
@@ -73,7 +73,7 @@ def test_cosine_similarity_of_one_sample_or_of_zeros_is_not_a_number():
 
 def test_cosine_similarity_is_taken_where_each_slot_ends():
     """Of GroupNorm's output in the first slot, of the convolution's before the second, which is empty."""
-    model = models.build_model(Instance("gn/none"))
+    model = build.build_model(Instance("gn/none"))
     images, labels = fit_images(40)
     found = {row[1]: row for row in probes.Probe(model, True, images, labels, 32).look() if row[0].startswith("cosine")}
     outputs = images
@@ -90,7 +90,7 @@ def test_cosine_similarity_is_taken_where_each_slot_ends():
 def test_gradient_norms_are_those_of_a_plain_gradient_tape(ordering):
     """Forty images are a batch of 32 and one of 8; without BatchNorm they are as one of 40."""
     tf.keras.utils.set_random_seed(1)
-    model = models.build_model(Instance(ordering))
+    model = build.build_model(Instance(ordering))
     images, labels = fit_images(40)
     kernels = [layer.kernel for layer in model.layers if hasattr(layer, "kernel")]
     with tf.GradientTape() as tape:
@@ -118,7 +118,7 @@ def test_the_gradient_has_what_regularizers_add():
 
 def test_moving_statistics_start_at_zero_and_are_at_no_distance_once_recalibrated():
     tf.keras.utils.set_random_seed(0)
-    model = models.build_model(Instance("bn/bn"))
+    model = build.build_model(Instance("bn/bn"))
     images, labels = fit_images(70)
     probe = probes.Probe(model, True, images, labels, 32)
     start = distances(probe)
@@ -148,13 +148,13 @@ def test_a_relative_distance_by_hand():
 
 def test_where_there_is_no_batch_norm_there_are_no_moving_statistics():
     for ordering in ("in/gn", "none/none"):
-        rows = probes.Probe(models.build_model(Instance(ordering)), True, *fit_images(4), 4).look()
+        rows = probes.Probe(build.build_model(Instance(ordering)), True, *fit_images(4), 4).look()
         assert {row[0] for row in rows} == {"cosine similarity", "gradient norm"}
 
 
 def test_the_slots_of_a_residual_network_are_nineteen():
     tf.keras.backend.clear_session()  # names from the first number on
-    rows = probes.Probe(models.build_model(Instance("bn/none", "resnet20")), True, *fit_images(8), 8).look()
+    rows = probes.Probe(build.build_model(Instance("bn/none", "resnet20")), True, *fit_images(8), 8).look()
     cosines, gradients, moving = (
         [row[1:3] for row in rows if row[0] == quantity]
         for quantity in ("cosine similarity", "gradient norm", "moving mean distance")
@@ -168,7 +168,7 @@ def test_the_slots_of_a_residual_network_are_nineteen():
 
 def test_the_slots_of_a_model_of_ones_own_are_those_that_swap_leaves():
     """A stack of layers is one slot, an empty slot an Identity; both stand in a nested model."""
-    model = models.build_model(Instance("bn+gn/none", "test_diagnosis:nested", groups=1))
+    model = build.build_model(Instance("bn+gn/none", "test_diagnosis:nested", groups=1))
     first, second = probes.find_slots(model, named=False)
     assert (first.number, second.number) == (1, 2)
     assert isinstance(first.layer, tf.keras.Sequential)

@@ -2,7 +2,6 @@ import re
 import sys
 import time
 
-from normlib.runs import live
 from normlib.runs import progress as progress_module
 from normlib.runs.progress import Progress
 
@@ -43,7 +42,7 @@ def test_a_terminal_gets_a_bar(capsys, monkeypatch):
 def test_a_notebook_gets_one_line_that_changes_and_ends_plain(monkeypatch, capsys):
     lines = []
     monkeypatch.setattr(progress_module, "in_notebook", lambda: True)
-    monkeypatch.setattr(live.Live, "_show", lambda _, line: lines.append(line))
+    monkeypatch.setattr(progress_module.Live, "_show", lambda _, line: lines.append(line))
     with Progress(3, "source", done=1) as progress:
         progress.running = 2
         time.sleep(0.2)  # tqdm takes no rate from less than a tenth of a second

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from normlib.runs import record_format, records
-from normlib.runs.record_format import OtherVersionError, RecordError
+from normlib.runs import record, store
+from normlib.runs.record import OtherVersionError, RecordError
 
-KEPT = dataclasses.asdict(records.read_records(records.SOURCE_RECORDS)[0])
+KEPT = dataclasses.asdict(store.read_records(store.SOURCE_RECORDS)[0])
 PLACES = [
     ["seed"],
     ["training", "loss", 0],
@@ -33,8 +33,8 @@ def changed(place, value):
 
 
 def test_what_is_written_is_read_again_and_is_json():
-    text = record_format.write(KEPT)
-    assert record_format.read(text) == KEPT
+    text = record.write(KEPT)
+    assert record.parse_record(text) == KEPT
     assert json.loads(text)["schema"] == 1
     assert "\n" not in text
 
@@ -43,7 +43,7 @@ def test_what_is_written_is_read_again_and_is_json():
 def test_every_figure_that_a_model_gives_is_read_as_it_was_written(loss, accuracy):
     content = changed(["training", "loss"], [loss, accuracy])
     content["evaluation"]["inference"] = {"loss": loss, "accuracy": accuracy}
-    again = record_format.read(record_format.write(content))
+    again = record.parse_record(record.write(content))
     assert repr(again) == repr(content)  # by their text, since NaN is not equal to itself
 
 
@@ -57,36 +57,36 @@ def test_every_figure_that_a_model_gives_is_read_as_it_was_written(loss, accurac
 )
 def test_what_is_no_record_is_told(text):
     with pytest.raises(RecordError, match=r"no record of normlib's|breaks the rule"):
-        record_format.read(text)
+        record.parse_record(text)
 
 
 @pytest.mark.parametrize("schema", ["2", '"1"', "true", "1.0", "[]", "null"])
 def test_another_schema_is_told(schema):
-    other = record_format.write(KEPT).replace('"schema": 1', f'"schema": {schema}')
+    other = record.write(KEPT).replace('"schema": 1', f'"schema": {schema}')
     with pytest.raises(OtherVersionError, match="of another version of normlib, whose schema is not 1"):
-        record_format.read(other)
+        record.parse_record(other)
 
 
 def test_an_edited_record_is_told():
     accuracy = repr(KEPT["training"]["accuracy"][0])
     with pytest.raises(RecordError, match="checksum does not match"):
-        record_format.read(record_format.write(KEPT).replace(accuracy, "0.99"))
+        record.parse_record(record.write(KEPT).replace(accuracy, "0.99"))
 
 
 @given(st.data())
 def test_a_record_that_was_cut_or_of_which_a_character_changed_is_told(data):
-    text = record_format.write(KEPT)
+    text = record.write(KEPT)
     place = data.draw(st.integers(0, len(text) - 1))
     with pytest.raises(RecordError):
-        record_format.read(text[:place])
+        record.parse_record(text[:place])
     character = data.draw(st.characters(codec="ascii").filter(lambda c: c != text[place] and not c.isspace()))
     with pytest.raises(RecordError):
-        record_format.read(f"{text[:place]}{character}{text[place + 1 :]}")
+        record.parse_record(f"{text[:place]}{character}{text[place + 1 :]}")
 
 
 def test_what_later_versions_say_of_the_environment_is_let_through():
     content = changed(["environment", "gpu"], "A100")
-    assert record_format.read(record_format.write(content)) == content
+    assert record.parse_record(record.write(content)) == content
 
 
 def test_neither_depth_nor_another_spelling_of_nan_gets_past_the_checksum():
@@ -95,11 +95,9 @@ def test_neither_depth_nor_another_spelling_of_nan_gets_past_the_checksum():
     for _ in range(300):
         deep["instance"] = {"a": deep["instance"]}
     with pytest.raises(RecordError, match="breaks the rule"):
-        record_format.read(record_format.write(deep))
-    text = record_format.write(changed(["evaluation", "inference", "loss"], float("nan"))).replace(
-        '"NaN"', r'"\u004eaN"'
-    )
-    assert repr(record_format.read(text)["evaluation"]["inference"]["loss"]) == "nan"
+        record.parse_record(record.write(deep))
+    text = record.write(changed(["evaluation", "inference", "loss"], float("nan"))).replace('"NaN"', r'"\u004eaN"')
+    assert repr(record.parse_record(text)["evaluation"]["inference"]["loss"]) == "nan"
 
 
 HOSTILE = ["<script>alert(1)</script>", "=1+1", "\n", [], {}, None, True, 10**400, 1e39, -1e39, [[[[]]]], {"a": {}}]
@@ -109,7 +107,7 @@ HOSTILE = ["<script>alert(1)</script>", "=1+1", "\n", [], {}, None, True, 10**40
 @pytest.mark.parametrize("value", HOSTILE, ids=lambda value: repr(value)[:12])
 def test_what_no_run_gives_is_told_whatever_the_checksum(place, value):
     with pytest.raises(RecordError) as told:
-        record_format.read(record_format.write(changed(place, value)))
+        record.parse_record(record.write(changed(place, value)))
     assert "script" not in str(told.value)
     assert "\n" not in str(told.value)
 
@@ -143,7 +141,7 @@ def test_what_no_run_gives_is_told_whatever_the_checksum(place, value):
 )
 def test_what_is_not_of_the_form_of_a_record_is_told(place, value):
     with pytest.raises(RecordError, match=r"^[ -~]{1,100}$"):
-        record_format.read(record_format.write(changed(place, value)))
+        record.parse_record(record.write(changed(place, value)))
 
 
 @given(
@@ -156,6 +154,6 @@ def test_what_is_not_of_the_form_of_a_record_is_told(place, value):
 def test_anything_in_a_records_place_is_read_or_told(value, name):
     """Never another error than that, which is the one that is looked for."""
     try:
-        record_format.read(record_format.write({**KEPT, name: value}))
+        record.parse_record(record.write({**KEPT, name: value}))
     except RecordError:
         return

@@ -9,13 +9,14 @@ import pytest
 from normlib import stack
 from normlib.errors import RequestError
 from normlib.models.instance import Instance
-from normlib.runs import record_format, records, run_keys
-from normlib.runs.record_format import OtherVersionError, RecordError
-from normlib.runs.records import Record
+from normlib.runs import record as record_module
+from normlib.runs import store
+from normlib.runs.record import OtherVersionError, RecordError
+from normlib.runs.store import Record
 
 
 def test_a_record_file_holds_what_the_contract_names(make_record, tmp_path):
-    path = records.save_record(make_record(), tmp_path)
+    path = store.save_record(make_record(), tmp_path)
     body = json.loads(path.read_text())
     assert path.name == f"{body['key']}.json"
     assert set(body) == {
@@ -38,7 +39,7 @@ def test_what_json_cannot_say_is_a_string(make_record, value, text):
     record = make_record(loss=value)
     assert json.loads(record.to_json())["training"]["loss"] == [text]
     again = Record.from_json(record.to_json())
-    assert repr(float(records.to_frame([again])["train_loss"][0])) == repr(value)
+    assert repr(float(store.to_frame([again])["train_loss"][0])) == repr(value)
 
 
 @pytest.mark.parametrize(
@@ -107,15 +108,15 @@ def test_a_record_of_a_provider_that_is_not_installed_here_can_be_read(make_reco
         }
         decided = {"tensorflow": "2.99.0", **versions}
         facts = {"seed": 0, "data": record.data, "versions": decided, "threads": 1}
-        key = record_format.sha256({**facts, "settings": {"ordering": "gn/none"}})[:16]
+        key = record_module.sha256({**facts, "settings": {"ordering": "gn/none"}})[:16]
         text = dataclasses.replace(record, key=key, environment=environment).to_json()
         assert Record.from_json(text).row()["stack"].startswith("tensorflow 2.99.0")
 
 
 def test_loading_gives_one_row_a_run_with_the_contracts_columns(make_record, tmp_path):
     for seed in (1, 0):
-        records.save_record(make_record("gn/bn", seed, loss=0.25 + seed, accuracy=0.5), tmp_path / "records")
-    frame = records.load_records(tmp_path)
+        store.save_record(make_record("gn/bn", seed, loss=0.25 + seed, accuracy=0.5), tmp_path / "records")
+    frame = store.load_records(tmp_path)
     assert frame["seed"].tolist() == [0, 1]
     row = frame.loc[1]
     assert (row["ordering"], row["train_loss"], row["train_accuracy"]) == ("gn/bn", 1.25, 0.5)
@@ -129,14 +130,14 @@ def test_each_reading_has_columns_of_its_own(make_record):
         "debiased": {"loss": 0.25, "accuracy": 0.8},
         "recalibrated": {"loss": 0.125, "accuracy": 0.9},
     }
-    row = records.to_frame([dataclasses.replace(make_record(), evaluation=evaluation)]).loc[0]
+    row = store.to_frame([dataclasses.replace(make_record(), evaluation=evaluation)]).loc[0]
     assert row[["eval_loss", "debiased_loss", "recalibrated_loss"]].tolist() == [0.5, 0.25, 0.125]
     assert row[["eval_accuracy", "debiased_accuracy", "recalibrated_accuracy"]].tolist() == [0.75, 0.8, 0.9]
 
 
 def test_what_is_no_record_in_a_folder_is_named_and_the_others_count(make_record, tmp_path):
     """No JSON, no text, a folder, a copy of the record, a file that would fill the memory."""
-    path = records.save_record(make_record(), tmp_path)
+    path = store.save_record(make_record(), tmp_path)
     (tmp_path / "a.json").write_text("{")
     (tmp_path / "b.json").write_bytes(b"\xff\xfe\x00")
     (tmp_path / "c.json").mkdir()
@@ -145,7 +146,7 @@ def test_what_is_no_record_in_a_folder_is_named_and_the_others_count(make_record
         file.truncate(10**12)  # bytes, none of which takes any space
     os.mkfifo(tmp_path / "e.json")  # to read it would never end
     with pytest.warns(UserWarning, match="left out") as told:
-        assert records.read_records(tmp_path) == [make_record()]
+        assert store.read_records(tmp_path) == [make_record()]
     reasons = {
         "a.json": "no record of normlib's",
         "b.json": "no record of normlib's",
@@ -160,23 +161,23 @@ def test_what_is_no_record_in_a_folder_is_named_and_the_others_count(make_record
 def test_a_line_that_stands_twice_counts_once(make_record, tmp_path):
     (tmp_path / "kept.jsonl").write_text(2 * f"{make_record().to_json()}\n")
     with pytest.warns(UserWarning, match=r"left out line 2 of .*: the run \w+ stands there already"):
-        assert len(records.load_records(tmp_path / "kept.jsonl")) == 1
+        assert len(store.load_records(tmp_path / "kept.jsonl")) == 1
 
 
 def test_a_json_lines_file_is_read_like_a_folder(make_record, tmp_path):
     made = [make_record(seed=seed) for seed in range(3)]
     (tmp_path / "kept.jsonl").write_text("".join(record.to_json() + "\n" for record in made))
-    assert records.read_records(tmp_path / "kept.jsonl") == made
+    assert store.read_records(tmp_path / "kept.jsonl") == made
 
 
 @pytest.mark.parametrize("path", ["nowhere", "n" * 1_000_000, "null\0byte"], ids=["missing", "long", "null"])
 def test_what_is_not_there_is_refused(path):
     with pytest.raises(RequestError, match=r"^records is '.*'; allowed: a folder of records"):
-        records.load_records(path)
+        store.load_records(path)
 
 
 def test_the_kept_records_have_every_reading_and_one_commit():
-    kept = records.read_records(records.SOURCE_RECORDS)
+    kept = store.read_records(store.SOURCE_RECORDS)
     assert {tuple(record.evaluation) for record in kept} == {("inference", "debiased", "recalibrated")}
     (commit,) = {record.environment["commit"] for record in kept}
     assert not commit.endswith("-dirty")
@@ -184,7 +185,7 @@ def test_the_kept_records_have_every_reading_and_one_commit():
 
 def test_the_twenty_runs_on_the_sources_own_stack_are_those_that_were_measured():
     """Mean loss over 20 seeds, as measured on TensorFlow 2.2.0 and addons 0.10.0."""
-    original = records.load_original_stack().groupby("ordering")["loss"]
+    original = store.load_original_stack().groupby("ordering")["loss"]
     assert original.count().eq(20).all()
     assert original.mean().round(4).to_dict() == {
         "bn/gn": 0.4603, "bn/none": 0.4323, "gn/bn": 0.4650, "gn/none": 0.4331, "none/none": 0.3990,
@@ -196,7 +197,7 @@ def test_a_record_from_before_a_setting_was_added_has_its_default_in_the_table_a
     record = make_record("gn/bn", epochs=2)
     older = {name: value for name, value in record.instance.items() if name not in ("optimizer", "channels_per_group")}
     read = Record.from_json(dataclasses.replace(record, instance=older).to_json())
-    frame = records.to_frame([read, make_record("gn/bn", 1, epochs=2)])
+    frame = store.to_frame([read, make_record("gn/bn", 1, epochs=2)])
     assert frame["optimizer"].tolist() == ["adam", "adam"]
     assert frame["channels_per_group"].tolist() == [None, None]
 
@@ -207,7 +208,7 @@ def test_a_record_of_a_file_of_data_is_read_where_the_file_is_not(make_record, t
     settings = record.instance | {"dataset": "mine.npz", "fit_split": "train[:70000]", "evaluate_split": "test"}
     facts = {"dataset": "mine.npz", "fit_split": "train[:70000]", "evaluate_split": "test"}
     versions = stack.deciding("addons", record.environment["versions"])
-    key = run_keys.digest(record.seed, record.data, versions, 1, facts)
+    key = record_module.digest(record.seed, record.data, versions, 1, facts)
     read = Record.from_json(dataclasses.replace(record, instance=settings, key=key).to_json())
     assert read.row()["dataset"] == "mine.npz"
     for change in ({"dataset": "/home/me/mine.npz"}, {"fit_split": "train[__import__('os')]"}, {"dataset": "a\nb.npz"}):

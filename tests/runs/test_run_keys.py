@@ -7,7 +7,7 @@ import numpy as np
 
 from normlib import stack
 from normlib.models.instance import Instance
-from normlib.runs import run_keys
+from normlib.runs import record
 
 
 def test_a_key_is_sha256_over_what_decides_the_run():
@@ -20,31 +20,31 @@ def test_a_key_is_sha256_over_what_decides_the_run():
         "settings": {"ordering": "gn/bn", "epochs": 2},
     }
     canonical = json.dumps(facts, sort_keys=True, separators=(",", ":"))
-    assert run_keys.run_key(instance, 3, 1) == hashlib.sha256(canonical.encode()).hexdigest()[:16]
+    assert record.run_key(instance, 3, 1) == hashlib.sha256(canonical.encode()).hexdigest()[:16]
 
 
 def test_keys_differ_where_runs_differ():
     keys = {
-        run_keys.run_key(Instance(), 0, 1),
-        run_keys.run_key(Instance(), 1, 1),
-        run_keys.run_key(Instance(), 0, 2),
-        run_keys.run_key(Instance("gn"), 0, 1),
-        run_keys.run_key(Instance(batch_size=64), 0, 1),
-        run_keys.run_key(Instance(optimizer="sgd"), 0, 1),
-        run_keys.run_key(Instance(epsilon=1e-5), 0, 1),
+        record.run_key(Instance(), 0, 1),
+        record.run_key(Instance(), 1, 1),
+        record.run_key(Instance(), 0, 2),
+        record.run_key(Instance("gn"), 0, 1),
+        record.run_key(Instance(batch_size=64), 0, 1),
+        record.run_key(Instance(optimizer="sgd"), 0, 1),
+        record.run_key(Instance(epsilon=1e-5), 0, 1),
     }
     assert len(keys) == 7
 
 
 def test_only_the_arrays_that_a_run_reads_are_named():
     instance = Instance(fit_split="test[:10]", evaluate_split="test[10:20]")
-    assert set(run_keys.data_used(instance)) == {"x_test", "y_test"}
+    assert set(record.data_used(instance)) == {"x_test", "y_test"}
 
 
 def test_settings_that_have_their_defaults_are_not_in_a_key():
     """So that those that were added later leave the keys of old records as they were."""
     later = {"optimizer": "adam", "weight_decay": 0.0, "epsilon": 0.001, "channels_per_group": None}
-    assert run_keys.run_key(Instance(**later), 0, 1) == run_keys.run_key(Instance(), 0, 1)
+    assert record.run_key(Instance(**later), 0, 1) == record.run_key(Instance(), 0, 1)
 
 
 def test_a_file_of_data_is_in_the_key_by_its_name_and_arrays_not_by_its_path(tmp_path):
@@ -56,7 +56,7 @@ def test_a_file_of_data_is_in_the_key_by_its_name_and_arrays_not_by_its_path(tmp
         (tmp_path / folder).mkdir()
         np.savez(tmp_path / folder / "mine.npz", **arrays | changes)
         path = str(tmp_path / folder / "mine.npz")
-        keys.append(run_keys.run_key(Instance(dataset=path, fit_split="train", evaluate_split="test"), 0, 1))
+        keys.append(record.run_key(Instance(dataset=path, fit_split="train", evaluate_split="test"), 0, 1))
     assert keys[0] == keys[1] != keys[2]
 
 
@@ -69,14 +69,14 @@ def test_of_a_file_all_arrays_are_in_the_key_since_all_labels_tell_the_number_of
         (tmp_path / str(number)).mkdir()
         path = (tmp_path / f"{number}.npz").rename(tmp_path / str(number) / "mine.npz")
         instance = Instance(dataset=str(path), fit_split="train[:5]", evaluate_split="train[5:]")
-        keys.append(run_keys.run_key(instance, 0, 1))
+        keys.append(record.run_key(instance, 0, 1))
     assert len(set(keys)) == 2
 
 
 def test_what_has_no_digest_in_the_catalog_is_loaded_for_it(monkeypatch):
     """CIFAR-10, as Keras gives it, with labels ``[n, 1]``."""
     from normlib import data
-    from normlib.tensorflow_quietly import tf
+    from normlib.tf import tf
 
     random = np.random.default_rng(0)
     images = random.integers(0, 256, (8, 32, 32, 3), np.uint8)
@@ -84,7 +84,7 @@ def test_what_has_no_digest_in_the_catalog_is_loaded_for_it(monkeypatch):
     monkeypatch.setattr(tf.keras.datasets.cifar10, "load_data", lambda: ((images, labels), (images[::-1], labels)))
     data._load_array.cache_clear()
     data._from_keras.cache_clear()
-    used = run_keys.data_used(Instance(dataset="cifar10", fit_split="train", evaluate_split="train"))
+    used = record.data_used(Instance(dataset="cifar10", fit_split="train", evaluate_split="train"))
     data._load_array.cache_clear()
     data._from_keras.cache_clear()
     assert used == {

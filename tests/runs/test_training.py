@@ -9,11 +9,11 @@ import source_cells
 from conftest import SMALL
 from normlib import data
 from normlib.errors import RequestError
-from normlib.models import models
+from normlib.models import build
 from normlib.models.instance import Instance
-from normlib.runs import training
-from normlib.runs.records import Record
-from normlib.runs.run_keys import run_key
+from normlib.runs import train as train_module
+from normlib.runs.record import run_key
+from normlib.runs.store import Record
 
 CELLS = {
     "bn/none": source_cells.instance_1,
@@ -28,19 +28,19 @@ def test_training_gives_the_sources_figures_to_the_last_bit(ordering):
     instance = Instance(ordering, fit_split="test[:1000]", evaluate_split="train[:100]")
     images, labels = data.load_array("mnist", "x_test")[:1000] / 255.0, data.load_array("mnist", "y_test")[:1000]
     loss, accuracy = source_cells.run(CELLS[ordering], images, labels, seed=3)
-    assert training.train(instance, seed=3).training == {"loss": loss, "accuracy": accuracy}
+    assert train_module.train(instance, seed=3).training == {"loss": loss, "accuracy": accuracy}
 
 
 def test_same_seed_same_bits_other_seed_other_bits():
     instance = Instance("gn/bn", **SMALL)
-    first, again, other = (training.train(instance, seed) for seed in (5, 5, 6))
+    first, again, other = (train_module.train(instance, seed) for seed in (5, 5, 6))
     assert (again.training, again.curve, again.evaluation) == (first.training, first.curve, first.evaluation)
     assert other.training != first.training
 
 
 def test_what_ran_before_in_the_process_leaves_the_bits_alone():
     instance = Instance("bn/gn", **SMALL)
-    here = training.train(instance, seed=1, threads=1)
+    here = train_module.train(instance, seed=1, threads=1)
     code = f"import normlib; print(normlib.train(normlib.Instance('bn/gn', **{SMALL!r}), seed=1, threads=1).to_json())"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     elsewhere = Record.from_json(done.stdout)
@@ -49,7 +49,7 @@ def test_what_ran_before_in_the_process_leaves_the_bits_alone():
 
 
 def test_a_record_says_what_was_run_and_where():
-    record = training.train(Instance("bn/none", **SMALL, epochs=2), seed=4, threads=1)
+    record = train_module.train(Instance("bn/none", **SMALL, epochs=2), seed=4, threads=1)
     assert record.instance == Instance("bn/none", **SMALL, epochs=2).settings
     assert record.seed == 4
     assert record.key == run_key(Instance("bn/none", **SMALL, epochs=2), 4, threads=1)
@@ -65,7 +65,7 @@ def test_a_record_says_what_was_run_and_where():
 
 
 def test_the_curve_holds_the_running_figures_up_to_the_epochs_last():
-    record = training.train(Instance("none", **SMALL, epochs=2), seed=0)
+    record = train_module.train(Instance("none", **SMALL, epochs=2), seed=0)
     # 320 images are ten steps of 32, all of which are kept, in each of two epochs.
     assert record.curve["step"] == [*range(1, 11), *range(1, 11)]
     assert record.curve["epoch"] == [1] * 10 + [2] * 10
@@ -74,11 +74,11 @@ def test_the_curve_holds_the_running_figures_up_to_the_epochs_last():
 
 def test_evaluation_is_on_the_evaluate_split_with_weights_fixed_and_dropout_off():
     """The figures of the model that the same steps give, computed by hand from its predictions."""
-    from normlib.models.models import build_model
-    from normlib.tensorflow_quietly import tf
+    from normlib.models.build import build_model
+    from normlib.tf import tf
 
     instance = Instance("none", **SMALL)
-    record = training.train(instance, seed=2)
+    record = train_module.train(instance, seed=2)
     tf.keras.backend.clear_session()
     tf.keras.utils.set_random_seed(2)
     model = build_model(instance)
@@ -93,13 +93,13 @@ def test_evaluation_is_on_the_evaluate_split_with_weights_fixed_and_dropout_off(
 def test_the_readings_are_those_of_the_trained_model():
     """Against the public functions, on a model that the same steps give; statistics come from the fit split."""
     from normlib.models import readings
-    from normlib.tensorflow_quietly import tf
+    from normlib.tf import tf
 
     instance = Instance("bn/bn", **SMALL)
-    record = training.train(instance, seed=2)
+    record = train_module.train(instance, seed=2)
     tf.keras.backend.clear_session()
     tf.keras.utils.set_random_seed(2)
-    model = models.build_model(instance)
+    model = build.build_model(instance)
     images, labels = data.load_split("mnist", instance.fit_examples)
     model.fit(images, labels, verbose=0)
     gap = readings.moving_average_gap(model, *data.load_split("mnist", instance.evaluate_examples), images)
@@ -108,8 +108,8 @@ def test_the_readings_are_those_of_the_trained_model():
 
 
 def test_orderings_with_one_seed_start_from_the_same_kernels():
-    from normlib.models.models import build_model
-    from normlib.tensorflow_quietly import tf
+    from normlib.models.build import build_model
+    from normlib.tf import tf
 
     kernels = []
     for ordering in ("none", "bn/gn", "gn+bn/none"):
@@ -122,13 +122,13 @@ def test_orderings_with_one_seed_start_from_the_same_kernels():
 
 
 def test_orderings_with_one_seed_see_the_same_batches():
-    from normlib.tensorflow_quietly import tf
+    from normlib.tf import tf
 
     seen = []
     for ordering in ("none", "bn/gn", "gn+bn/none"):
         tf.keras.backend.clear_session()
         tf.keras.utils.set_random_seed(9)
-        model = models.build_model(Instance(ordering))
+        model = build.build_model(Instance(ordering))
         model.compile(optimizer="adam", loss="sparse_categorical_crossentropy", run_eagerly=True)
         batches, step = [], model.train_step
 
@@ -145,11 +145,11 @@ def test_orderings_with_one_seed_see_the_same_batches():
 
 def dropped(ordering):
     """Train three steps, and return which units dropout let pass in each; -1 where a unit was zero before."""
-    from normlib.tensorflow_quietly import tf
+    from normlib.tf import tf
 
     tf.keras.backend.clear_session()
     tf.keras.utils.set_random_seed(9)
-    model = models.build_model(Instance(ordering))
+    model = build.build_model(Instance(ordering))
     (layer,) = (layer for layer in model.layers if isinstance(layer, tf.keras.layers.Dropout))
     original, masks = layer.call, []
 
@@ -158,8 +158,8 @@ def dropped(ordering):
 
     @tf.autograph.experimental.do_not_convert
     def call(inputs, training=None):
-        outputs = original(inputs, training=training)
-        if training:
+        outputs = original(inputs, training=train_module)
+        if train_module:
             tf.py_function(note, [tf.stop_gradient(inputs), tf.stop_gradient(outputs)], [])
         return outputs
 
@@ -180,19 +180,19 @@ def test_orderings_with_one_seed_drop_the_same_units():
 
 
 def test_records_are_saved_as_soon_as_their_run_ends(tmp_path, monkeypatch):
-    def interrupted(instance, seed, *others, train=training.train, **options):
+    def interrupted(instance, seed, *others, train=train_module.train, **options):
         if seed == 1:
             raise KeyboardInterrupt
         return train(instance, seed, *others, **options)
 
-    monkeypatch.setattr(training, "train", interrupted)
+    monkeypatch.setattr(train_module, "train", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        training.train_all([Instance("none", **SMALL)], seeds=3, records_dir=tmp_path)
+        train_module.train_all([Instance("none", **SMALL)], seeds=3, records_dir=tmp_path)
     assert [path.stem for path in tmp_path.iterdir()] == [run_key(Instance("none", **SMALL), 0, threads=1)]
 
 
 def test_compare_gives_one_row_a_run():
-    frame = training.compare(["bn", "none"], seeds=2, first_seed=7, **SMALL)
+    frame = train_module.compare(["bn", "none"], seeds=2, first_seed=7, **SMALL)
     assert list(zip(frame["ordering"], frame["seed"], strict=True)) == [
         ("bn/none", 7),
         ("bn/none", 8),
@@ -205,24 +205,24 @@ def test_compare_gives_one_row_a_run():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: training.compare(["bn"], seeds=0), "seeds is 0"),
-        (lambda: training.compare(["bn"], epoch=1), "setting is 'epoch'.*did you mean 'epochs'"),
-        (lambda: training.compare(["bx"]), "ordering is 'bx'"),
-        (lambda: training.compare([]), "orderings is"),
-        (lambda: training.compare(["bn", "bn/none"]), "orderings is .*; allowed: one ordering or more, each once"),
-        (lambda: training.compare(["bn"], threads=0), "threads is 0"),
-        (lambda: training.train_all([Instance()], records_dir="/proc/records"), "records_dir is '/proc/records'"),
-        (lambda: training.train(Instance(), seed=2**32), "seed is 4294967296"),
-        (lambda: training.train(Instance(), seed=-1), "seed is -1"),
-        (lambda: training.train(Instance(), seed=0, threads=0), "threads is 0"),
+        (lambda: train_module.compare(["bn"], seeds=0), "seeds is 0"),
+        (lambda: train_module.compare(["bn"], epoch=1), "setting is 'epoch'.*did you mean 'epochs'"),
+        (lambda: train_module.compare(["bx"]), "ordering is 'bx'"),
+        (lambda: train_module.compare([]), "orderings is"),
+        (lambda: train_module.compare(["bn", "bn/none"]), "orderings is .*; allowed: one ordering or more, each once"),
+        (lambda: train_module.compare(["bn"], threads=0), "threads is 0"),
+        (lambda: train_module.train_all([Instance()], records_dir="/proc/records"), "records_dir is '/proc/records'"),
+        (lambda: train_module.train(Instance(), seed=2**32), "seed is 4294967296"),
+        (lambda: train_module.train(Instance(), seed=-1), "seed is -1"),
+        (lambda: train_module.train(Instance(), seed=0, threads=0), "threads is 0"),
         (
-            lambda: training.train(Instance(), seed=0, threads=7),
+            lambda: train_module.train(Instance(), seed=0, threads=7),
             "threads is 7; allowed: 1, with which TensorFlow",
         ),
     ],
 )
 def test_a_wrong_request_is_refused_before_anything_is_trained(call, message, monkeypatch):
-    monkeypatch.setattr(models, "build_model", lambda instance: pytest.fail("training started"))
+    monkeypatch.setattr(build, "build_model", lambda instance: pytest.fail("training started"))
     with pytest.raises(RequestError, match=f"^{message}"):
         call()
 

@@ -3,7 +3,7 @@ import dataclasses
 import pytest
 
 from normlib.models.instance import Instance
-from normlib.studies.failures import Failure, failure_path, read_failures, write_failure
+from normlib.studies.folder import Failure, failure_path, read_failures, write_failure
 
 
 @pytest.fixture

@@ -3,8 +3,7 @@
 import pytest
 
 from normlib.errors import RequestError
-from normlib.studies.papers import Paper
-from normlib.studies.studies import read_study
+from normlib.studies.study import Paper, read_study
 
 VARIES = [{"batch_size": [32, 2], "learning_rate": [0.1, 0.01]}]
 CONTENT = {

@@ -1,9 +1,8 @@
 import pytest
 
 from normlib.errors import RequestError
-from normlib.runs.records import save_record
-from normlib.studies.failures import Failure, write_failure
-from normlib.studies.status import describe_status, read_status
+from normlib.runs.store import save_record
+from normlib.studies.folder import Failure, describe_status, read_status, write_failure
 
 STUDY = "question: Which?\norderings: [bn, none]\nvaries: [{batch_size: [32, 64]}]\nseeds: 2\n"
 

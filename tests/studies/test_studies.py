@@ -4,8 +4,8 @@ import pytest
 
 from normlib.errors import RequestError
 from normlib.models.ordering import find_baseline
-from normlib.studies import studies
-from normlib.studies.studies import Study, read_study
+from normlib.studies import study as study_module
+from normlib.studies.study import Study, read_study
 
 SMALLEST = "question: Which?\norderings: [bn, none]\n"
 
@@ -23,7 +23,7 @@ def test_the_source_study_is_the_sources_four_orderings_and_the_baseline_with_te
     assert [instance.changes.keys() - {"ordering"} for instance in study.instances] == [set()] * 5
 
 
-@pytest.mark.parametrize("name", studies.shipped_studies())
+@pytest.mark.parametrize("name", study_module.shipped_studies())
 def test_every_study_that_ships_can_be_read_and_has_the_baseline(name):
     study = read_study(name)
     assert find_baseline(study.orderings)
@@ -56,7 +56,7 @@ def test_a_study_varies_settings_besides_the_ordering(tmp_path):
     ]
 
 
-@pytest.mark.parametrize("name", studies.shipped_studies())
+@pytest.mark.parametrize("name", study_module.shipped_studies())
 def test_a_study_that_ships_has_pairs_enough_to_tell_its_contrasts_apart(name):
     """The smallest p that its pairs can give, corrected for all contrasts under all conditions, is below 5 %."""
     study = read_study(name)
@@ -66,7 +66,7 @@ def test_a_study_that_ships_has_pairs_enough_to_tell_its_contrasts_apart(name):
 
 def test_findings_rest_on_seeds_that_nobody_had_looked_at():
     """From 100 on, and no two studies have a run in common."""
-    used = [(name, seed) for name in studies.shipped_studies() for seed in read_study(name).run_seeds]
+    used = [(name, seed) for name in study_module.shipped_studies() for seed in read_study(name).run_seeds]
     assert min(seed for _, seed in used) >= 100
     assert len({seed for _, seed in used}) == len(used)
 

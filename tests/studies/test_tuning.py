@@ -6,11 +6,11 @@ import math
 import pytest
 
 from normlib.errors import RequestError
-from normlib.execution.scheduling import run_study
+from normlib.execution.schedule import run_study
 from normlib.report.sentences import findings, headline
-from normlib.runs.records import read_records
-from normlib.studies.studies import Study, read_study
-from normlib.studies.study_records import read_study_records
+from normlib.runs.store import read_records
+from normlib.studies.folder import read_study_records
+from normlib.studies.study import Study, read_study
 from normlib.studies.tuning import tuned, tuning_sentences, tuning_study
 
 RATES = [0.001, 0.003, 0.01]

@@ -6,7 +6,7 @@ import pytest
 from conftest import SMALL
 from normlib.errors import RequestError
 from normlib.models.instance import Instance
-from normlib.runs.training import train
+from normlib.runs.train import train
 from normlib.studies import verification
 
 

@@ -1,14 +1,30 @@
-"""Figures that say in words what they show, for readers who do not see them."""
+"""How figures look: the colour and hatch of each ordering; and that they say in words what they show."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import matplotlib.figure
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 
+from normlib.analysis.statistics import order_orderings
+from normlib.models.ordering import is_baseline
+
+# Okabe and Ito's colours, which colour-blind readers can tell apart; hatches for those who print in grey.
+_SOURCE_STYLES = {
+    "bn/none": ("#0072B2", ""),
+    "gn/none": ("#E69F00", "//"),
+    "gn/bn": ("#009E73", ".."),
+    "bn/gn": ("#CC79A7", "xx"),
+}
+_BASELINE_STYLE = ("#999999", "")
+_OTHER_STYLES = [
+    (colour, hatch)
+    for hatches in (("--", "\\\\", "oo", "++"), ("||", "**", "//", "xx"))
+    for colour, hatch in zip(("#56B4E9", "#D55E00", "#F0E442", "#BBBBBB"), hatches, strict=True)
+]
 _MOST_PANELS = 6  # told one by one
 
 
@@ -86,3 +102,11 @@ def _is_word(text: str) -> bool:
 
 def _distinct(texts: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(filter(None, texts)))
+
+
+def styles(orderings: Sequence[str]) -> dict[str, tuple[str, str]]:
+    """Return colour and hatch of each ordering, in the order in which orderings are shown everywhere."""
+    others = [name for name in order_orderings(orderings) if name not in _SOURCE_STYLES and not is_baseline(name)]
+    chosen = {name: _OTHER_STYLES[i % len(_OTHER_STYLES)] for i, name in enumerate(others)}
+    chosen |= _SOURCE_STYLES
+    return {name: chosen.get(name, _BASELINE_STYLE) for name in order_orderings(orderings)}

@@ -9,15 +9,15 @@ import numpy as np
 import pandas as pd
 
 from normlib import data
-from normlib.checks import checked, seed_range, thread_count, whole_number
+from normlib.errors import checked, seed_range, thread_count, whole_number
 from normlib.models import zoo
 from normlib.models.instance import Instance
-from normlib.runs.records import Record
-from normlib.runs.training import train
+from normlib.runs.store import Record
+from normlib.runs.train import train
 
 # TensorFlow is imported in the functions that train, so that a wrong request is refused without waiting for it.
 if TYPE_CHECKING:
-    from normlib.tensorflow_quietly import tf
+    from normlib.tf import tf
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,7 +112,7 @@ class _Watch:
         self._steps, self._how, self._taken = set(steps), how, 0
 
     def callback(self) -> tf.keras.callbacks.Callback:
-        from normlib.tensorflow_quietly import tf
+        from normlib.tf import tf
 
         self._callback = tf.keras.callbacks.LambdaCallback(on_train_begin=self._begin, on_train_batch_end=self._step)
         return self._callback

@@ -1,4 +1,4 @@
-"""Dispatch: executions go to an executor, what they made is kept, and what is worth it is tried again."""
+"""Jobs in flight: handed out, tried again, ended."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from pathlib import Path
 from typing import TypeAlias
 
 from normlib.errors import RequestError
-from normlib.execution import executors, kernels
-from normlib.execution.execution import Execution
-from normlib.execution.worker import Job, Outcome, perform
+from normlib.execution import kernels, workers
+from normlib.execution.notebook import Execution
+from normlib.execution.workers import Job, Outcome, perform
 from normlib.files import write_atomically
 from normlib.models.instance import Instance
 from normlib.runs.progress import Progress
-from normlib.runs.record_format import RecordError
-from normlib.runs.records import Record, read_record, save_record
-from normlib.studies.failures import Failure, write_failure
+from normlib.runs.record import RecordError
+from normlib.runs.store import Record, read_record, save_record
+from normlib.studies.folder import Failure, write_failure
 
 Runs: TypeAlias = dict[str, tuple[Instance, int]]  # instance and seed, by key
 
@@ -49,7 +49,7 @@ class Dispatch:
     ):
         self._missing, self._out, self._executor, self._job = dict(missing), out, executor, job
         self._retries, self._progress = retries, progress
-        self._at_once, self._local = executors.concurrency(executor), executors.shares_disk(executor)
+        self._at_once, self._local = workers.concurrency(executor), workers.shares_disk(executor)
         self._before = {key: _state(self._path(key)) for key in missing}  # a file that is there is damaged, or redone
         self._tries = dict.fromkeys(missing, 0)
         self._failures: list[Failure] = []

@@ -1,4 +1,4 @@
-"""One papermill execution of a notebook, its parameters checked."""
+"""One papermill execution of a notebook: parameters checked, paths and outputs cleaned."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from normlib import files
 from normlib.errors import RequestError
 from normlib.execution import kernels
 from normlib.models.instance import Instance
-from normlib.runs.run_keys import run_key
+from normlib.runs.record import run_key
 
 
 class ExecutionError(RuntimeError):

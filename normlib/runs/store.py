@@ -1,4 +1,4 @@
-"""Records: what a run gave, and the store that keeps them, one JSON file a run, read into one DataFrame."""
+"""Records: one run's result each, written, read, and put into a table."""
 
 from __future__ import annotations
 
@@ -12,12 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from normlib import stack
-from normlib.checks import checked
-from normlib.errors import RequestError
+from normlib.errors import RequestError, checked
 from normlib.files import read_text, write_atomically
 from normlib.models.instance import Instance
-from normlib.runs import record_format, run_keys
-from normlib.runs.record_format import RecordError
+from normlib.runs.record import RecordError, digest, parse_record, recorded_changes, write
 
 if TYPE_CHECKING:
     import pandas
@@ -60,7 +58,7 @@ class Record:
 
     def to_json(self, indent: int | None = None) -> str:
         """Return the record as JSON, with its schema, key and checksum; one line unless ``indent`` is given."""
-        return record_format.write(dataclasses.asdict(self), indent)
+        return write(dataclasses.asdict(self), indent)
 
     @classmethod
     def from_json(cls, text: str) -> Record:
@@ -70,21 +68,21 @@ class Record:
             RecordError: Not JSON, of another schema, not what its checksum says, or something else than a record
                 whatever its checksum says: values that no run gives, settings that there are not, another run's key.
         """
-        record = cls(**record_format.read(text))
+        record = cls(**parse_record(text))
         try:
-            changes = run_keys.recorded_changes(json.dumps(record.instance))
+            changes = recorded_changes(json.dumps(record.instance))
         except RequestError:
             raise RecordError("instance has settings that there are not") from None
         versions = stack.deciding(record.environment["provider"], record.environment["versions"])
-        if record.key != run_keys.digest(record.seed, record.data, versions, record.environment["threads"], changes):
+        if record.key != digest(record.seed, record.data, versions, record.environment["threads"], changes):
             raise RecordError("the key is not that of its seed, data, versions, threads and settings")
         return record
 
     def _repr_html_(self) -> str:
         """Return figures, what stands where as a small picture, settings that differ from the defaults, then others."""
-        from normlib.report import study_cards  # shown only
+        from normlib.report import cards  # shown only
 
-        return study_cards.record_card(self)
+        return cards.record_card(self)
 
     def row(self) -> dict[str, Any]:
         """Return the record as one row of the table that ``load_records`` gives."""

@@ -1,4 +1,4 @@
-"""Study: a YAML file with a question, the orderings that answer it, their settings and seeds."""
+"""A study: a question, its runs and what was declared of them, read from YAML; what a paper reports beside it."""
 
 from __future__ import annotations
 
@@ -7,21 +7,79 @@ import hashlib
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from normlib.analysis.conditions import check_varies, expand
-from normlib.analysis.contrasts import Contrast, Family
+from normlib.analysis.conditions import Varies, check_varies, expand
 from normlib.analysis.statistics import MEASURES
-from normlib.checks import checked, mapping, one_of, printable, real_number, seed_range
-from normlib.errors import RequestError
+from normlib.analysis.verdicts import Contrast, Family
+from normlib.errors import RequestError, checked, mapping, one_of, printable, real_number, seed_range
+from normlib.files import LARGEST_FILE, load, read_small
 from normlib.models.instance import Instance
-from normlib.runs.records import Record, to_frame
-from normlib.studies.papers import Paper
-from normlib.yaml_files import LARGEST_FILE, load, read_small
+from normlib.runs.store import Record, to_frame
+
+_FORM = (
+    "{reports: what and where, against: the setting that varies, lines: {ordering: {value: number}}, "
+    "differs: in what the study's settings differ}"
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Paper:
+    """What a paper reports.
+
+    Args:
+        reports: What it reports and where, such as ``"Wu and He 2018, table 2: validation error on ImageNet, in %"``.
+        against: The setting that its figure goes along, the first of a group that the study varies.
+        lines: For each ordering, its numbers by the values of that setting.
+        differs: In what the study's settings differ from the paper's.
+    """
+
+    reports: str
+    against: str
+    lines: Mapping[str, Mapping[float, float]]
+    differs: str
+
+    @classmethod
+    def of(cls, content: object, varies: Varies) -> Paper:
+        """Read what stands under ``paper`` in a study's file.
+
+        Args:
+            content: As in the file.
+            varies: What the study varies.
+
+        Raises:
+            RequestError: It is not of this form.
+        """
+        names = {field.name for field in dataclasses.fields(cls)}
+        if not isinstance(content, dict) or {*content} != names or not isinstance(content["lines"], dict):
+            raise RequestError("paper", content, _FORM)
+        paper = cls(**content)
+        for name in ("reports", "differs"):
+            printable(f"paper: {name}", getattr(paper, name), most=2000, lines=True)
+        first = next(iter(varies[0]), "") if len(varies) == 1 else ""
+        if paper.against != first or not all(map(_positive, varies[0][first])):
+            allowed = "the first setting of the one group that the study varies, whose values are positive numbers"
+            raise RequestError("paper: against", paper.against, allowed)
+        if not paper.lines:
+            raise RequestError("paper: lines", paper.lines, "at least one")
+        for ordering, line in paper.lines.items():
+            printable("paper: lines", ordering, most=100)
+            if not isinstance(line, dict) or not line:
+                raise RequestError("paper: lines", line, "numbers by the values of the setting")
+            for number in line.values():
+                real_number("paper: lines", number, "finite numbers", lambda _: True)
+            for value in line:
+                real_number("paper: lines", value, "positive values of the setting", lambda value: value > 0)
+        return paper
+
+
+def _positive(value: object) -> bool:
+    return isinstance(value, int | float) and value > 0
+
 
 if TYPE_CHECKING:
     import pandas
@@ -49,7 +107,7 @@ class Study:
         own: Settings that each ordering has its own values of, such as ``{"bn/none": {"learning_rate": 0.003}}``.
         tune: How these are chosen before the study runs, see ``normlib.studies.tuning``.
         quick: What is less in a quick look, such as ``{"seeds": 2}``; ``defaults`` in it are added to the study's.
-        paper: What a paper reports, to be shown beside, see ``normlib.studies.papers``.
+        paper: What a paper reports, to be shown beside, see ``Paper``.
         measure: What contrasts are about: a column of the records, such as ``train_loss``.
         margin: The largest difference in it, either way, that does not matter; declared before the data are seen.
         contrasts: Declared differences by name, such as ``{"order": "bn/gn - gn/bn"}``.
@@ -206,9 +264,9 @@ class Study:
         )
 
     def _repr_html_(self) -> str:
-        from normlib.report import study_cards  # shown only
+        from normlib.report import cards  # shown only
 
-        return study_cards.study_card(self)
+        return cards.study_card(self)
 
     def to_yaml(self) -> str:
         """Return the study as YAML, which ``read_study`` reads."""

@@ -9,12 +9,11 @@ from collections.abc import Iterable
 import pandas as pd
 
 from normlib import stack
-from normlib.checks import checked, one_of, real_number, whole_number
-from normlib.errors import RequestError
+from normlib.errors import RequestError, checked, one_of, real_number, whole_number
 from normlib.models import batch_norm, copies, graphs, zoo
 from normlib.models.kinds import KINDS, find_kind, normalization_layer
 from normlib.models.ordering import Ordering
-from normlib.tensorflow_quietly import KERAS_3, tf
+from normlib.tf import KERAS_3, tf
 
 _SHOWN = 3  # layers named in a message
 # What a layer that replaces a BatchNorm takes over from it, as Keras writes it into a layer's configuration.

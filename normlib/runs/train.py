@@ -9,20 +9,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from normlib import data
-from normlib.checks import checked, seed_range, thread_count
-from normlib.errors import RequestError
+from normlib.errors import RequestError, checked, seed_range, thread_count
 from normlib.files import check_writable
 from normlib.models.instance import Instance
-from normlib.runs.live import Live
-from normlib.runs.progress import Progress
-from normlib.runs.records import Record, save_record, to_frame
-from normlib.runs.run_keys import data_used, run_key
+from normlib.runs.progress import Live, Progress
+from normlib.runs.record import data_used, run_key
+from normlib.runs.store import Record, save_record, to_frame
 
 # TensorFlow is imported in the functions that train, so that a wrong request is refused without waiting for it.
 if TYPE_CHECKING:
     import pandas as pd
 
-    from normlib.tensorflow_quietly import tf
+    from normlib.tf import tf
 
 CURVE_POINTS = 32  # steps an epoch at which the running figures are kept
 
@@ -60,12 +58,10 @@ def train(
     if threads is not None:
         threads = thread_count(threads)
 
-    from normlib.environment import describe_environment
     from normlib.models.batch_norm import moving_statistics
-    from normlib.models.models import build_model
+    from normlib.models.build import build_model
     from normlib.models.readings import evaluate_readings
-    from normlib.pipelines import without_autotuning
-    from normlib.tensorflow_quietly import tf, use_threads
+    from normlib.tf import describe_environment, tf, use_threads, without_autotuning
 
     threads = use_threads(threads)
     images, labels = data.load_split(instance.dataset, instance.fit_examples)
@@ -184,7 +180,7 @@ def compare(
     ]
     if not instances or len(set(instances)) < len(instances):
         raise RequestError("orderings", orderings, "one ordering or more, each once")
-    from normlib.report.comparisons import Comparison
+    from normlib.report.cards import Comparison
 
     return Comparison(to_frame(train_all(instances, seeds, first_seed, threads)), instances)
 
@@ -208,7 +204,7 @@ class _Curve:
         self._live.begin()
 
     def callback(self) -> tf.keras.callbacks.Callback:
-        from normlib.tensorflow_quietly import tf
+        from normlib.tf import tf
 
         return tf.keras.callbacks.LambdaCallback(on_epoch_begin=self._begin, on_train_batch_end=self._keep)
 
@@ -228,7 +224,7 @@ class _Curve:
 
 
 def _count_parameters(model: tf.keras.Model) -> dict[str, int]:
-    from normlib.models.models import count_weights
+    from normlib.models.build import count_weights
 
     trainable = count_weights(model.trainable_weights)
     non_trainable = count_weights(model.non_trainable_weights)

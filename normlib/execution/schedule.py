@@ -1,4 +1,4 @@
-"""Many executions on any ``concurrent.futures`` executor: what is missing is run, failures stay apart."""
+"""A study run: what is missing is planned, executed and kept."""
 
 from __future__ import annotations
 
@@ -10,23 +10,20 @@ from pathlib import Path
 
 from normlib import stack
 from normlib.analysis.conditions import label
-from normlib.checks import checked, real_number, thread_count, whole_number
 from normlib.data import load_array
-from normlib.errors import RequestError
-from normlib.execution import executors, kernels
-from normlib.execution.dispatch import Dispatch, Runs, read_run
-from normlib.execution.execution import Execution, check_parameters, notebook_path, plan
-from normlib.execution.worker import Job, find_refusal
+from normlib.errors import RequestError, checked, real_number, thread_count, whole_number
+from normlib.execution import kernels
+from normlib.execution.jobs import Dispatch, Runs, read_run
+from normlib.execution.notebook import Execution, check_parameters, notebook_path, plan
+from normlib.execution.workers import Job, concurrency, find_refusal, local_executor, local_workers, shares_disk
 from normlib.files import check_inside, check_writable, only_writer, set_aside, sweep, write_atomically
 from normlib.models import zoo
 from normlib.models.instance import Instance
 from normlib.runs.progress import Progress
-from normlib.runs.record_format import OtherVersionError, RecordError
-from normlib.runs.records import load_records, read_record
-from normlib.runs.run_keys import run_key
-from normlib.studies.failures import Failure, failure_path
-from normlib.studies.studies import Study
-from normlib.studies.study_records import read_study_records
+from normlib.runs.record import OtherVersionError, RecordError, run_key
+from normlib.runs.store import load_records, read_record
+from normlib.studies.folder import Failure, failure_path, read_study_records
+from normlib.studies.study import Study
 from normlib.studies.tuning import tuned, tuning_study
 
 TUNING = "tuning"  # the folder of the runs by which settings are chosen
@@ -76,7 +73,7 @@ def run_study(
             that another process is writing, or that has records in it which cannot be compared with the study's.
     """
     if executor is None:
-        with executors.local_executor(threads=threads) as executor:
+        with local_executor(threads=threads) as executor:
             return run_study(study, out, executor, threads, redo=redo, timeout=timeout, retries=retries)
     if timeout is not None:
         allowed = f"a positive number of seconds, at most {threading.TIMEOUT_MAX:.0f}"
@@ -94,14 +91,14 @@ def run_study(
     out = Path(out).absolute()  # kernels have working directories of their own
     master = notebook_path("instance")
     check_parameters(master, Execution(study.instances[0], 0, 1).parameters(""))
-    sends_back = not executors.shares_disk(executor)
+    sends_back = not shares_disk(executor)
     records_dir = "" if sends_back else str(out / "records")
     text, caller = master.read_text(encoding="utf-8"), kernels.this_process()
     common = (text, records_dir, stack.installed(), caller, study.declared_in, timeout)
     with only_writer(out, "out"):
         _sweep(out)
         set_strangers_aside(out)
-        runs, missing, executions = _plan(study, out, threads, executors.concurrency(executor), redo)
+        runs, missing, executions = _plan(study, out, threads, concurrency(executor), redo)
         write_atomically(out / "study.yaml", f"# {study.name}, as run with --threads {threads}\n{study.to_yaml()}")
         for key in runs:
             failure_path(out, key).unlink(missing_ok=True)
@@ -134,7 +131,7 @@ def plan_study(
         RequestError: As ``run_study``.
     """
     threads = _check(study, Path(out), threads)
-    return _plan(study, Path(out), threads, executors.local_workers(workers, threads), redo)
+    return _plan(study, Path(out), threads, local_workers(workers, threads), redo)
 
 
 def describe_plan(study: Study, out: Path, threads: int = 1, workers: int | None = None, redo: bool = False) -> str:
