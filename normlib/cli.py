@@ -163,8 +163,8 @@ def status(folder: str) -> None:
 @click.argument("folder", metavar="DIR")
 @click.argument("other", metavar="[DIR_B]", required=False)
 @click.option("--csv", metavar="FILE", help="Also write the numbers: a row for each condition, ordering and measure.")
-@click.option("--html", metavar="FILE", help="Also write a page: findings, contrasts, results, provenance.")
-@click.option("--latex", metavar="FILE", help="Also write tables and a methods paragraph for a paper; of one folder.")
+@click.option("--html", metavar="FILE", help="Also write the page: summary.html; of two folders, what agrees.")
+@click.option("--latex", metavar="FILE", help="Also write tables for a paper; of one folder.")
 def summary(folder: str, other: str | None, **exports: str | None) -> None:
     """Summarize the records of a study: notebook, HTML without code, figures; and export what was found.
 
@@ -262,7 +262,11 @@ def _summarize(folder: Path, exports: dict[str, str] | None = None) -> None:
     plan, chosen = read_study_records(folder)
     runs = plan.to_frame(chosen)
     for kind, file in (exports or {}).items():
-        paths.append(export.write_export(kind, file, runs, plan))
+        paths.append(
+            summary.export_html(folder / "summary.ipynb", Path(file))
+            if kind == "html"
+            else export.write_export(kind, file, runs, plan)
+        )
     click.echo(tables.results(runs, plan.varies).drop(columns="source's label", errors="ignore").to_string())
     for path in paths:
         click.echo(path)

@@ -14,7 +14,6 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 from normlib import stack
 from normlib.errors import RequestError
@@ -97,8 +96,11 @@ def without_autotuning() -> Iterator[None]:
         options.autotune.enabled = False
         return with_options(dataset, options, *names)
 
-    with mock.patch.object(tf.data.Dataset, "with_options", with_options_but_untuned):
+    tf.data.Dataset.with_options = with_options_but_untuned
+    try:
         yield
+    finally:
+        tf.data.Dataset.with_options = with_options
 
 
 _PACKAGES = ("normlib", "tensorflow", "keras", "tensorflow-addons", "numpy")

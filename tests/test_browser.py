@@ -20,7 +20,7 @@ from processes import wait_until
 
 from normlib import stack
 from normlib.execution import summary
-from normlib.report import agreement, export
+from normlib.report import agreement
 from normlib.runs.store import save_record
 from normlib.studies import folder as folder_module
 
@@ -136,19 +136,18 @@ def test_in_jupyterlab_a_notebook_runs_to_its_end_and_shows_pictures_and_tables(
 
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory):
-    """The summary of the source's kept runs as both of its pages, and the page that compares it, here with itself."""
+    """The summary of the source's kept runs as a page, and the page that compares it, here with itself."""
     folder = tmp_path_factory.mktemp("study") / "source"
     study, runs = folder_module.read_kept("source")
     for run in runs:
         save_record(run, folder / "records")
     (folder / "study.yaml").write_text(study.to_yaml())
     summary.write_summary(folder)
-    export.write_export("html", folder / "page.html", study.to_frame(runs), study)
     agreement.report(folder, folder, {"html": str(folder / "both.html")})
     return folder
 
 
-@pytest.mark.parametrize("name", ["summary.html", "page.html", "both.html"])
+@pytest.mark.parametrize("name", ["summary.html", "both.html"])
 def test_axe_finds_nothing_that_keeps_people_out_of_a_page(browser, pages, name):
     page = browser.new_page()
     page.goto((pages / name).as_uri())

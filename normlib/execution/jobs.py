@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TypeAlias
 
-from normlib.errors import RequestError
 from normlib.execution import kernels, workers
 from normlib.execution.notebook import Execution
 from normlib.execution.workers import Job, Outcome, perform
@@ -128,8 +127,7 @@ class Dispatch:
         if not others_took_long and (not outcome.infrastructure or self._tries[key] > self._retries):
             self._fail(execution, left.pop(0), outcome)
             del self._missing[key]
-        while left and outcome.reason.startswith(f"{RequestError.__name__}:"):
-            # The request itself is wrong, such as a model of one's own that cannot be built: no seed changes that.
+        while left and outcome.refused:  # no seed changes that
             self._fail(execution, seed := left.pop(0), outcome)
             del self._missing[execution.keys[seed]]
         for seed in left:

@@ -38,11 +38,20 @@ class ExecutionError(RuntimeError):
         log: The tail of what it said.
         infrastructure: Whether it is the machine's fault, so that another try may do better.
         timed_out: Whether its time was up.
+        refused: Whether the request itself is wrong, which no other try changes.
     """
 
-    def __init__(self, reason: str, log: str = "", infrastructure: bool = False, timed_out: bool = False):
-        super().__init__(reason, log, infrastructure, timed_out)
+    def __init__(
+        self,
+        reason: str,
+        log: str = "",
+        infrastructure: bool = False,
+        timed_out: bool = False,
+        refused: bool = False,
+    ):
+        super().__init__(reason, log, infrastructure, timed_out, refused)
         self.reason, self.log, self.infrastructure, self.timed_out = reason, log, infrastructure, timed_out
+        self.refused = refused
         self.notebook = ""  # as far as it came, as text; empty where there is none
 
     def __str__(self) -> str:
@@ -197,7 +206,8 @@ def _deadline(kernel: kernels.Kernel, timeout: float | None) -> Iterator[None]:
     try:
         yield
     except PapermillExecutionError as error:
-        raise ExecutionError(f"{error.ename}: {error.evalue}", _plain("\n".join(error.traceback))) from None
+        reason, log = f"{error.ename}: {error.evalue}", _plain("\n".join(error.traceback))
+        raise ExecutionError(reason, log, refused=error.ename == RequestError.__name__) from None
     except (DeadKernelError, RuntimeError) as error:
         if up.is_set():
             reason = f"it took longer than the timeout of {timeout:g} s"

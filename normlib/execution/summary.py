@@ -93,14 +93,14 @@ def draw(runs: Sequence[Record], study: Study) -> dict[str, Figure]:
     return figures
 
 
-def export_html(notebook: Path) -> Path:
-    """Write a notebook as HTML without its code, beside it, and return the path."""
+def export_html(notebook: Path, path: Path | None = None) -> Path:
+    """Write a notebook as HTML without its code, beside it unless a path is given, and return the path."""
     # Without MathJax: a summary has no formulas, and what looks like one in a name is none.
     exporter = nbconvert.HTMLExporter(
         raw_template=_PAGE, exclude_input=True, exclude_input_prompt=True, exclude_output_prompt=True, mathjax_url=""
     )
     html, _ = exporter.from_filename(str(notebook))
-    path = notebook.with_suffix(".html")
+    path = path or notebook.with_suffix(".html")
     write_atomically(path, html)
     return path
 

@@ -179,6 +179,7 @@ class Outcome:
         log: The tail of what it said, where it failed.
         infrastructure: Whether that was the machine's fault, so that another try may do better.
         timed_out: Whether its time was up.
+        refused: Whether the request itself is wrong, such as a model of one's own that cannot be built.
     """
 
     records: tuple[str, ...] = ()
@@ -187,6 +188,7 @@ class Outcome:
     log: str = ""
     infrastructure: bool = False
     timed_out: bool = False
+    refused: bool = False
 
 
 def perform(job: Job) -> Outcome:
@@ -217,7 +219,7 @@ def perform(job: Job) -> Outcome:
             notebook, failure = "", ExecutionError(f"{type(error).__name__}: {error}", infrastructure=True)
         records = () if job.records_dir else tuple(path.read_text("utf-8") for path in _records(records_dir))
         reason, log = without_home(failure.reason), without_home(failure.log)
-        return Outcome(records, notebook, reason, log, failure.infrastructure, timed_out=failure.timed_out)
+        return Outcome(records, notebook, reason, log, failure.infrastructure, failure.timed_out, failure.refused)
 
 
 def find_refusal(instances: Iterable[Instance], timeout: float | None = None) -> RequestError | None:

@@ -36,7 +36,7 @@ from normlib.report.sentences import run_sentences
 from normlib.report.style import Drawn, Figure, subplots
 from normlib.report.tables import provenance
 from normlib.runs.store import Record, to_frame
-from normlib.studies.folder import UNDECLARED, read_folder
+from normlib.studies.folder import UndeclaredStudy, read_folder
 from normlib.studies.study import Study
 
 _ALLOWED = "{} as in the first folder, since both have to hold runs of one study"
@@ -103,7 +103,7 @@ def contrasts_of(side_a: Side, side_b: Side) -> list[Contrast]:
 
 def _read(folder: Path, setting: str) -> Side:
     study, runs = read_folder(folder, setting)
-    if study.question == UNDECLARED:
+    if isinstance(study, UndeclaredStudy):
         raise RequestError(setting, str(folder), "a study's output folder, with study.yaml in it")
     return Side(study, runs)
 

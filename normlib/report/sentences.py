@@ -20,7 +20,7 @@ from normlib.analysis.verdicts import (
 )
 from normlib.models.ordering import SOURCE_INSTANCES, find_baseline, has_batch_norm, is_baseline
 from normlib.report.html import as_markdown
-from normlib.studies.folder import UNDECLARED, name_run, planned_runs
+from normlib.studies.folder import UndeclaredStudy, name_run, planned_runs
 from normlib.studies.study import Study
 from normlib.studies.tuning import tuning_sentences
 
@@ -218,7 +218,7 @@ def run_sentences(records: pd.DataFrame, study: Study) -> list[str]:
     sentences = []
     planned = planned_runs(records, study)
     missing = planned[~planned["done"]]
-    if len(missing) and study.question != UNDECLARED:
+    if len(missing) and not isinstance(study, UndeclaredStudy):
         sentences.append(
             f"Missing, {len(missing)} of {len(planned)} runs: {_name_some(missing)}. Contrasts leave out their pairs."
         )

@@ -22,7 +22,9 @@ from normlib.runs.store import KEPT, SOURCE_RECORDS, Record, load_records, read_
 from normlib.studies.study import Study, read_study
 from normlib.studies.tuning import tuned
 
-UNDECLARED = "No study was declared beside these records."
+
+class UndeclaredStudy(Study):
+    """What stands for the study of records beside which none was declared."""
 
 
 def study_of_records(records_dir: str | Path) -> Study:
@@ -43,7 +45,7 @@ def study_of_records(records_dir: str | Path) -> Study:
     for path in (folder / "study.yaml", folder.parent / "study.yaml"):
         if os.path.isfile(path):
             return dataclasses.replace(read_study(path), name=path.parent.name)
-    return Study(folder.name, UNDECLARED, ("none",))
+    return UndeclaredStudy(folder.name, "No study was declared beside these records.", ("none",))
 
 
 def read_study_records(records_dir: str | Path) -> tuple[Study, list[Record]]:
@@ -59,7 +61,7 @@ def read_study_records(records_dir: str | Path) -> tuple[Study, list[Record]]:
         RequestError: There is no such folder, or the study's file is none.
     """
     study, records = study_of_records(records_dir), read_records(records_dir or SOURCE_RECORDS)
-    if study.question == UNDECLARED:
+    if isinstance(study, UndeclaredStudy):
         return study, records
     return study, runs_of(study, records)
 
@@ -220,15 +222,20 @@ def read_status(folder: Path | str) -> pd.DataFrame:
     study = study_of_records(folder)
     records = load_records(folder / "records") if (folder / "records").is_dir() else load_records(folder)
     runs = planned_runs(records, study)
-    failures = {(*failure.instance.values(), failure.seed): failure for failure in read_failures(folder)}
+    failures = {(*_values(failure.instance), failure.seed): failure for failure in read_failures(folder)}
     why = [
-        failures.get((*instance.settings.values(), seed))
+        failures.get((*_values(instance.settings), seed))
         for instance, seed in itertools.product(study.instances, study.run_seeds)
     ]
     for name in ("reason", "log", "notebook"):
         runs[name] = [getattr(failure, name, "") for failure in why]
     runs["state"] = ["done" if run["done"] else "failed" if run["reason"] else "missing" for _, run in runs.iterrows()]
     return runs[["condition", "ordering", "seed", "state", "reason", "log", "notebook"]]
+
+
+def _values(settings: Mapping[str, object]) -> list[object]:
+    """Return the values of all settings that there are; where one is left out, as in what is older, its default."""
+    return [settings.get(name, default) for name, default in Instance().settings.items()]
 
 
 def describe_status(folder: Path | str) -> str:

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from normlib.report import sentences
-from normlib.studies.folder import UNDECLARED
+from normlib.studies.folder import UndeclaredStudy
 from normlib.studies.study import Study
 
 CONTRASTS = {"kind": "bn/none - gn/none", "against none": "bn/none - none/none"}
@@ -192,7 +192,7 @@ def test_another_readings_measure_is_named_after_the_images(make_frame):
 
 
 def test_without_a_study_file_no_run_is_missing(make_frame):
-    assert sentences.run_sentences(make_frame({"bn": [0.4]}), study(question=UNDECLARED)) == []
+    assert sentences.run_sentences(make_frame({"bn": [0.4]}), UndeclaredStudy("a", "Which?", ("none",))) == []
 
 
 def test_a_hopeless_contrast_has_no_number_of_seeds(make_frame):

@@ -66,3 +66,10 @@ def test_before_its_first_record_all_is_missing(tmp_path):
 def test_a_folder_without_a_study_is_refused(tmp_path):
     with pytest.raises(RequestError, match=r"DIR is .*; allowed: a study's output folder, with study.yaml in it"):
         read_status(tmp_path)
+
+
+def test_a_failure_that_lacks_a_setting_which_was_added_later_is_found(folder, make_record):
+    run = make_record("none", 0, batch_size=64)
+    older = {name: value for name, value in reversed(run.instance.items()) if name != "channels_per_group"}
+    write_failure(Failure(run.key, older, 0, "OSError: full", "", ""), folder)
+    assert read_status(folder)["state"].tolist() == ["done"] * 5 + ["failed", "failed", "missing"]
