@@ -62,8 +62,8 @@ PAPER = {"reports": "A paper, table 1", "against": "batch_size", "lines": {"bn":
 # What each setting of an instance refuses, as (value, what is allowed).
 SETTINGS = {
     "ordering": [
-        ("", f"{EVERY_KIND} joined by '+' in each slot, or none"),
-        (3, f"{EVERY_KIND} joined by '+' in each slot, or none"),
+        ("", f"{EVERY_KIND} or one of your own, 'package.module:name', joined by '+' in each slot, or none"),
+        (3, f"{EVERY_KIND} or one of your own, 'package.module:name', joined by '+' in each slot, or none"),
         ("bm/gn", "there is no kind 'bm'"),
         ("BatchNorm/gn", "there is no kind 'batchnorm' (did you mean 'bn'?)"),
         ("gn+/bn", "there is no kind ''"),
@@ -156,7 +156,7 @@ KEYS = {
         ([], "a list of orderings"),
         (None, "a list of orderings"),
         (["bn", "bn/none"], "each ordering once, and each condition"),
-        ([["bn"]], f"{EVERY_KIND} joined by '+'"),
+        ([["bn"]], f"{EVERY_KIND} or one of your own, 'package.module:name', joined by '+'"),
     ],
     "varies": [
         ({"batch_size": [32]}, "a list such as [{learning_rate:"),

@@ -1,4 +1,4 @@
-"""The worked example of a model of one's own runs as its first lines say."""
+"""The worked examples, a model and a kind of one's own, run as their first lines say."""
 
 import os
 import subprocess
@@ -6,27 +6,69 @@ import sys
 from pathlib import Path
 
 import yaml
+from processes import dask_cluster
 
+from normlib.execution.schedule import run_study
+from normlib.execution.workers import dask_executor
 from normlib.runs.store import read_records
+from normlib.studies.study import read_study
 
 WEIGHTS = 9 * (1 * 16 + 16 * 32 + 32 * 64) + (64 + 1) * 10
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
 
+def write_small(name, folder):
+    """Copy an example into a folder, with fewer images."""
+    content = yaml.safe_load((EXAMPLES / f"{name}.yaml").read_text())
+    content["defaults"] = {**content.get("defaults", {}), "fit_split": "train[:96]", "evaluate_split": "test[:50]"}
+    (folder / f"{name}.yaml").write_text(yaml.safe_dump(content))
+    (folder / f"{name}.py").write_text((EXAMPLES / f"{name}.py").read_text())
+
+
+def run_example(name, folder):
+    """Run an example's study from its folder, with one seed, and return its runs by ordering."""
+    write_small(name, folder)
+    command = [sys.executable, "-m", "normlib", "study", f"{name}.yaml", "--seeds", "1"]
+    environment = {**os.environ, "PYTHONPATH": str(EXAMPLES.parent)}
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return {record.instance["ordering"]: record for record in read_records(folder / "outputs" / name)}
+
+
 def test_the_example_runs_from_its_folder_and_its_batch_norms_are_the_slots(tmp_path):
     """With fewer images. BatchNorm has four weights a channel, GroupNorm two."""
-    content = yaml.safe_load((EXAMPLES / "plain_network.yaml").read_text())
-    content["defaults"] |= {"fit_split": "train[:96]", "evaluate_split": "test[:50]"}
-    (tmp_path / "plain_network.yaml").write_text(yaml.safe_dump(content))
-    (tmp_path / "plain_network.py").write_text((EXAMPLES / "plain_network.py").read_text())
-    command = [sys.executable, "-m", "normlib", "study", "plain_network.yaml", "--seeds", "1"]
-    environment = {**os.environ, "PYTHONPATH": str(EXAMPLES.parent)}
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    runs = {record.instance["ordering"]: record for record in read_records(tmp_path / "outputs" / "plain_network")}
+    runs = run_example("plain_network", tmp_path)
     assert {ordering: run.parameters["total"] for ordering, run in runs.items()} == {
         "none": WEIGHTS,
         "bn": WEIGHTS + 4 * (16 + 32 + 64),
         "gn": WEIGHTS + 2 * (16 + 32 + 64),
         "bn/gn/gn": WEIGHTS + 4 * 16 + 2 * (32 + 64),
+    }
+
+
+def test_the_kinds_of_ones_own_run_from_their_folder_and_on_dask_workers_to_the_same_bits(tmp_path, monkeypatch):
+    """On local kernels by the command line, and on two workers, separate programs that find the module as Python does.
+
+    GroupNorm has two weights a channel, one without offset has one, and what centres has none.
+    """
+    runs = run_example("my_norms", tmp_path)
+    without = 739_708
+    assert {ordering: run.parameters["total"] for ordering, run in runs.items()} == {
+        "none/none": without,
+        "my_norms:Centred/none": without,
+        "my_norms:without_offset/none": without + 10,
+        "gn/none": without + 20,
+    }
+    page = (tmp_path / "outputs" / "my_norms" / "summary.html").read_text()
+    assert "Centred/none" in page
+    assert "my_norms:Centred/none" not in page
+
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{EXAMPLES.parent}")
+    study = read_study(str(tmp_path / "my_norms.yaml")).but(seeds=1, orderings=["my_norms:Centred", "none"])
+    (tmp_path / "cluster").mkdir()
+    with dask_cluster(tmp_path / "cluster") as cluster, dask_executor(cluster.address) as executor:
+        assert run_study(study, tmp_path / "dask", executor) == []
+    found = {record.instance["ordering"]: record for record in read_records(tmp_path / "dask")}
+    assert {name: run.training for name, run in found.items()} == {
+        name: runs[name].training for name in ("my_norms:Centred/none", "none/none")
     }

@@ -16,9 +16,10 @@ import scipy.stats
 from normlib.analysis.conditions import Varies, labels, split_records
 from normlib.analysis.statistics import by_seed, check_comparable, half_width, order_orderings, summarize
 from normlib.errors import RequestError, checked
-from normlib.models.ordering import Ordering, has_batch_norm
+from normlib.models.kinds import EMPTY
+from normlib.models.ordering import Ordering, has_batch_norm, short_form
 
-_SIDE = re.compile(r"(?P<one>[a-z+/]+)|mean\((?P<several>[a-z+/, ]+)\)")
+_SIDE = re.compile(r"(?P<one>[\w.:+/]+)|mean\((?P<several>[\w.:+/, ]+)\)")
 _FORM = "a difference such as 'bn/gn - gn/bn' or 'mean(bn/gn, gn/bn) - none/none'"
 
 
@@ -55,7 +56,7 @@ class Contrast:
         groups = [tuple(part.strip() for part in (side["one"] or side["several"]).split(",")) for side in sides]
         orderings = list(orderings)
         slots = orderings[0].count("/") + 1
-        groups = [tuple(str(Ordering.parse(ordering, slots)) for ordering in group) for group in groups]
+        groups = [tuple(_full_form(text, slots, orderings) for text in group) for group in groups]
         named = [*groups[0], *groups[1]]
         for ordering in named:
             if ordering not in orderings:
@@ -67,6 +68,12 @@ class Contrast:
     def __str__(self) -> str:
         sides = (side[0] if len(side) == 1 else f"mean({', '.join(side)})" for side in (self.first, self.second))
         return " - ".join(sides)
+
+
+def _full_form(text: str, slots: int, orderings: list[str]) -> str:
+    """Return an ordering as records' tables have it; one's own kinds may be named with their modules or without."""
+    padded = "/".join([*text.split("/"), *[EMPTY] * (slots - 1 - text.count("/"))])
+    return padded if padded in orderings else short_form(str(Ordering.parse(text, slots)))
 
 
 class Family(TypedDict):

@@ -155,7 +155,7 @@ class Dispatch:
                 continue
             if record := read_run(self._out, key):
                 loss, accuracy = record.training["loss"][-1], record.training["accuracy"][-1]
-                ordering = record.instance["ordering"]
+                ordering = record.ordering
                 self._progress.advance(f"{ordering}, seed {record.seed}: loss {loss:.4f}, accuracy {accuracy:.4f}")
                 del self._missing[key]
 

@@ -80,7 +80,7 @@ class Execution:
     @property
     def name(self) -> str:
         """What its executed notebook is called: the ordering, a digest of other settings that differ, the seeds."""
-        ordering = self.instance.ordering.replace("/", "-").replace("+", "_")[:80]
+        ordering = re.sub(r"[+:]", "_", self.instance.ordering.replace("/", "-"))[:80]
         changes = self.instance.changes
         digest = hashlib.sha256(json.dumps(changes, sort_keys=True).encode()).hexdigest()[:8]
         told_by_ordering = not set(changes) - {"ordering"} and len(ordering) < 80

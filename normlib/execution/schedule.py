@@ -17,7 +17,6 @@ from normlib.execution.jobs import Dispatch, Runs, read_run
 from normlib.execution.notebook import Execution, check_parameters, notebook_path, plan
 from normlib.execution.workers import Job, concurrency, find_refusal, local_executor, local_workers, shares_disk
 from normlib.files import check_inside, check_writable, only_writer, set_aside, sweep, write_atomically
-from normlib.models import zoo
 from normlib.models.instance import Instance
 from normlib.runs.progress import Progress
 from normlib.runs.record import OtherVersionError, RecordError, run_key
@@ -225,7 +224,7 @@ def _check_own_models(
 ) -> None:
     """Refuse a model of one's own that cannot be built, once and where its runs are made, before any kernel starts."""
     _, missing, _ = _plan(study, out, threads, 1, redo)
-    own = list(dict.fromkeys(instance for instance, _ in missing.values() if instance.model not in zoo.MODELS))
+    own = list(dict.fromkeys(instance for instance, _ in missing.values() if instance.needs_own_code))
     if own and (refusal := executor.submit(find_refusal, own, timeout).result()) is not None:
         raise refusal
 

@@ -6,13 +6,13 @@ import importlib
 import inspect
 import json
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 import pandas as pd
 
 from normlib.errors import RequestError, checked, told
-from normlib.models import graphs, zoo
+from normlib.models import graphs, kinds, zoo
 from normlib.models.instance import Instance
 from normlib.models.swap import swap
 from normlib.tf import tf, use_threads
@@ -120,7 +120,7 @@ def _check_all() -> None:
     """Build each instance that comes through standard input; print what the first refusal is made of."""
     for settings in json.load(sys.stdin):
         try:
-            own_model(Instance.of(**settings))
+            build_model(Instance.of(**settings))
         except RequestError as error:
             print(json.dumps(error.arguments, default=str))
             sys.exit(1)
@@ -139,12 +139,29 @@ def build_model(instance: Instance) -> tf.keras.Model:
         sparse categorical cross-entropy, accuracy.
 
     Raises:
-        RequestError: A model of one's own that cannot be built, see ``own_models``.
+        RequestError: A model or a kind of one's own that cannot be built, see ``own_model`` and ``kinds.own_layer``.
     """
     use_threads()  # before TensorFlow's first operation, which fixes their number
     build = instance.model_facts.build
-    model, loss = (build(tf.keras, instance), "sparse_categorical_crossentropy") if build else own_model(instance)
+    model, loss = (_call_builder(build, instance), "sparse_categorical_crossentropy") if build else own_model(instance)
     model.compile(optimizer=_optimizer(instance), loss=loss, metrics=["accuracy"])
+    return model
+
+
+def _call_builder(build: Callable[..., tf.keras.Model], instance: Instance) -> tf.keras.Model:
+    """Build a model that comes with normlib; its layers of one's own kinds keep shape and dtype."""
+    if not instance.needs_own_code:
+        return build(tf.keras, instance)
+    try:
+        model = build(tf.keras, instance)
+    except RequestError:
+        raise
+    except Exception as error:  # of layers of one's own, which may raise anything when they are called
+        allowed = f"kinds that can stand in the slots of {instance.model}, and it gave {told(error)}"
+        raise RequestError("ordering", instance.ordering, allowed) from None
+    for layer in model.layers:
+        if (kind := kinds.find_kind(layer)) is not None and kinds.is_own(kind):
+            kinds.check_kept(kind, layer.name, layer.input, layer.output)
     return model
 
 

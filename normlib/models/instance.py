@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import re
 from typing import Any
 
 from normlib import datasets, stack
 from normlib.datasets import Split, parse_split
 from normlib.errors import RequestError, one_of, real_number, whole_number
-from normlib.models import zoo
+from normlib.models import kinds, zoo
 from normlib.models.ordering import Ordering
 
-_OWN_MODEL = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*")
 _LONGEST_NAME = 200
 
 
@@ -24,7 +22,8 @@ class Instance:
     The defaults are the source notebook's: it fits on the *test* split, one epoch, batches of 32, Adam at 0.001.
 
     Args:
-        ordering: What stands in each slot, such as ``"gn/bn"``; kept in its full form.
+        ordering: What stands in each slot, such as ``"gn/bn"``; kept in its full form. A kind of your own is named by
+            where Python imports it from, ``"bn/package.module:name"``.
         model: ``"source_cnn"``, ``"convnet"``, ``"resnet20"``, or one of your own, ``"package.module:function"``.
         activation: ``"none"`` or ``"relu"``: what follows each convolution and its normalization in ``source_cnn``;
             other models have activations of their own.
@@ -90,7 +89,7 @@ class Instance:
 
     def _check_model(self) -> None:
         text = isinstance(self.model, str) and len(self.model) <= _LONGEST_NAME
-        if not (text and _OWN_MODEL.fullmatch(self.model)):
+        if not (text and kinds.OWN.fullmatch(self.model)):
             one_of("model", self.model, zoo.MODELS, "or a function that builds one, 'package.module:function'")
         object.__setattr__(self, "ordering", str(self.layers))
         one_of("activation", self.activation, zoo.ACTIVATIONS)
@@ -112,6 +111,11 @@ class Instance:
         """The ordering, read; of a model of one's own, along which it is repeated, the shortest that is the same."""
         layers = Ordering.parse(self.ordering, self.model_facts.slots)
         return layers if self.model_facts.slots else layers.shortest
+
+    @property
+    def needs_own_code(self) -> bool:
+        """Whether its model, or a kind in its ordering, is one's own, which a run imports."""
+        return self.model not in zoo.MODELS or any(kinds.is_own(kind) for slot in self.layers.slots for kind in slot)
 
     @property
     def model_facts(self) -> zoo.Model:

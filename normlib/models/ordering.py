@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from normlib.errors import RequestError
-from normlib.models.kinds import EMPTY, KINDS
+from normlib.models.kinds import EMPTY, KINDS, is_own
 
+_MODULES = re.compile(r"[\w.]+:")
 _MOST_LAYERS = 100  # in a slot
 _MOST_SLOTS = 1000
 # What people type, and what they mean by it.
@@ -16,7 +18,10 @@ _MEANT = {
     **{kind: kind for kind in (*KINDS, EMPTY)},
     **{kind.name.lower(): shorthand for shorthand, kind in KINDS.items()},
 }
-_ALLOWED = f"{', '.join(KINDS)} joined by '+' in each slot, or {EMPTY}; slots separated by '/', as in 'gn/bn'"
+_ALLOWED = (
+    f"{', '.join(KINDS)} or one of your own, 'package.module:name', joined by '+' in each slot, or {EMPTY}; "
+    "slots separated by '/', as in 'gn/bn'"
+)
 
 
 @dataclass(frozen=True)
@@ -67,7 +72,7 @@ class Ordering:
         """
         if not isinstance(text, str) or not text.strip():
             raise RequestError("ordering", text, _ALLOWED)
-        slots = tuple(_parse_slot(slot.strip().lower(), text) for slot in text.split("/"))
+        slots = tuple(_parse_slot(slot.strip(), text) for slot in text.split("/"))
         most = _MOST_SLOTS if slot_count is None else slot_count
         if len(slots) > most:
             raise RequestError("ordering", text, f"{most} slots in this model, and this has {len(slots)}")
@@ -82,6 +87,11 @@ class Ordering:
 
     def __str__(self) -> str:
         return "/".join("+".join(kinds) or EMPTY for kinds in self.slots)
+
+
+def short_form(ordering: str) -> str:
+    """Return an ordering's full form as tables and figures have it: one's own kinds without their modules."""
+    return _MODULES.sub("", ordering)
 
 
 def has_batch_norm(ordering: str) -> bool:
@@ -100,11 +110,11 @@ def find_baseline(orderings: Iterable[str]) -> str | None:
 
 
 def _parse_slot(slot: str, ordering: str) -> tuple[str, ...]:
-    if slot == EMPTY:
+    if slot.lower() == EMPTY:
         return ()
-    kinds = tuple(kind.strip() for kind in slot.split("+"))
+    kinds = tuple(kind if is_own(kind) else kind.lower() for kind in map(str.strip, slot.split("+")))
     for kind in kinds:
-        if kind not in KINDS:
+        if kind not in KINDS and not is_own(kind):
             near = difflib.get_close_matches(kind[:40], _MEANT, n=1)
             hint = f" (did you mean {_MEANT[near[0]]!r}?)" if near else ""
             raise RequestError("ordering", ordering, f"{_ALLOWED}; there is no kind {kind[:40]!r}{hint}")

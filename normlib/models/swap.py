@@ -9,9 +9,9 @@ from collections.abc import Iterable
 import pandas as pd
 
 from normlib import stack
-from normlib.errors import RequestError, checked, one_of, real_number, whole_number
+from normlib.errors import RequestError, checked, one_of, real_number, told, whole_number
 from normlib.models import batch_norm, copies, graphs, zoo
-from normlib.models.kinds import KINDS, find_kind, normalization_layer
+from normlib.models.kinds import KINDS, check_kept, dtype_name, find_kind, is_own, normalization_layer, own_layer
 from normlib.models.ordering import Ordering
 from normlib.tf import KERAS_3, tf
 
@@ -79,9 +79,14 @@ def swap(
 
     made, misfits, anew = {}, [], set()
     for slot, (place, kinds) in enumerate(zip(places, repeated, strict=True), start=1):
-        taken, fits = _choose_groups(place, name, number, strict) if "gn" in kinds else (1, True)
+        # A kind of one's own may pass over the number of groups, so that none is refused or warned of.
+        grouped = "gn" in kinds or any(map(is_own, kinds))
+        taken, fits = _choose_groups(place, name, number, strict and "gn" in kinds) if grouped else (1, True)
+        fits = fits or "gn" not in kinds
         misfits += [] if fits else [(place, taken)]
         _check_kinds(place, kinds, slot, ordering)
+        for kind in filter(is_own, kinds):
+            _check_own_kind(kind, place, taken)
         made[id(place.layer)] = _replacement(place, kinds, taken, provider, changes)
         if not (kinds == ("bn",) and batch_norm.is_batch_norm(place.layer)):
             anew.add(id(place.layer))
@@ -137,7 +142,8 @@ def _replaced(replace: str | Iterable[str]) -> set[str]:
     except TypeError:
         raise RequestError("replace", replace, f"one or more of {', '.join(KINDS)}") from None
     for kind in kinds:
-        one_of("replace", kind, KINDS)
+        if not (isinstance(kind, str) and is_own(kind)):
+            one_of("replace", kind, KINDS)
     if not kinds:
         raise RequestError("replace", replace, f"one or more of {', '.join(KINDS)}")
     return set(kinds)
@@ -148,7 +154,7 @@ def _slots(model: tf.keras.Model, replaced: set[str]) -> list[graphs.Place]:
     batch_norm.batch_norm_layers(model)
     places = list(graphs.find_places(model))
     found = [place for place in places if find_kind(place.layer, place.channels) in replaced]
-    names = " or ".join(kind for kind in KINDS if kind in replaced)
+    names = " or ".join(sorted(replaced, key=[*KINDS, *sorted(replaced)].index))
     for place in found:
         if not place.in_graph:
             outer = next(
@@ -164,6 +170,21 @@ def _slots(model: tf.keras.Model, replaced: set[str]) -> list[graphs.Place]:
         hint = f"; what it has is replaced with replace={', '.join(map(repr, there))}" if there else ""
         raise RequestError("model", model.name, f"one with {names}, in whose place to swap; it has no slot{hint}")
     return found
+
+
+@graphs.keeping_seeds()
+def _check_own_kind(kind: str, place: graphs.Place, groups: int) -> None:
+    """Refuse a kind of one's own that cannot stand in a slot, or does not keep shape and dtype there."""
+    for node in place.nodes:
+        before = tf.nest.flatten(node.outputs)[0]
+        entrance = tf.keras.Input(batch_shape=tuple(before.shape), dtype=dtype_name(before.dtype))
+        try:
+            after = own_layer(kind, place.channels, groups)(entrance)
+        except RequestError:
+            raise
+        except Exception as error:  # whatever somebody's code raises
+            raise RequestError("kind", kind, f"one that can stand in {place.path}, and it gave {told(error)}") from None
+        check_kept(kind, place.path, entrance, after)
 
 
 def _carry_affine(original: tf.keras.layers.Layer, replacement: tf.keras.layers.Layer) -> None:
@@ -222,6 +243,9 @@ def _misfit_text(misfits: list[tuple[graphs.Place, int]], name: str, number: int
 
 def _check_kinds(place: graphs.Place, kinds: tuple[str, ...], slot: int, ordering: str) -> None:
     same = kinds == ("bn",) and batch_norm.is_batch_norm(place.layer)
+    if any(map(is_own, kinds)) and (place.shape is None or place.axis != len(place.shape) - 1):
+        allowed = f"no kind of your own in slot {slot}, where {place.path!r} normalizes another axis than the last"
+        raise RequestError("ordering", ordering, allowed)
     if kinds and not same and len(place.axes) != 1:
         allowed = f"bn or none in slot {slot}, whose layer {place.path!r} normalizes over several axes"
         raise RequestError("ordering", ordering, allowed)
@@ -252,7 +276,9 @@ def _replacement(
         replacement = tf.keras.layers.Identity(name=name, dtype=config["dtype"], trainable=config["trainable"])
     else:
         # A name for each weight that no other has: Keras 2 writes those of a nested model side by side into one file.
-        replacement = _stack([layer(kind, f"{name}_{number}_{kind}") for number, kind in enumerate(kinds, 1)], place)
+        replacement = _stack(
+            [layer(kind, f"{name}_{number}_{kind.rpartition(':')[2]}") for number, kind in enumerate(kinds, 1)], place
+        )
     replacement.supports_masking = True  # as BatchNorm
     return replacement
 

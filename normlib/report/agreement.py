@@ -29,6 +29,7 @@ from normlib.analysis.verdicts import SIGNIFICANCE, Contrast, Family
 from normlib.errors import RequestError
 from normlib.files import write_atomically
 from normlib.models.instance import Instance
+from normlib.models.ordering import short_form
 from normlib.report import tables
 from normlib.report.export import check_file
 from normlib.report.html import as_page
@@ -118,7 +119,7 @@ def _differing_contrasts(study_a: Study, study_b: Study) -> Iterator[tuple[str, 
                 yield name, str(contrast_a), str(contrast_b)
             continue
         there, lacking = (contrast_a, study_b) if contrast_a else (contrast_b, study_a)
-        if there and {*lacking.orderings}.issuperset(there.first + there.second):
+        if there and {*map(short_form, lacking.orderings)}.issuperset(there.first + there.second):
             yield name, str(contrast_a or "not declared,"), str(contrast_b or "not declared")
 
 

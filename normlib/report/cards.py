@@ -10,6 +10,7 @@ from normlib.analysis import conditions
 from normlib.analysis.statistics import MEASURES, summarize
 from normlib.errors import RequestError
 from normlib.models.instance import Instance
+from normlib.models.ordering import short_form
 from normlib.report import html, tables
 from normlib.report.diagrams import boxes
 from normlib.runs.store import Record
@@ -20,7 +21,7 @@ _MOST_ORDERINGS = 30  # drawn
 
 def instance_card(instance: Instance) -> str:
     """Return what stands where as a small picture, then the settings that differ from the defaults, then others."""
-    title = f"Instance {instance.ordering} of {instance.model}"
+    title = f"Instance {short_form(instance.ordering)} of {instance.model}"
     return html.card(title, html.picture(boxes(instance)), html.settings(instance.settings, Instance().settings))
 
 
@@ -38,7 +39,7 @@ def record_card(record: Record) -> str:
     rest |= {f"{name.replace('_', '-')} weights": f"{count:,}" for name, count in record.parameters.items()}
     rest |= {f"seconds to {name}": f"{seconds:.1f}" for name, seconds in record.seconds.items()}
     return html.card(
-        f"Run {record.key}: {record.instance['ordering']}, seed {record.seed}",
+        f"Run {record.key}: {record.ordering}, seed {record.seed}",
         html.table("Training, and evaluation in each reading", ["", "loss", "accuracy"], figures),
         drawn,
         html.settings(record.instance, {**record.instance, **Instance().settings}),
@@ -64,7 +65,7 @@ def _runs(study: Study) -> str:
 
 def _orderings(study: Study) -> html.Markup:
     shown = study.instances[: min(len(study.orderings), _MOST_ORDERINGS)]  # those of the first condition
-    rows = [(instance.ordering, html.picture(boxes(instance))) for instance in shown]
+    rows = [(short_form(instance.ordering), html.picture(boxes(instance))) for instance in shown]
     more = len(study.orderings) - len(shown)
     title = f"Orderings, and {more} more" if more else "Orderings"
     return html.table(title, ["ordering", "what stands where"], rows)
@@ -104,7 +105,7 @@ class Comparison(pd.DataFrame):
         """Return means by ordering, best first, with small pictures; settings that differ; then all runs."""
         means = summarize(self, "train_loss")["mean"].sort_values()
         results = tables.results(self).drop(columns="source's label", errors="ignore")
-        drawn = [(instance.ordering, html.picture(boxes(instance))) for instance in self.instances]
+        drawn = [(short_form(instance.ordering), html.picture(boxes(instance))) for instance in self.instances]
         title = f"{len(self)} runs of {len(means)} orderings, by {MEASURES['train_loss']}, lowest first"
         shared = {name: value for name, value in self.instances[0].settings.items() if name != "ordering"}
         return html.card(

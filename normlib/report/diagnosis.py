@@ -38,7 +38,7 @@ def label_diagnoses(diagnoses: Diagnoses) -> dict[str, Diagnosis]:
         labelled = dict(diagnoses)
     else:
         several = list(diagnoses) if isinstance(diagnoses, Sequence) else [diagnoses]
-        orderings = [diagnosis.record.instance["ordering"] for diagnosis in several]
+        orderings = [diagnosis.record.ordering for diagnosis in several]
         labelled = dict(zip(orderings, several, strict=True))
         if len(labelled) < len(orderings):
             allowed = "one an ordering, or a mapping from labels to diagnoses"

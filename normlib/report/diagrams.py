@@ -11,7 +11,7 @@ from matplotlib.patches import FancyBboxPatch, Rectangle
 
 from normlib.errors import RequestError, checked, whole_number
 from normlib.models.instance import Instance
-from normlib.models.kinds import EMPTY, KINDS
+from normlib.models.kinds import EMPTY, KINDS, kind_of
 from normlib.report.style import Drawn, Figure, subplots
 
 PLAIN = "plain"
@@ -32,7 +32,7 @@ class Box:
     @property
     def colour(self) -> str:
         """Its tint; the text says what it means."""
-        return KINDS[self.kind].colour if self.kind in KINDS else {PLAIN: "#F2F2F2", EMPTY: "#FFFFFF"}[self.kind]
+        return {PLAIN: "#F2F2F2", EMPTY: "#FFFFFF"}.get(self.kind) or kind_of(self.kind).colour
 
 
 def boxes(instance: Instance) -> list[Box]:
@@ -81,7 +81,7 @@ def _own_model(instance: Instance) -> list[Box]:
     module, _, function = instance.model.partition(":")
     found = [Box(f"{function}\nof {module.rpartition('.')[2]}:\nits BatchNorms")]
     for kinds in instance.layers.slots:
-        found += [Box(KINDS[kind].name, kind) for kind in kinds] or [Box("none", EMPTY)]
+        found += [Box(kind_of(kind).name, kind) for kind in kinds] or [Box("none", EMPTY)]
     return [*found, *([Box("and so on,\nin turn")] if len(instance.layers.slots) > 1 else [])]
 
 
@@ -96,9 +96,9 @@ def _convolution(name: str, instance: Instance, slot: int, channels: list[int]) 
 
 
 def _describe(kind: str, channels: list[int], instance: Instance) -> str:
-    number = KINDS[kind].groups
+    number = kind_of(kind).groups
     if number is None:
-        return KINDS[kind].name
+        return kind_of(kind).name
     groups = [number(c, instance.groups_of(c)) for c in channels]
     sizes = [c // g for c, g in zip(channels, groups, strict=True)]
     numbers = [", ".join(map(str, dict.fromkeys(values))) for values in (groups, sizes)]

@@ -238,7 +238,7 @@ def plot_training(
         layout="constrained",
         shows="Learning curves: the mean over seeds of each ordering with its 95 % interval as a band",
     )
-    look = styles([run.instance["ordering"] for run in runs])
+    look = styles([run.ordering for run in runs])
     lines = {ordering: _LINES[(i + i // len(_LINES)) % len(_LINES)] for i, ordering in enumerate(look)}
     handles: dict = {}
     for axis, (condition, part) in zip(axes.flat, parts.items(), strict=False):

@@ -36,7 +36,7 @@ class Diagnosis:
 
     def _repr_html_(self) -> str:
         wide = self.frame.pivot_table("value", ["quantity", "place", "layer"], "step", dropna=False, sort=False)
-        ordering, seed = self.record.instance["ordering"], self.record.seed
+        ordering, seed = self.record.ordering, self.record.seed
         return f"<p>{ordering}, seed {seed}: figures by training step</p>{wide.dropna(how='all').to_html()}"
 
 

@@ -15,6 +15,7 @@ from normlib import stack
 from normlib.errors import RequestError, checked
 from normlib.files import read_text, write_atomically
 from normlib.models.instance import Instance
+from normlib.models.ordering import short_form
 from normlib.runs.record import RecordError, digest, parse_record, recorded_changes, write
 
 if TYPE_CHECKING:
@@ -78,6 +79,11 @@ class Record:
             raise RecordError("the key is not that of its seed, data, versions, threads and settings")
         return record
 
+    @property
+    def ordering(self) -> str:
+        """The ordering as tables and figures have it: one's own kinds without their modules."""
+        return short_form(self.instance["ordering"])
+
     def _repr_html_(self) -> str:
         """Return figures, what stands where as a small picture, settings that differ from the defaults, then others."""
         from normlib.report import cards  # shown only
@@ -92,7 +98,7 @@ class Record:
             for measure, value in measures.items()
         }
         return {
-            "ordering": self.instance["ordering"],
+            "ordering": self.ordering,
             "seed": self.seed,
             "train_loss": self.training["loss"][-1],
             "train_accuracy": self.training["accuracy"][-1],

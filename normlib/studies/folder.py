@@ -17,6 +17,7 @@ from normlib.analysis.conditions import label
 from normlib.errors import RequestError, one_line
 from normlib.files import read_text, write_atomically
 from normlib.models.instance import Instance
+from normlib.models.ordering import short_form
 from normlib.runs.record import recorded_changes
 from normlib.runs.store import KEPT, SOURCE_RECORDS, Record, load_records, read_records
 from normlib.studies.study import Study, read_study
@@ -190,9 +191,10 @@ def planned_runs(records: pd.DataFrame, study: Study) -> pd.DataFrame:
     there = set(records[[*settings, "seed"]].map(str).itertuples(index=False, name=None))
     rows = []
     for instance, seed in itertools.product(study.instances, study.run_seeds):
-        run = tuple(str(value) for value in [*(instance.settings[name] for name in settings), seed])
+        values = {**instance.settings, "ordering": short_form(instance.ordering)}
+        run = tuple(str(value) for value in [*(values[name] for name in settings), seed])
         condition = label(instance.settings, study.varies)
-        rows.append({"condition": condition, "ordering": instance.ordering, "seed": seed, "done": run in there})
+        rows.append({"condition": condition, "ordering": values["ordering"], "seed": seed, "done": run in there})
     return pd.DataFrame(rows)
 
 

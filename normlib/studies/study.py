@@ -19,6 +19,7 @@ from normlib.analysis.verdicts import Contrast, Family
 from normlib.errors import RequestError, checked, mapping, one_of, printable, real_number, seed_range
 from normlib.files import LARGEST_FILE, load, read_small
 from normlib.models.instance import Instance
+from normlib.models.ordering import short_form
 from normlib.runs.store import Record, to_frame
 
 _FORM = (
@@ -160,6 +161,9 @@ class Study:
         full = {str(given): instance.ordering for given, instance in zip(self.orderings, instances, strict=False)}
         object.__setattr__(self, "own", {full[ordering]: settings for ordering, settings in self.own.items()})
         object.__setattr__(self, "orderings", tuple(dict.fromkeys(instance.ordering for instance in instances)))
+        if len(set(map(short_form, self.orderings))) < len(self.orderings):
+            allowed = "kinds of your own that differ behind the colon, which is what tables and figures call them"
+            raise RequestError("orderings", self.orderings, allowed)
         self._check_contrasts()
         self.reported  # noqa: B018  (a property that refuses what is no paper)
         if self.quick:
@@ -187,7 +191,7 @@ class Study:
     @property
     def declared(self) -> list[Contrast]:
         """The contrasts, read."""
-        return [Contrast.parse(name, text, self.orderings) for name, text in self.contrasts.items()]
+        return [Contrast.parse(name, text, map(short_form, self.orderings)) for name, text in self.contrasts.items()]
 
     @property
     def family(self) -> Family:

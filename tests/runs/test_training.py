@@ -158,8 +158,8 @@ def dropped(ordering):
 
     @tf.autograph.experimental.do_not_convert
     def call(inputs, training=None):
-        outputs = original(inputs, training=train_module)
-        if train_module:
+        outputs = original(inputs, training=training)
+        if training:
             tf.py_function(note, [tf.stop_gradient(inputs), tf.stop_gradient(outputs)], [])
         return outputs
 
