@@ -27,6 +27,7 @@ from normlib.report.style import Drawn, Figure, styles, subplots
 from normlib.runs.store import Record, load_original_stack, to_frame
 from normlib.studies.study import Paper
 
+_LONGEST_LABEL = 12  # characters below a bar; a line a slot where one is longer
 _SLOTS = {
     "source_cnn": "after the first / the second convolution",
     "resnet20": "after the first / the second convolution of each block",
@@ -116,7 +117,8 @@ def _draw_means(axis: Axes, bars: pd.DataFrame) -> None:
         linewidth=1.5,
         label="bar and whisker: mean and its 95 % interval",
     )
-    axis.set_xticks(places, bars.index)
+    long = max(map(len, bars.index)) > _LONGEST_LABEL
+    axis.set_xticks(places, [name.replace("/", "/\n") if long else name for name in bars.index])
     axis.set_xlim(-0.5, len(bars) - 0.5)  # a diverged ordering has no bar, and its label needs a place
 
 

@@ -1,3 +1,5 @@
+import itertools
+
 import numpy as np
 import pytest
 
@@ -126,3 +128,14 @@ def test_colours_are_distinct_and_stay_with_their_ordering():
     four = plots.styles(["bn/none", "gn/none", "gn/bn", "bn/gn", "none/none"])
     assert len(set(four.values())) == 5
     assert plots.styles(["gn/bn", "in/ln"])["gn/bn"] == four["gn/bn"]
+
+
+def test_long_names_stand_on_several_lines_and_do_not_overlap(make_frame):
+    names = {"bn/none": "Centred/none", "gn/none": "without_offset/none", "gn/bn": "without_offset/Centred"}
+    figure, axes = plots.plot_bars(make_frame(LOSSES).replace({"ordering": names}))
+    figure.draw_without_rendering()
+    for axis in axes:
+        ticks = axis.get_xticklabels()
+        assert "without_offset/\nCentred" in [tick.get_text() for tick in ticks]
+        extents = [tick.get_window_extent() for tick in ticks]
+        assert all(first.x1 <= second.x0 for first, second in itertools.pairwise(extents))
