@@ -28,7 +28,7 @@ _LONGEST = 1000  # characters of a message
 
 
 class RequestError(ValueError):
-    """A request that cannot be met; found before TensorFlow starts or a file is written.
+    """A request that cannot be met; found before a run starts or a file is written.
 
     Args:
         setting: Name of the setting, as the user typed it or would type it.

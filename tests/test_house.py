@@ -18,7 +18,7 @@ MODULES = [path for path in PACKAGE.rglob("*.py") if "notebooks" not in path.par
 def floor(name):
     """Return how high a module stands, by its dotted name below normlib."""
     first = name.split(".")[0]
-    return WINGS.index(first) if first in WINGS else WINGS.index("cli") if first in {"exits", "__main__"} else -1
+    return WINGS.index(first) if first in WINGS else WINGS.index("cli") if first == "__main__" else -1
 
 
 def imports(path):

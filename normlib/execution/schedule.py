@@ -86,7 +86,7 @@ def run_study(
         if failures:
             return failures
         study = tuned(study, read_study_records(folder / "records")[1])
-    _check_own_models(study, Path(out), executor, threads, redo, timeout)
+    _check_own_code(study, Path(out), executor, threads, redo, timeout)
     out = Path(out).absolute()  # kernels have working directories of their own
     master = notebook_path("instance")
     check_parameters(master, Execution(study.instances[0], 0, 1).parameters(""))
@@ -214,7 +214,7 @@ def _check(study: Study, out: Path, threads: int) -> int:
     return threads
 
 
-def _check_own_models(
+def _check_own_code(
     study: Study,
     out: Path,
     executor: concurrent.futures.Executor,

@@ -16,6 +16,9 @@ from normlib.models.instance import Instance
 from normlib.models.ordering import SOURCE_INSTANCES, SourceInstance
 from normlib.runs.store import Record, load_original_stack
 
+if TYPE_CHECKING:
+    from pandas.io.formats.style import Styler
+
 # Figures of a single process, whose bits differ between processors, are written with five decimals, kept ones with
 # four: notebooks/sanitize.cfg tells them apart by that.
 _MEASURED = "{:.5f}".format
@@ -111,9 +114,6 @@ def _source_instance(instance: Instance) -> SourceInstance | None:
 def _mean_and_sd(values: pd.Series) -> str:
     return _MEASURED(values.mean()) + (f" ± {_MEASURED(values.std())}" if len(values) > 1 else "")
 
-
-if TYPE_CHECKING:
-    from pandas.io.formats.style import Styler
 
 _RESULT_COLUMNS = {
     "train_loss": "training loss",

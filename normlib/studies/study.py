@@ -22,6 +22,9 @@ from normlib.models.instance import Instance
 from normlib.models.ordering import short_form
 from normlib.runs.store import Record, to_frame
 
+if TYPE_CHECKING:
+    import pandas
+
 _FORM = (
     "{reports: what and where, against: the setting that varies, lines: {ordering: {value: number}}, "
     "differs: in what the study's settings differ}"
@@ -81,9 +84,6 @@ class Paper:
 def _positive(value: object) -> bool:
     return isinstance(value, int | float) and value > 0
 
-
-if TYPE_CHECKING:
-    import pandas
 
 _NAME = re.compile(r"\w[\w .+-]{0,99}")
 _MOST_INSTANCES = 10_000

@@ -15,6 +15,7 @@ import numpy as np
 from normlib.analysis.conditions import expand
 from normlib.analysis.statistics import MEASURES, by_seed
 from normlib.errors import RequestError
+from normlib.models.ordering import short_form
 from normlib.runs.store import Record, to_frame
 from normlib.studies.study import Study
 
@@ -114,7 +115,7 @@ def _mean(records: Sequence[Record], ordering: str, settings: dict[str, Any], me
     frame = to_frame(runs)
     # An accuracy stays finite where the loss does not.
     finite = np.isfinite(frame[["train_loss", "eval_loss"]].astype(float)).all(axis=None)
-    return by_seed(frame, measure)[ordering].mean() if finite else np.nan
+    return by_seed(frame, measure)[short_form(ordering)].mean() if finite else np.nan
 
 
 def _check_images(study: Study, stage: Study) -> None:

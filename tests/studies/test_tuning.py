@@ -68,6 +68,12 @@ def test_each_ordering_gets_what_is_best_by_its_mean_over_seeds(make_tuning):
     assert "At an end of what was tried, where a value beyond may be better: none/none." in said
 
 
+def test_a_kind_of_ones_own_is_tuned_as_all_others(make_tuning):
+    losses = {"mine:Norm": {0.001: [0.5, 0.5], 0.003: [0.1, 0.1], 0.01: [0.4, 0.4]}}
+    study = tuned(dataclasses.replace(STUDY, orderings=("mine:Norm",)), make_tuning(losses))
+    assert study.own == {"mine:Norm/none": {"learning_rate": 0.003}}
+
+
 def test_of_an_accuracy_the_highest_is_best(make_tuning):
     study = dataclasses.replace(STUDY, measure="eval_accuracy")
     records = [
