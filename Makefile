@@ -11,7 +11,7 @@ $(error normlib needs Python 3.10 to 3.13, and $(PYTHON) is "$(PYTHON_VERSION)":
 endif
 STACK ?= $(if $(and $(filter $(PYTHON_VERSION),$(ADDONS_PYTHONS)),$(filter $(PLATFORM),$(ADDONS_PLATFORMS))),addons,keras3)
 ifeq (,$(filter $(STACK),addons keras3))
-$(error STACK is "$(STACK)"; allowed: addons, keras3)
+$(error STACK is "$(STACK)", but must be addons or keras3)
 endif
 ifeq (addons,$(STACK))
 ifeq (,$(filter $(PYTHON_VERSION),$(ADDONS_PYTHONS)))

@@ -30,18 +30,21 @@ _LONGEST = 1000  # characters of a message
 class RequestError(ValueError):
     """A request that cannot be met; found before a run starts or a file is written.
 
+    Its message reads "SETTING is VALUE, but must be ALLOWED", or "SETTING is VALUE, but PROBLEM".
+
     Args:
         setting: Name of the setting, as the user typed it or would type it.
         value: What it was given.
-        allowed: What it takes, as a phrase.
+        allowed: What it takes, as it reads after "must be".
         names: The names that are allowed, where there is such a list; the nearest one is proposed.
+        problem: Where no "must be" says it: what is wrong, as a clause.
     """
 
-    def __init__(self, setting: str, value: object, allowed: str, names: Iterable[str] = ()):
-        self.arguments = (setting, value, allowed, tuple(names))
+    def __init__(self, setting: str, value: object, allowed: str = "", names: Iterable[str] = (), problem: str = ""):
+        self.arguments = (setting, value, allowed, tuple(names), problem)
         near = difflib.get_close_matches(value[:80], self.arguments[3], n=1) if isinstance(value, str) else []
         hint = f" (did you mean {near[0]!r}?)" if near else ""
-        super().__init__(one_line(f"{setting} is {_repr.repr(value)}; allowed: {allowed}{hint}"))
+        super().__init__(one_line(f"{setting} is {_repr.repr(value)}, but {problem or f'must be {allowed}'}{hint}"))
 
     def __reduce__(self) -> tuple:
         # By what it was made of, so that it comes back whole from another process.

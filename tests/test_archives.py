@@ -96,7 +96,7 @@ def test_what_is_no_data_set_is_refused_in_one_line_when_the_instance_is_made(pu
 
 
 def test_a_file_that_is_not_there_or_no_archive_is_refused(tmp_path):
-    with pytest.raises(RequestError, match=r"dataset is '.*none.npz'; allowed: an .npz file with x_train, .* there is"):
+    with pytest.raises(RequestError, match=r"dataset is '.*none.npz', but must be an .npz file with x_train, .* there is"):
         Instance(dataset=str(tmp_path / "none.npz"))
     (tmp_path / "text.npz").write_text("not a zip file")
     with pytest.raises(RequestError, match="in it, x_train cannot be read"):
@@ -105,7 +105,7 @@ def test_a_file_that_is_not_there_or_no_archive_is_refused(tmp_path):
 
 def test_images_too_small_for_the_model_are_refused(put):
     path = put(x_train=GREY["x_train"][:, :4], x_test=GREY["x_test"][:, :4])
-    allowed = r"dataset is 'mine.npz'; allowed: images of at least 5 x 5 for source_cnn, and these are 4 x 8"
+    allowed = r"dataset is 'mine.npz', but must be images of at least 5 x 5 for source_cnn, and these are 4 x 8"
     with pytest.raises(RequestError, match=allowed):
         Instance(dataset=path, fit_split="train", evaluate_split="test")
 

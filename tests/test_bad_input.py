@@ -255,9 +255,9 @@ FILES = {
     "list.yaml": ("[1, 2]", "a YAML file with keys"),
     "no_question.yaml": (
         "orderings: [bn]\n",
-        "a key of no_question.yaml is 'question'; allowed: to be there, and it is",
+        "a key of no_question.yaml is 'question', but must be to be there, and it is",
     ),
-    "no_orderings.yaml": ("question: Which?\n", "a key of no_orderings.yaml is 'orderings'; allowed: to be there"),
+    "no_orderings.yaml": ("question: Which?\n", "a key of no_orderings.yaml is 'orderings', but must be to be there"),
     "twice.yaml": ("question: a\nquestion: b\n", "this is none, line 2 (question stands twice)"),
     "open.yaml": ("question: [", "a YAML file; this is none, line 1"),
     "date.yaml": ("question: 2024-13-45\n", "a YAML file; this is none"),
@@ -299,53 +299,53 @@ FOLDER = "a folder, such as outputs/source"
 WRITABLE = "a folder that can be written, and here:"
 COMMANDS = {
     None: [
-        (["studdy"], "command is 'studdy'; allowed: study, status, summary, verify, notebooks (did you mean 'study'?)"),
-        (["--verison"], "option is '--verison'; allowed: --version, --help (did you mean '--version'?)"),
-        ([""], "command is ''; allowed: study, status"),
+        (["studdy"], "command is 'studdy', but must be study, status, summary, verify, notebooks (did you mean 'study'?)"),
+        (["--verison"], "option is '--verison', but must be --version, --help (did you mean '--version'?)"),
+        ([""], "command is '', but must be study, status"),
         ([LONG], "command is 'xxx"),
     ],
     "study": [
         (["study"], "Missing argument 'NAME_OR_FILE'; normlib study --list lists those that there are"),
         (["study", "sorce"], "stacked, standard, or the path of a YAML file (did you mean 'source'?)"),
-        (["study", "."], "study is '.'; allowed: "),
-        (["study", ""], "study is ''; allowed: "),
-        (["study", "null\0byte"], r"study is 'null\x00byte'; allowed: "),
+        (["study", "."], "study is '.', but must be "),
+        (["study", ""], "study is '', but must be "),
+        (["study", "null\0byte"], r"study is 'null\x00byte', but must be "),
         (["study", LONG], "study is 'xxx"),
         (["study", "mine.yaml", "more"], "Got unexpected extra argument (more)"),
-        (["study", "mine.yaml", "--sedes", "3"], "option is '--sedes'; allowed: --out, --seeds, --workers"),
+        (["study", "mine.yaml", "--sedes", "3"], "option is '--sedes', but must be --out, --seeds, --workers"),
     ],
     "study --out": [
-        (["study", "mine.yaml", "--out", ""], f"out is ''; allowed: {FOLDER}"),
-        (["study", "mine.yaml", "--out", "mine.yaml"], f"out is 'mine.yaml'; allowed: {WRITABLE}"),
-        (["study", "mine.yaml", "--out", "mine.yaml/below"], f"out is 'mine.yaml/below'; allowed: {WRITABLE}"),
+        (["study", "mine.yaml", "--out", ""], f"out is '', but must be {FOLDER}"),
+        (["study", "mine.yaml", "--out", "mine.yaml"], f"out is 'mine.yaml', but must be {WRITABLE}"),
+        (["study", "mine.yaml", "--out", "mine.yaml/below"], f"out is 'mine.yaml/below', but must be {WRITABLE}"),
         (["study", "mine.yaml", "--out", "null\0byte"], WRITABLE),
         (["study", "mine.yaml", "--out", LONG], WRITABLE),
         (["study", "mine.yaml", "--out"], "Option '--out' requires an argument"),
     ],
     "study --seeds": [
-        (["study", "mine.yaml", "--seeds", "0"], "seeds is 0; allowed: a whole number from 1 up"),
+        (["study", "mine.yaml", "--seeds", "0"], "seeds is 0, but must be a whole number from 1 up"),
         (["study", "mine.yaml", "--seeds", "many"], "Invalid value for '--seeds': 'many' is not a valid integer"),
         (["study", "mine.yaml", "--seeds", "1.5"], "Invalid value for '--seeds': '1.5' is not a valid integer"),
-        (["study", "mine.yaml", "--seeds", "9" * 9], "seeds is 999999999; allowed: a whole number from 1 to 100,000"),
+        (["study", "mine.yaml", "--seeds", "9" * 9], "seeds is 999999999, but must be a whole number from 1 to 100,000"),
         (["study", "mine.yaml", "--seeds", "9" * 5000], "Invalid value for '--seeds'"),
-        (["study", "mine.yaml", "--dry-run", "--seeds", "0"], "seeds is 0; allowed: a whole number from 1 up"),
+        (["study", "mine.yaml", "--dry-run", "--seeds", "0"], "seeds is 0, but must be a whole number from 1 up"),
     ],
     "study --workers": [
-        (["study", "mine.yaml", "--workers", "0"], "workers is 0; allowed: a whole number from 1 up"),
-        (["study", "mine.yaml", "--workers", "1001"], "workers is 1001; allowed: a whole number from 1 to 1,000"),
+        (["study", "mine.yaml", "--workers", "0"], "workers is 0, but must be a whole number from 1 up"),
+        (["study", "mine.yaml", "--workers", "1001"], "workers is 1001, but must be a whole number from 1 to 1,000"),
         (["study", "mine.yaml", "--workers", "all"], "Invalid value for '--workers': 'all' is not a valid integer"),
     ],
     "study --threads": [
-        (["study", "mine.yaml", "--threads", "0"], "threads is 0; allowed: a whole number from 1 up"),
-        (["study", "mine.yaml", "--threads", "9999"], "threads is 9999; allowed: a whole number from 1 to 1,024"),
+        (["study", "mine.yaml", "--threads", "0"], "threads is 0, but must be a whole number from 1 up"),
+        (["study", "mine.yaml", "--threads", "9999"], "threads is 9999, but must be a whole number from 1 to 1,024"),
         (["study", "mine.yaml", "--threads", "-"], "Invalid value for '--threads': '-' is not a valid integer"),
     ],
     "study --scheduler": [
         (
             ["study", "mine.yaml", "--scheduler", "nonsense"],
-            "scheduler is 'nonsense'; allowed: the address of a running",
+            "scheduler is 'nonsense', but must be the address of a running",
         ),
-        (["study", "mine.yaml", "--scheduler", ""], "scheduler is ''; allowed: the address of a running"),
+        (["study", "mine.yaml", "--scheduler", ""], "scheduler is '', but must be the address of a running"),
         (["study", "mine.yaml", "--scheduler", "file:///etc/passwd"], "the address of a running Dask scheduler"),
         (
             ["study", "mine.yaml", "--scheduler", "a:1", "--workers", "2"],
@@ -353,24 +353,24 @@ COMMANDS = {
         ),
     ],
     "study --timeout": [
-        (["study", "mine.yaml", "--timeout", "0"], "timeout is 0.0; allowed: a positive number of seconds"),
-        (["study", "mine.yaml", "--timeout", "-1"], "timeout is -1.0; allowed: a positive number of seconds"),
-        (["study", "mine.yaml", "--timeout", "nan"], "timeout is nan; allowed: a positive number of seconds"),
+        (["study", "mine.yaml", "--timeout", "0"], "timeout is 0.0, but must be a positive number of seconds"),
+        (["study", "mine.yaml", "--timeout", "-1"], "timeout is -1.0, but must be a positive number of seconds"),
+        (["study", "mine.yaml", "--timeout", "nan"], "timeout is nan, but must be a positive number of seconds"),
         (
             ["study", "mine.yaml", "--timeout", "1e99"],
-            "timeout is 1e+99; allowed: a positive number of seconds, at most",
+            "timeout is 1e+99, but must be a positive number of seconds, at most",
         ),
         (["study", "mine.yaml", "--timeout", "long"], "Invalid value for '--timeout': 'long' is not a valid float"),
     ],
     "study --retries": [
-        (["study", "mine.yaml", "--retries", "-1"], "retries is -1; allowed: a whole number from 0 up"),
+        (["study", "mine.yaml", "--retries", "-1"], "retries is -1, but must be a whole number from 0 up"),
         (["study", "mine.yaml", "--retries", "1e3"], "Invalid value for '--retries': '1e3' is not a valid integer"),
     ],
     "study --orderings": [
-        (["study", "mine.yaml", "--orderings", ""], "ordering is ''; allowed: bn, gn, ln, in"),
-        (["study", "mine.yaml", "--orderings", "bn,xx"], "ordering is 'xx'; allowed: bn, gn, ln, in"),
-        (["study", "mine.yaml", "--orderings", "bn/gn/bn"], "allowed: 2 slots in this model, and this has 3"),
-        (["study", "mine.yaml", "--orderings", "bn,bn/none"], "orderings is 'bn/none'; allowed: each ordering once"),
+        (["study", "mine.yaml", "--orderings", ""], "ordering is '', but must be bn, gn, ln, in"),
+        (["study", "mine.yaml", "--orderings", "bn,xx"], "ordering is 'xx', but must be bn, gn, ln, in"),
+        (["study", "mine.yaml", "--orderings", "bn/gn/bn"], "must be 2 slots in this model, and this has 3"),
+        (["study", "mine.yaml", "--orderings", "bn,bn/none"], "orderings is 'bn/none', but must be each ordering once"),
         (["study", "mine.yaml", "--orderings", LONG], "ordering is 'xxx"),
     ],
     "study --redo": [(["study", "mine.yaml", "--redo=no"], "Option '--redo' does not take a value")],
@@ -379,60 +379,60 @@ COMMANDS = {
     "study --dry-run": [(["study", "mine.yaml", "--dry-run=no"], "Option '--dry-run' does not take a value")],
     "status": [
         (["status"], "Missing argument 'DIR'"),
-        (["status", ""], f"DIR is ''; allowed: {FOLDER}"),
-        (["status", "nowhere"], "DIR is 'nowhere'; allowed: a study's output folder, with study.yaml in it"),
-        (["status", "mine.yaml"], "DIR is 'mine.yaml'; allowed: a study's output folder, with study.yaml in it"),
+        (["status", ""], f"DIR is '', but must be {FOLDER}"),
+        (["status", "nowhere"], "DIR is 'nowhere', but must be a study's output folder, with study.yaml in it"),
+        (["status", "mine.yaml"], "DIR is 'mine.yaml', but must be a study's output folder, with study.yaml in it"),
         (["status", "null\0byte"], "a study's output folder, with study.yaml in it"),
         (["status", LONG], "a study's output folder, with study.yaml in it"),
     ],
     "summary": [
         (["summary"], "Missing argument 'DIR'"),
-        (["summary", ""], f"DIR is ''; allowed: {FOLDER}"),
-        (["summary", "nowhere"], "DIR is 'nowhere'; allowed: a study's output folder, with at least one record"),
-        (["summary", "."], "DIR is '.'; allowed: a study's output folder, with at least one record in records/"),
-        (["summary", "mine.yaml"], "DIR is 'mine.yaml'; allowed: a study's output folder"),
+        (["summary", ""], f"DIR is '', but must be {FOLDER}"),
+        (["summary", "nowhere"], "DIR is 'nowhere', but must be a study's output folder, with at least one record"),
+        (["summary", "."], "DIR is '.', but must be a study's output folder, with at least one record in records/"),
+        (["summary", "mine.yaml"], "DIR is 'mine.yaml', but must be a study's output folder"),
         (["summary", "null\0byte"], "a study's output folder"),
         (["summary", LONG], "a study's output folder"),
-        (["summary", "nowhere", ""], f"DIR_B is ''; allowed: {FOLDER}"),
-        (["summary", "nowhere", "nowhere"], "DIR is 'nowhere'; allowed: a study's output folder, with at least one"),
+        (["summary", "nowhere", ""], f"DIR_B is '', but must be {FOLDER}"),
+        (["summary", "nowhere", "nowhere"], "DIR is 'nowhere', but must be a study's output folder, with at least one"),
         (["summary", "null\0byte", "nowhere"], "a study's output folder"),
         (["summary", "nowhere", "nowhere", "more"], "Got unexpected extra argument (more)"),
     ],
     "summary --csv": [
-        (["summary", "nowhere", "--csv", "."], "csv is '.'; allowed: a file, and this is a folder"),
-        (["summary", "nowhere", "--csv", ""], "csv is ''; allowed: a file"),
+        (["summary", "nowhere", "--csv", "."], "csv is '.', but must be a file, and this is a folder"),
+        (["summary", "nowhere", "--csv", ""], "csv is '', but must be a file"),
         (["summary", "nowhere", "--csv", "null\0byte/a.csv"], "embedded null"),
-        (["summary", "nowhere", "nowhere", "--csv", "."], "csv is '.'; allowed: a file, and this is a folder"),
+        (["summary", "nowhere", "nowhere", "--csv", "."], "csv is '.', but must be a file, and this is a folder"),
     ],
     "summary --html": [
-        (["summary", "nowhere", "--html", "mine.yaml/a.html"], f"html is 'mine.yaml'; allowed: {WRITABLE}"),
+        (["summary", "nowhere", "--html", "mine.yaml/a.html"], f"html is 'mine.yaml', but must be {WRITABLE}"),
         (["summary", "nowhere", "--html", LONG], "html is 'xxx"),
         (
             ["summary", "nowhere", "nowhere", "--html", "mine.yaml/a.html"],
-            f"html is 'mine.yaml'; allowed: {WRITABLE}",
+            f"html is 'mine.yaml', but must be {WRITABLE}",
         ),
     ],
     "summary --latex": [
-        (["summary", "nowhere", "--latex", "mine.yaml/a.tex"], f"latex is 'mine.yaml'; allowed: {WRITABLE}"),
+        (["summary", "nowhere", "--latex", "mine.yaml/a.tex"], f"latex is 'mine.yaml', but must be {WRITABLE}"),
         (
             ["summary", "nowhere", "nowhere", "--latex", "a.tex"],
-            "latex is 'a.tex'; allowed: csv and html alone, where two folders are compared",
+            "latex is 'a.tex', but must be csv and html alone, where two folders are compared",
         ),
     ],
     "verify": [
-        (["verify", "sorce"], "study is 'sorce'; allowed: "),
-        (["verify", "../mine"], "study is '../mine'; allowed: "),
+        (["verify", "sorce"], "study is 'sorce', but must be "),
+        (["verify", "../mine"], "study is '../mine', but must be "),
         (["verify", LONG], "study is 'xxx"),
     ],
     "verify --runs": [
-        (["verify", "--runs", "0"], "runs is 0; allowed: a whole number from 1 up"),
-        (["verify", "--runs", "51"], "runs is 51; allowed: at most the 50 that are kept of source"),
+        (["verify", "--runs", "0"], "runs is 0, but must be a whole number from 1 up"),
+        (["verify", "--runs", "51"], "runs is 51, but must be at most the 50 that are kept of source"),
         (["verify", "--runs", "some"], "Invalid value for '--runs': 'some' is not a valid integer"),
     ],
     "notebooks": [
         (["notebooks"], "Missing argument 'DIR'"),
-        (["notebooks", ""], f"DIR is ''; allowed: {FOLDER}"),
-        (["notebooks", "mine.yaml"], f"DIR is 'mine.yaml'; allowed: {WRITABLE}"),
+        (["notebooks", ""], f"DIR is '', but must be {FOLDER}"),
+        (["notebooks", "mine.yaml"], f"DIR is 'mine.yaml', but must be {WRITABLE}"),
         (["notebooks", "null\0byte"], WRITABLE),
         (["notebooks", LONG], WRITABLE),
     ],
@@ -550,7 +550,7 @@ def test_from_python_a_wrong_setting_is_refused_in_the_same_words(setting, value
 
 
 def test_a_name_with_a_line_break_does_not_get_into_the_studys_file():
-    with pytest.raises(RequestError, match=r"name is 'a\\nseeds: 3'; allowed: text of at most 255"):
+    with pytest.raises(RequestError, match=r"name is 'a\\nseeds: 3', but must be text of at most 255"):
         Study("a\nseeds: 3", "Which?", ("bn",))
 
 
@@ -562,7 +562,7 @@ def test_a_folder_without_the_notebooks_is_asked_for(refused, tmp_path):
 def test_an_output_folder_whose_study_is_none_is_refused(refused, tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "study.yaml").write_text("question: !!python/name:os.system\n")
-    assert "study is 'out/study.yaml'; allowed: a YAML file; this is none" in refused(["status", "out"])
+    assert "study is 'out/study.yaml', but must be a YAML file; this is none" in refused(["status", "out"])
 
 
 def test_two_folders_that_do_not_hold_one_study_are_refused(refused, tmp_path, make_record):
@@ -570,7 +570,7 @@ def test_two_folders_that_do_not_hold_one_study_are_refused(refused, tmp_path, m
         save_record(make_record("gn/bn", epochs=epochs, **STUDY["defaults"]), tmp_path / name / "records")
         put(tmp_path / name, {"study.yaml": STUDY | {"defaults": STUDY["defaults"] | {"epochs": epochs}}})
     said = refused(["summary", "one", "other", "--html", "both.html"])
-    assert "epochs is 4; allowed: 1 of gn/bn as in the first folder, since both have to hold runs of one study" in said
+    assert "epochs is 4, but must be 1 of gn/bn as in the first folder, since both have to hold runs of one study" in said
     assert "DIR_B is 'nowhere'" in refused(["summary", "one", "nowhere"])
 
 

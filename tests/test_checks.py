@@ -21,7 +21,7 @@ def test_numbers_are_given_back_as_pythons():
 
 def test_what_else_would_have_been_taken_is_said_and_the_nearest_name_proposed():
     with pytest.raises(
-        RequestError, match=r"^dataset is 'minst'; allowed: mnist, or a file \(did you mean 'mnist'\?\)$"
+        RequestError, match=r"^dataset is 'minst', but must be mnist, or a file \(did you mean 'mnist'\?\)$"
     ):
         errors.one_of("dataset", "minst", ["mnist"], "or a file")
 
@@ -37,6 +37,6 @@ def test_text_that_cannot_be_shown_is_refused(text, lines):
 
 @pytest.mark.parametrize("value", [None, [1], "a", {1: 2}])
 def test_what_is_no_mapping_of_names_is_refused(value):
-    with pytest.raises(RequestError, match=r"tune is .*; allowed: names with values, or left out"):
+    with pytest.raises(RequestError, match=r"tune is .*, but must be names with values, or left out"):
         errors.mapping("tune", value)
     assert errors.mapping("tune", {"a": 1}) == {"a": 1}

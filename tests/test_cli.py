@@ -75,7 +75,7 @@ def test_a_wrong_request_is_one_line_exit_code_2_and_nothing_written(folder):
     before = sorted(folder.rglob("*"))
     done = run("study", "mine.yaml", "--seeds", "0", cwd=folder)
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == "normlib: seeds is 0; allowed: a whole number from 1 up\n"
+    assert done.stderr == "normlib: seeds is 0, but must be a whole number from 1 up\n"
     assert sorted(folder.rglob("*")) == before
 
 

@@ -121,7 +121,7 @@ def test_without_a_network_it_is_said_which_file_to_put_where(keras_folder, monk
     with pytest.raises(RequestError) as refusal:
         data.load_array(dataset, "y_test")
     said = str(refusal.value)
-    assert said.startswith(f"dataset is '{dataset}'; allowed: data that are there; to have them without a network, put")
+    assert said.startswith(f"dataset is '{dataset}', but must be data that are there; to have them without a network, put")
     assert files in said
     assert "/datasets (" in said
     assert said.isprintable()

@@ -5,7 +5,7 @@ from normlib.errors import RequestError
 
 def test_message_names_setting_value_and_what_is_allowed():
     assert (
-        str(RequestError("epochs", 0, "a whole number from 1 up")) == "epochs is 0; allowed: a whole number from 1 up"
+        str(RequestError("epochs", 0, "a whole number from 1 up")) == "epochs is 0, but must be a whole number from 1 up"
     )
 
 

@@ -73,4 +73,4 @@ def test_what_the_terminal_would_obey_is_written_out(end):
 
 def test_an_unknown_option_is_named_with_those_that_there_are(end):
     code, said = end(lambda: None, "--hlep")
-    assert (code, said) == (2, "normlib: option is '--hlep'; allowed: --help (did you mean '--help'?)\n")
+    assert (code, said) == (2, "normlib: option is '--hlep', but must be --help (did you mean '--help'?)\n")

@@ -147,7 +147,7 @@ def test_a_folder_that_cannot_be_made_is_refused(tmp_path, name):
     (tmp_path / "file").write_text("mine")
     (tmp_path / "nowhere").symlink_to(tmp_path / "missing")
     before = sorted(tmp_path.iterdir())
-    with pytest.raises(RequestError, match=r"^out is .*; allowed: a folder that can be written, and here: \w"):
+    with pytest.raises(RequestError, match=r"^out is .*, but must be a folder that can be written, and here: \w"):
         check_writable(tmp_path / name, "out")
     assert sorted(tmp_path.iterdir()) == before
 
@@ -161,7 +161,7 @@ def test_a_second_process_is_refused_with_the_first_ones_id_until_that_has_ended
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
     with subprocess.Popen([sys.executable, "-c", holds, tmp_path / "new"], **pipes) as process:
         assert process.stdout.readline() == "held\n"
-        refused = pytest.raises(RequestError, match=rf"^out is .*; allowed: .* writing; process {process.pid} is$")
+        refused = pytest.raises(RequestError, match=rf"^out is .*, but must be .* writing; process {process.pid} is$")
         with refused, only_writer(tmp_path / "new", "out"):
             pass
         process.kill()

@@ -49,7 +49,7 @@ def test_a_slice_covers_what_python_covers_or_is_refused(start, stop):
     "text", ["train[:60001]", "train[5:5]", "test[7:3]", "test[:101%]", "test[:0]", "test[-10001:]"]
 )
 def test_a_slice_outside_the_data_or_without_examples_is_refused(text):
-    with pytest.raises(RequestError, match=r"fit_split is '.*'; allowed: at least one example, within the \d+ of"):
+    with pytest.raises(RequestError, match=r"fit_split is '.*', but must be at least one example, within the \d+ of"):
         parse_split(text, SIZES, "fit_split")
 
 
@@ -57,7 +57,7 @@ def test_a_slice_outside_the_data_or_without_examples_is_refused(text):
     "text", ["validation", "train[", "train[a:]", "train[--5:]", "train+test", "", None, "train\n"]
 )
 def test_what_is_no_slice_of_a_split_is_refused(text):
-    with pytest.raises(RequestError, match=r"split is .*; allowed: train or test, or a slice such as"):
+    with pytest.raises(RequestError, match=r"split is .*, but must be train or test, or a slice such as"):
         parse_split(text, SIZES)
 
 

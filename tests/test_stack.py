@@ -28,7 +28,7 @@ def test_auto_takes_keras_where_addons_cannot_be_imported(installed):
 
 def test_addons_is_refused_where_it_cannot_be_imported(installed):
     installed(tensorflow="2.20.0", keras="3.13.0")
-    with pytest.raises(RequestError, match=r"provider is 'addons'; allowed: auto or keras.*addons None, keras 3.13.0"):
+    with pytest.raises(RequestError, match=r"provider is 'addons', but must be auto or keras.*addons None, keras 3.13.0"):
         stack.resolve_provider("addons")
 
 
@@ -56,7 +56,7 @@ def test_a_variable_by_which_tensorflow_has_no_keras_is_named_before_it_is_impor
     code = "import normlib\ntry: normlib.compare(['bn'])\nexcept normlib.RequestError as error: print(error)"
     environment = {**os.environ, variable: value}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
-    assert done.stdout.startswith(f"{variable} is '{value}'; allowed: ")
+    assert done.stdout.startswith(f"{variable} is '{value}', but must be ")
 
 
 def test_a_backend_in_keras_configuration_file_is_named(monkeypatch, tmp_path):
@@ -67,5 +67,5 @@ def test_a_backend_in_keras_configuration_file_is_named(monkeypatch, tmp_path):
     (tmp_path / "keras.json").write_text('{"backend": "tensorflow"}')
     stack.check_keras()
     (tmp_path / "keras.json").write_text('{"backend": "jax"}')
-    with pytest.raises(RequestError, match=r"backend in .*keras.json is 'jax'; allowed: tensorflow"):
+    with pytest.raises(RequestError, match=r"backend in .*keras.json is 'jax', but must be tensorflow"):
         stack.check_keras()

@@ -138,7 +138,7 @@ def test_conditions_are_kept_apart(make_frame):
 
 def test_a_measure_that_there_is_not_is_refused(make_frame):
     frame = make_frame({"bn": [0.4, 0.5]})
-    with pytest.raises(RequestError, match=r"measure is 'train_los'; allowed: .*did you mean 'train_loss'"):
+    with pytest.raises(RequestError, match=r"measure is 'train_los', but must be .*did you mean 'train_loss'"):
         agreement.agreement(frame, frame, measures=["train_los"])
 
 

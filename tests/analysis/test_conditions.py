@@ -52,13 +52,13 @@ def test_where_nothing_varies_all_runs_are_one_part(make_frame):
 
 
 def test_runs_of_a_condition_that_the_study_lacks_are_refused(make_frame):
-    with pytest.raises(RequestError, match=r"records is 'batch_size 16'; allowed: .* batch_size 32; batch_size 64"):
+    with pytest.raises(RequestError, match=r"records is 'batch_size 16', but must be .* batch_size 32; batch_size 64"):
         conditions.split_records(make_frame({"bn": [0.4]}, batch_size=16), [{"batch_size": [32, 64]}])
 
 
 def test_runs_of_one_condition_that_differ_in_another_setting_are_refused(make_frame):
     records = pd.concat([make_frame({name: [0.4]}, batch_size=32, epochs=n) for name, n in (("bn", 1), ("gn", 2))])
-    with pytest.raises(RequestError, match="records is 'epochs of 1 and 2'; allowed: one epochs in a comparison"):
+    with pytest.raises(RequestError, match="records is 'epochs of 1 and 2', but must be one epochs in a comparison"):
         conditions.split_records(records, [{"batch_size": [32, 64]}])
 
 

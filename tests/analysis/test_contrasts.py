@@ -28,13 +28,13 @@ def test_a_contrast_is_read_in_full_or_short_form_and_written_in_full(text, firs
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("bn/gn", "contrast order is 'bn/gn'; allowed: a difference such as"),
-        ("bn/gn - gn/bn - none/none", "allowed: a difference such as"),
-        ("bn/gn - max(gn/bn)", "allowed: a difference such as"),
-        (3, "contrast order is 3; allowed: a difference such as"),
-        ("bn/gn - bn/gn", "contrast order is 'bn/gn - bn/gn'; allowed: each ordering once"),
-        ("bn/gn - mean(gn/bn, gn/bn)", "allowed: each ordering once"),
-        ("bn/gn - gn/gn", "contrast order is 'gn/gn'; allowed: the study's bn/none, gn/none"),
+        ("bn/gn", "contrast order is 'bn/gn', but must be a difference such as"),
+        ("bn/gn - gn/bn - none/none", "must be a difference such as"),
+        ("bn/gn - max(gn/bn)", "must be a difference such as"),
+        (3, "contrast order is 3, but must be a difference such as"),
+        ("bn/gn - bn/gn", "contrast order is 'bn/gn - bn/gn', but must be each ordering once"),
+        ("bn/gn - mean(gn/bn, gn/bn)", "must be each ordering once"),
+        ("bn/gn - gn/gn", "contrast order is 'gn/gn', but must be the study's bn/none, gn/none"),
     ],
 )
 def test_what_is_no_contrast_of_the_studys_orderings_is_refused(text, message):
@@ -57,7 +57,7 @@ def test_a_seed_with_a_missing_run_is_left_out_a_diverged_run_is_not(make_frame)
 
 
 def test_a_measure_that_the_records_lack_is_refused(make_frame):
-    with pytest.raises(RequestError, match=r"measure is 'loss'; allowed: train_loss, train_accuracy"):
+    with pytest.raises(RequestError, match=r"measure is 'loss', but must be train_loss, train_accuracy"):
         verdicts.paired_differences(make_frame({"bn/gn": [1.0], "gn/bn": [1.0]}), ORDER, "loss")
 
 
@@ -71,5 +71,5 @@ def test_runs_of_different_settings_are_not_paired(make_frame, make_record):
 
 def test_a_run_that_stands_twice_is_refused(make_frame):
     frame = make_frame({"bn/gn": [1.0], "gn/bn": [1.0]})
-    with pytest.raises(RequestError, match="records is 'bn/gn, seed 0, twice'; allowed: each run once"):
+    with pytest.raises(RequestError, match="records is 'bn/gn, seed 0, twice', but must be each run once"):
         verdicts.paired_differences(pd.concat([frame, frame]), ORDER, "train_loss")

@@ -48,14 +48,14 @@ def test_a_diverged_run_is_not_left_out(make_frame):
 
 def test_runs_of_different_settings_are_not_averaged(make_frame):
     mixed = pd.concat([make_frame({"bn/none": [0.4]}), make_frame({"bn/none": [0.3]}, epochs=2)])
-    with pytest.raises(RequestError, match="records is 'epochs of 1 and 2'; allowed: one epochs in a comparison"):
+    with pytest.raises(RequestError, match="records is 'epochs of 1 and 2', but must be one epochs in a comparison"):
         statistics.summarize(mixed, "train_loss")
 
 
 @pytest.mark.parametrize("name", ["data", "stack", "threads"])
 def test_runs_of_other_data_stacks_or_threads_are_not_averaged(make_frame, name):
     mixed = pd.concat([make_frame({"bn/none": [0.4]}), make_frame({"gn/none": [0.3]}).assign(**{name: "another"})])
-    with pytest.raises(RequestError, match=f"records is .*{name} of .*another.*; allowed: one {name} in a comparison"):
+    with pytest.raises(RequestError, match=f"records is .*{name} of .*another.*, but must be one {name} in a comparison"):
         statistics.summarize(mixed, "train_loss")
 
 

@@ -79,10 +79,10 @@ def test_an_error_in_code_fails_its_run_alone_and_is_not_tried_again(finish, tmp
 
 
 def test_a_wrong_request_fails_all_runs_of_its_execution_at_once_since_no_seed_changes_it(finish):
-    failures, tried = finish(fails(1, reason="model is 'mine:build'; allowed: a function", refused=True))
+    failures, tried = finish(fails(1, reason="model is 'mine:build', but must be a function", refused=True))
     assert tried == [[0, 1, 2, 3]]
     assert [failure.seed for failure in failures] == [1, 2, 3]
-    assert {failure.reason for failure in failures} == {"model is 'mine:build'; allowed: a function"}
+    assert {failure.reason for failure in failures} == {"model is 'mine:build', but must be a function"}
 
 
 @pytest.mark.parametrize("retries", [0, 2])

@@ -55,7 +55,7 @@ def test_what_takes_too_long_is_ended():
 
 
 def test_a_misspelt_parameter_is_refused():
-    with pytest.raises(RequestError, match=r"parameter is 'record_dir'; allowed: records_dir in sound.ipynb \(did you"):
+    with pytest.raises(RequestError, match=r"parameter is 'record_dir', but must be records_dir in sound.ipynb \(did you"):
         notebook_module.check_parameters(NOTEBOOKS / "sound.ipynb", ["record_dir"])
 
 

@@ -84,14 +84,14 @@ def test_workers_with_another_stack_are_refused_by_name(cluster, monkeypatch):
     there = f"tensorflow {stack.version('tensorflow')}, here 1.0"
     versions = stack.installed() | {"tensorflow": "1.0"}
     monkeypatch.setattr(stack, "version", versions.get)
-    allowed = rf"scheduler is .*; allowed: a cluster with the caller's stack; its worker tcp://127.0.0.1:\d+: {there}"
+    allowed = rf"scheduler is .*, but must be a cluster with the caller's stack; its worker tcp://127.0.0.1:\d+: {there}"
     with pytest.raises(RequestError, match=f"^{allowed}$"), dask_executor(cluster[0]):
         pass
 
 
 @pytest.mark.parametrize("address", ["nonsense", "tcp://127.0.0.1:9", "tcp://no-such-host:8786", "carrier://pigeon"])
 def test_an_address_where_no_scheduler_answers_is_refused(address):
-    allowed = "allowed: the address of a running Dask scheduler; none answered within 5 seconds"
+    allowed = "must be the address of a running Dask scheduler; none answered within 5 seconds"
     with (
         pytest.raises(RequestError, match=f"^scheduler is {re.escape(repr(address))}; {allowed}"),
         dask_executor(address),
@@ -116,7 +116,7 @@ def test_a_pool_of_processes_will_do_as_well(study, tmp_path):
 
 @pytest.mark.parametrize("workers", [0, -1, 1.5])
 def test_less_than_one_worker_is_refused(workers):
-    wrong = pytest.raises(RequestError, match=f"workers is {workers}; allowed: a whole number from 1 up")
+    wrong = pytest.raises(RequestError, match=f"workers is {workers}, but must be a whole number from 1 up")
     with wrong, local_executor(workers):
         pass
 

@@ -141,7 +141,7 @@ def test_in_a_folder_that_becomes_read_only_what_is_finished_stays_and_the_study
     *_, told = done.stderr.splitlines()
     first, then = told.split("; before that, ")
     assert first == "normlib: PermissionError: [Errno 13] Permission denied"
-    assert re.match(rf"RequestError: records_dir is .*; allowed: .*: Permission denied: '{out}/notebooks/.*'", then)
+    assert re.match(rf"RequestError: records_dir is .*, but must be .*: Permission denied: '{out}/notebooks/.*'", then)
     assert "Traceback" not in done.stderr
     monkeypatch.undo()
     check_that_it_goes_on(out, lost=1)
@@ -234,7 +234,7 @@ def test_of_two_studies_on_one_folder_at_once_one_is_refused_and_the_other_goes_
     out, error = told[refused]
     assert out == ""
     assert error.count("\n") == 1
-    assert f"allowed: a folder that no other process is writing; process {goes_on.pid} is" in error
+    assert f"must be a folder that no other process is writing; process {goes_on.pid} is" in error
     assert len(load_records(tmp_path / "outputs" / "mine")) == 1
 
 

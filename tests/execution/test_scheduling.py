@@ -159,7 +159,7 @@ def test_an_output_folder_that_cannot_be_written_is_refused(study, tmp_path, whe
     (tmp_path / "file").write_text("mine")
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "records").write_text("in the way")
-    with pytest.raises(RequestError, match=r"^out is .*; allowed: a folder that can be"):
+    with pytest.raises(RequestError, match=r"^out is .*, but must be a folder that can be"):
         run_study(study, tmp_path / where)
     assert (tmp_path / "file").read_text() == "mine"
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["records"]
@@ -186,7 +186,7 @@ def test_data_that_cannot_be_had_are_told_once_before_anything_is_written(study,
         raise RequestError("dataset", dataset, "data that are there")
 
     monkeypatch.setattr(schedule, "load_array", not_there)
-    with pytest.raises(RequestError, match="dataset is 'mnist'; allowed: data that are there"):
+    with pytest.raises(RequestError, match="dataset is 'mnist', but must be data that are there"):
         run_study(study, tmp_path / "out")
     assert list(tmp_path.iterdir()) == []
 
@@ -239,11 +239,11 @@ def test_a_folder_that_a_study_is_writing_is_refused_to_a_second_one(study, tmp_
 @pytest.mark.parametrize(
     ("how", "message"),
     [
-        ({"timeout": 0}, "timeout is 0; allowed: a positive number of seconds"),
-        ({"timeout": float("nan")}, "timeout is nan; allowed: a positive number of seconds"),
-        ({"timeout": "1"}, "timeout is '1'; allowed: a positive number of seconds"),
-        ({"retries": -1}, "retries is -1; allowed: a whole number from 0 up"),
-        ({"threads": 0}, "threads is 0; allowed: a whole number from 1 up"),
+        ({"timeout": 0}, "timeout is 0, but must be a positive number of seconds"),
+        ({"timeout": float("nan")}, "timeout is nan, but must be a positive number of seconds"),
+        ({"timeout": "1"}, "timeout is '1', but must be a positive number of seconds"),
+        ({"retries": -1}, "retries is -1, but must be a whole number from 0 up"),
+        ({"threads": 0}, "threads is 0, but must be a whole number from 1 up"),
     ],
 )
 def test_wrong_settings_are_refused_before_anything_is_written(study, tmp_path, how, message):

@@ -83,14 +83,14 @@ def test_one_run_each_or_a_diverged_one_can_be_summarized_and_nothing_is_said_of
 
 
 def test_a_folder_without_records_is_refused(tmp_path):
-    with pytest.raises(RequestError, match=r"^DIR is .*; allowed: a study's output folder"):
+    with pytest.raises(RequestError, match=r"^DIR is .*, but must be a study's output folder"):
         write_summary(tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_records_that_must_not_be_compared_are_refused_before_anything_is_written(study_folder, make_record):
     save_record(make_record("bn/none", 3, environment={"threads": 2}), study_folder / "records")
-    with pytest.raises(RequestError, match=r"records is 'threads of 1 and 2'; allowed: one threads"):
+    with pytest.raises(RequestError, match=r"records is 'threads of 1 and 2', but must be one threads"):
         write_summary(study_folder)
     assert sorted(path.name for path in study_folder.iterdir()) == ["records", "study.yaml"]
 

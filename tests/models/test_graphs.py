@@ -67,5 +67,5 @@ def test_a_layers_calls_in_other_models_are_not_seen():
 
 @pytest.mark.parametrize("make", [int, keras.layers.BatchNormalization, keras.Sequential])
 def test_what_has_no_graph_is_refused(make):
-    with pytest.raises(RequestError, match="allowed: a Keras model, Sequential or Functional, that is built"):
+    with pytest.raises(RequestError, match="must be a Keras model, Sequential or Functional, that is built"):
         graphs.check_model(make(), graph=True)

@@ -36,13 +36,13 @@ def test_parse_is_the_inverse_of_str(layers):
 
 
 def test_more_slots_than_the_model_has_are_refused_with_both_numbers():
-    with pytest.raises(RequestError, match=r"ordering is 'bn/gn/bn'; allowed: 2 slots in this model, and this has 3"):
+    with pytest.raises(RequestError, match=r"ordering is 'bn/gn/bn', but must be 2 slots in this model, and this has 3"):
         Ordering.parse("bn/gn/bn", 2)
 
 
 @pytest.mark.parametrize("text", ["", "xx", "bn+", "bn//gn", "bn+none", "/bn", "batchnorm", None, 3, "bn gn"])
 def test_an_unknown_kind_is_refused(text):
-    with pytest.raises(RequestError, match=r"ordering is .*; allowed: bn, gn, ln, in"):
+    with pytest.raises(RequestError, match=r"ordering is .*, but must be bn, gn, ln, in"):
         Ordering.parse(text, 2)
 
 

@@ -114,7 +114,7 @@ def test_a_broken_one_is_refused_once_before_any_kernel_starts_or_a_byte_is_writ
     monkeypatch.chdir(tmp_path)
     assert find_refusal([own("ones_norms:Centred")]) is None
     study = Study("own", "Which?", ("bn", "ones_norms:Smaller"), defaults=SMALL)
-    with pytest.raises(RequestError, match="kind is 'ones_norms:Smaller'; allowed: a layer that keeps shape and dtype"):
+    with pytest.raises(RequestError, match="kind is 'ones_norms:Smaller', but must be a layer that keeps shape and dtype"):
         run_study(study, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 

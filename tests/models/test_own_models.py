@@ -210,7 +210,7 @@ def test_what_is_no_model_for_the_data_is_refused_in_one_line_before_fit(functio
 def test_a_package_that_is_not_there_and_too_long_an_ordering_are_refused():
     with pytest.raises(RequestError, match=r"model is 'no_such_package:build'; .* it gave ModuleNotFoundError"):
         build_model(Instance("gn", "no_such_package:build"))
-    with pytest.raises(RequestError, match=r"ordering is 'bn/gn/bn'; allowed: .*which is 2, and this has 3"):
+    with pytest.raises(RequestError, match=r"ordering is 'bn/gn/bn', but must be .*which is 2, and this has 3"):
         build_model(own("build", "bn/gn/bn"))
 
 
@@ -268,8 +268,8 @@ def keras_callback(kept):
 @pytest.mark.parametrize(
     ("function", "ordering", "reason"),
     [
-        ("build", "bn/gn/bn", "ordering is 'bn/gn/bn'; allowed: at most as many slots"),
-        ("kills", "gn", "model is 'one of your own'; allowed: a function that can be called, and Python ended: "),
+        ("build", "bn/gn/bn", "ordering is 'bn/gn/bn', but must be at most as many slots"),
+        ("kills", "gn", "model is 'one of your own', but must be a function that can be called, and Python ended: "),
     ],
 )
 def test_a_study_refuses_it_once_before_any_kernel_starts_or_a_byte_is_written(
@@ -286,7 +286,7 @@ def test_a_study_refuses_it_once_before_any_kernel_starts_or_a_byte_is_written(
 def test_one_that_does_not_return_is_refused_when_the_time_of_an_execution_is_up(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     refusal = find_refusal([own("build")], timeout=0.1)
-    assert str(refusal).endswith("allowed: a function that returns a model within 0.1 seconds")
+    assert str(refusal).endswith("must be a function that returns a model within 0.1 seconds")
 
 
 def test_in_a_kernel_the_reason_is_the_same_line(tmp_path, monkeypatch):
@@ -294,6 +294,6 @@ def test_in_a_kernel_the_reason_is_the_same_line(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     job = Job(Execution(own("five_classes"), 0, 1), notebook_path("instance").read_text("utf-8"), "", stack.installed())
     outcome = perform(job)
-    assert outcome.reason.startswith("RequestError: model is 'ones_own:five_classes'; allowed: a model of images")
+    assert outcome.reason.startswith("RequestError: model is 'ones_own:five_classes', but must be a model of images")
     assert not outcome.infrastructure
     assert outcome.records == ()

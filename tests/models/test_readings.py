@@ -410,21 +410,21 @@ def test_a_plain_training_is_not_doubted(batch_size, epochs, scale):
     ids=["debias", "recalibrate", "moving_average_gap"],
 )
 def test_what_is_no_built_model_is_refused(call, make):
-    with pytest.raises(RequestError, match=r"model is .*; allowed: a Keras model that is built"):
+    with pytest.raises(RequestError, match=r"model is .*, but must be a Keras model that is built"):
         call(make())
 
 
 @pytest.mark.parametrize(
     ("x", "message"),
     [
-        (None, "x is 'NoneType'; allowed: what model.fit takes"),
-        (3, "x is 'int'; allowed: what model.fit takes"),
-        (np.where(X[0, 0] == X, np.nan, X), "x is 'not finite'; allowed: data that give finite numbers"),
-        ([], "x is 'empty'; allowed: at least one example"),
+        (None, "x is 'NoneType', but must be what model.fit takes"),
+        (3, "x is 'int', but must be what model.fit takes"),
+        (np.where(X[0, 0] == X, np.nan, X), "x is 'not finite', but must be data that give finite numbers"),
+        ([], "x is 'empty', but must be at least one example"),
         (X[:0], "x is 'empty'"),
-        (X[:, :2], r"x is 'ndarray \(70, 2\)'; allowed: data that the model takes, and it gave "),
-        ("text", "x is 'str'; allowed: data that the model takes"),
-        ("endless dataset", "x is 'endless'; allowed: a Dataset that ends"),
+        (X[:, :2], r"x is 'ndarray \(70, 2\)', but must be data that the model takes, and it gave "),
+        ("text", "x is 'str', but must be data that the model takes"),
+        ("endless dataset", "x is 'endless', but must be a Dataset that ends"),
     ],
 )
 def test_data_that_the_model_does_not_take_are_refused(x, message):
@@ -436,16 +436,16 @@ def test_data_that_the_model_does_not_take_are_refused(x, message):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"steps": 0}, "steps is 0; allowed: a whole number from 1 up"),
+        ({"steps": 0}, "steps is 0, but must be a whole number from 1 up"),
         ({"steps": 2.5}, "steps is 2.5"),
-        ({"initial": 3}, "initial is 'int'; allowed: a model with the same 1 BatchNorm layers"),
+        ({"initial": 3}, "initial is 'int', but must be a model with the same 1 BatchNorm layers"),
         ({"initial": [(0, 1), (0, 1)]}, "initial is 'list'"),
         ({"initial": [(np.zeros(2), np.ones(2))]}, "initial is 'list'"),
         ({"initial": [(0, -1)]}, "initial is 'list'; .*no variance below 0"),
-        ({"y": None}, "y is None; allowed: labels, which the model's loss needs"),
+        ({"y": None}, "y is None, but must be labels, which the model's loss needs"),
         ({"batch_size": 0}, "batch_size is 0"),
         ({"calibration_x": X[:0]}, "calibration_x is 'empty'"),
-        ({"x": iter([X])}, "x is '.*'; allowed: arrays or a Dataset; a generator is spent"),
+        ({"x": iter([X])}, "x is '.*', but must be arrays or a Dataset; a generator is spent"),
     ],
 )
 def test_wrong_arguments_of_the_gap_are_refused(arguments, message):
@@ -458,7 +458,7 @@ def test_steps_that_a_loss_scale_optimizer_leaves_out_are_asked_for():
     model = plain()
     model.compile(tf.keras.mixed_precision.LossScaleOptimizer(tf.keras.optimizers.SGD(0.0)), "mse")
     fitted(model)
-    with pytest.raises(RequestError, match="steps is None; allowed: the number of batches trained on"):
+    with pytest.raises(RequestError, match="steps is None, but must be the number of batches trained on"):
         readings.moving_average_gap(model, X, X[:, :1])
     assert readings.moving_average_gap(model, X, X[:, :1], steps=2)["loss"].notna().all()
 
@@ -466,17 +466,17 @@ def test_steps_that_a_loss_scale_optimizer_leaves_out_are_asked_for():
 def test_a_model_that_was_not_compiled_has_no_gap():
     inputs = tf.keras.Input((3,))
     model = tf.keras.Model(inputs, tf.keras.layers.BatchNormalization()(inputs))
-    with pytest.raises(RequestError, match="allowed: a compiled model"):
+    with pytest.raises(RequestError, match="must be a compiled model"):
         readings.moving_average_gap(model, X, X)
 
 
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda model, x: readings.debias(model, 0), "steps is 0; allowed: a whole number from 1 up"),
+        (lambda model, x: readings.debias(model, 0), "steps is 0, but must be a whole number from 1 up"),
         (lambda model, x: readings.recalibrate(model, x, batch_size=0), "batch_size is 0"),
         (lambda model, x: readings.moving_average_gap(model, x, x), "model is '0 training steps'"),
-        (lambda model, x: readings.recalibrate(model, x[:0]), "x is 'empty'; allowed: at least one example"),
+        (lambda model, x: readings.recalibrate(model, x[:0]), "x is 'empty', but must be at least one example"),
     ],
 )
 def test_wrong_requests_are_refused(images, call, message):

@@ -403,25 +403,25 @@ def test_without_positions_a_group_has_at_least_two_channels():
 @pytest.mark.parametrize(
     ("make", "arguments", "message"),
     [
-        (lambda: 3, ["gn"], "model is 'int'; allowed: a Keras model, Sequential or Functional"),
-        (lambda: keras.layers.Dense(3), ["gn"], "model is 'Dense'; allowed: a Keras model"),
-        (lambda: Subclassed(), ["gn"], "model is 'Subclassed'; allowed: a Keras model, Sequential or Functional"),
+        (lambda: 3, ["gn"], "model is 'int', but must be a Keras model, Sequential or Functional"),
+        (lambda: keras.layers.Dense(3), ["gn"], "model is 'Dense', but must be a Keras model"),
+        (lambda: Subclassed(), ["gn"], "model is 'Subclassed', but must be a Keras model, Sequential or Functional"),
         (
             lambda: keras.Sequential([keras.layers.BatchNormalization()]),
             ["gn"],
-            "model is 'an unbuilt Sequential'; allowed: .* that is built",
+            "model is 'an unbuilt Sequential', but must be .* that is built",
         ),
         (lambda: keras.Sequential([keras.Input((3,)), keras.layers.Dense(3)]), ["gn"], "it has no slot"),
         (lambda: hidden(keras.layers.TimeDistributed), ["gn"], "cannot reach that inside TimeDistributed 'outer'"),
         (lambda: hidden(lambda _, name: Subclassed(name=name)), ["gn"], "that inside Subclassed 'outer'"),
-        (lambda: network(8, 8), ["gn/bn/gn"], "ordering is 'gn/bn/gn'; allowed: .* which is 2, and this has 3"),
-        (lambda: network(8), ["gm"], "ordering is 'gm'; allowed: .*there is no kind 'gm'"),
-        (lambda: one_layer((8,)), ["in"], "ordering is 'in'; allowed: no 'in' in slot 1, 'norm' .* one number"),
+        (lambda: network(8, 8), ["gn/bn/gn"], "ordering is 'gn/bn/gn', but must be .* which is 2, and this has 3"),
+        (lambda: network(8), ["gm"], "ordering is 'gm', but must be .*there is no kind 'gm'"),
+        (lambda: one_layer((8,)), ["in"], "ordering is 'in', but must be no 'in' in slot 1, 'norm' .* one number"),
         (lambda: one_layer((1, 1, 8)), ["in"], r"no 'in' in slot 1, 'norm' \(None, 1, 1, 8\): without positions"),
         (lambda: one_layer((1,)), ["ln"], "no 'ln' in slot 1, 'norm'"),
-        (lambda: one_layer((1,)), ["gn"], "groups is 32; allowed: no GroupNorm in place of 'norm'"),
-        (lambda: network(8), ["gn", 0], "groups is 0; allowed: a whole number from 1 up"),
-        (lambda: network(8), ["gn", 2.5], "groups is 2.5; allowed: a whole number from 1 up"),
+        (lambda: one_layer((1,)), ["gn"], "groups is 32, but must be no GroupNorm in place of 'norm'"),
+        (lambda: network(8), ["gn", 0], "groups is 0, but must be a whole number from 1 up"),
+        (lambda: network(8), ["gn", 2.5], "groups is 2.5, but must be a whole number from 1 up"),
         (lambda: layer_norm_only(), ["bn"], "it has no slot; what it has is replaced with replace='ln'"),
     ],
 )
@@ -436,27 +436,27 @@ def test_batch_norm_over_several_axes_can_stay_or_go_but_not_become_group_norm()
     model = one_layer((4, 3, 8), axis=[1, 3])
     assert slots(swap(model, "bn"))["kind"].tolist() == ["bn"]
     assert slots(swap(model, "none")).empty
-    with pytest.raises(RequestError, match="allowed: bn or none in slot 1, whose layer 'norm' normalizes over several"):
+    with pytest.raises(RequestError, match="must be bn or none in slot 1, whose layer 'norm' normalizes over several"):
         swap(model, "gn", groups=4)
 
 
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
-        ({"groups": 4, "channels_per_group": 2}, r"groups is 4; allowed: None where channels_per_group is given \(2\)"),
-        ({"channels_per_group": 0}, "channels_per_group is 0; allowed: a whole number from 1 up"),
-        ({"momentum": 1}, "momentum is 1; allowed: a number from 0 up to, but not including, 1"),
-        ({"epsilon": 0}, "epsilon is 0; allowed: a number above 0"),
-        ({"provider": "addon"}, "provider is 'addon'; allowed: auto, addons, keras"),
+        ({"groups": 4, "channels_per_group": 2}, r"groups is 4, but must be None where channels_per_group is given \(2\)"),
+        ({"channels_per_group": 0}, "channels_per_group is 0, but must be a whole number from 1 up"),
+        ({"momentum": 1}, "momentum is 1, but must be a number from 0 up to, but not including, 1"),
+        ({"epsilon": 0}, "epsilon is 0, but must be a number above 0"),
+        ({"provider": "addon"}, "provider is 'addon', but must be auto, addons, keras"),
         (
             {"groups": 8, "strict": True},
-            "groups is 8; allowed: what divides the 12 channels of layer 'norm_1': 1, 2, 3, 4, 6, 12",
+            "groups is 8, but must be what divides the 12 channels of layer 'norm_1': 1, 2, 3, 4, 6, 12",
         ),
         (
             {"channels_per_group": 5, "strict": True},
-            "channels_per_group is 5; allowed: what divides the 12 channels of layer 'norm_1': 1, 2, 3, 4, 6, 12",
+            "channels_per_group is 5, but must be what divides the 12 channels of layer 'norm_1': 1, 2, 3, 4, 6, 12",
         ),
-        ({"strict": True}, "groups is 32; allowed: what divides the 12 channels of layer 'norm_1'"),
+        ({"strict": True}, "groups is 32, but must be what divides the 12 channels of layer 'norm_1'"),
     ],
 )
 def test_settings_that_are_not_allowed_are_refused(setting, message):

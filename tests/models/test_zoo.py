@@ -104,17 +104,17 @@ def test_channels_in_a_group_decide_the_number_of_groups(model):
 
 
 def test_what_a_model_does_not_allow_is_refused():
-    with pytest.raises(RequestError, match="ordering is 'bn/gn/bn'; allowed: 2 slots in this model, and this has 3"):
+    with pytest.raises(RequestError, match="ordering is 'bn/gn/bn', but must be 2 slots in this model, and this has 3"):
         Instance("bn/gn/bn", "resnet20")
     with pytest.raises(
-        RequestError, match="activation is 'relu'; allowed: none for convnet, whose activations are its"
+        RequestError, match="activation is 'relu', but must be none for convnet, whose activations are its"
     ):
         Instance("bn", "convnet", activation="relu")
     with pytest.raises(
-        RequestError, match="channels_per_group is 3; allowed: a divisor of the 16 channels: 1, 2, 4, 8"
+        RequestError, match="channels_per_group is 3, but must be a divisor of the 16 channels: 1, 2, 4, 8"
     ):
         Instance("gn", "convnet", channels_per_group=3)
-    with pytest.raises(RequestError, match="channels_per_group is 4; allowed: None where groups is given, and it is"):
+    with pytest.raises(RequestError, match="channels_per_group is 4, but must be None where groups is given, and it is"):
         Instance("gn", "convnet", groups=4, channels_per_group=4)
 
 

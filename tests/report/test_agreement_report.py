@@ -102,5 +102,5 @@ def test_without_contrasts_there_are_text_table_and_page_all_the_same(compare):
 
 
 def test_latex_is_refused_before_the_folders_are_read(tmp_path):
-    with pytest.raises(RequestError, match=r"latex is 'a.tex'; allowed: csv and html alone, where two folders are"):
+    with pytest.raises(RequestError, match=r"latex is 'a.tex', but must be csv and html alone, where two folders are"):
         report(tmp_path / "nowhere", tmp_path / "nowhere", {"latex": "a.tex"})

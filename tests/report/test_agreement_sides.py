@@ -52,16 +52,16 @@ def test_contrasts_may_be_missing_where_their_orderings_are(make_side):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"margin": 0.02}, f"margin is 0.02; allowed: 0.01 {ONE_STUDY}"),
-        ({"measure": "eval_loss"}, f"measure is 'eval_loss'; allowed: train_loss {ONE_STUDY}"),
-        ({"varies": [{"epochs": [1, 2]}]}, f"varies is ({{'epochs': [...]}},); allowed: () {ONE_STUDY}"),
+        ({"margin": 0.02}, f"margin is 0.02, but must be 0.01 {ONE_STUDY}"),
+        ({"measure": "eval_loss"}, f"measure is 'eval_loss', but must be train_loss {ONE_STUDY}"),
+        ({"varies": [{"epochs": [1, 2]}]}, f"varies is ({{'epochs': [...]}},), but must be () {ONE_STUDY}"),
         (
             {"contrasts": CONTRASTS | {"kind": "gn - bn"}},
-            f"contrast kind is 'gn/none - bn/none'; allowed: bn/none - gn/none {ONE_STUDY}",
+            f"contrast kind is 'gn/none - bn/none', but must be bn/none - gn/none {ONE_STUDY}",
         ),
         (
             {"contrasts": {"kind": "bn - gn"}},
-            f"contrast against none is 'not declared'; allowed: bn/none - none/none {ONE_STUDY}",
+            f"contrast against none is 'not declared', but must be bn/none - none/none {ONE_STUDY}",
         ),
     ],
     ids=["margin", "measure", "varies", "another contrast", "a contrast less"],
@@ -73,13 +73,13 @@ def test_what_was_declared_has_to_be_the_same(make_side, changes, message):
 def test_a_contrast_more_is_refused_too(make_side):
     less = make_side(study(contrasts={"kind": "bn - gn"}))
     said = refused(less, make_side())
-    assert said == f"contrast against none is 'bn/none - none/none'; allowed: not declared, {ONE_STUDY}"
+    assert said == f"contrast against none is 'bn/none - none/none', but must be not declared, {ONE_STUDY}"
 
 
 def test_settings_and_data_of_the_runs_have_to_be_the_same(make_side):
     said = refused(make_side(), make_side(study(defaults={"epochs": 4}), epochs=4))
-    assert said == f"epochs is 4; allowed: 1 of bn/none {ONE_STUDY}"
-    assert refused(make_side(), make_side(dataset="fashion_mnist")).startswith("dataset is 'fashion_mnist'; allowed: ")
+    assert said == f"epochs is 4, but must be 1 of bn/none {ONE_STUDY}"
+    assert refused(make_side(), make_side(dataset="fashion_mnist")).startswith("dataset is 'fashion_mnist', but must be ")
 
 
 def test_own_settings_have_to_be_the_same_for_each_ordering(make_side):
@@ -89,12 +89,12 @@ def test_own_settings_have_to_be_the_same_for_each_ordering(make_side):
         [*make_side(orderings=["bn", "gn"]).runs, *make_side(None, ["none"], epochs=4).runs],
     )
     agreement.check_one_study(side, side)
-    assert refused(make_side(), side) == f"epochs is 4; allowed: 1 of none/none {ONE_STUDY}"
+    assert refused(make_side(), side) == f"epochs is 4, but must be 1 of none/none {ONE_STUDY}"
 
 
 def test_one_ordering_at_least_has_to_be_on_both_sides(make_side):
     said = refused(make_side(orderings=["bn", "gn"]), make_side(orderings=["none"]))
-    assert said == "orderings is 'none/none'; allowed: under the same conditions, one at least of bn/none, gn/none"
+    assert said == "orderings is 'none/none', but must be under the same conditions, one at least of bn/none, gn/none"
 
 
 def test_runs_of_a_side_that_must_not_be_averaged_are_refused(make_side):
@@ -113,8 +113,8 @@ def test_a_side_is_read_from_the_folder_of_a_study_with_runs_of_it(tmp_path, mak
     sides = agreement.read_sides(tmp_path / "a", tmp_path / "b")
     assert [(side.study.name, len(side.records)) for side in sides] == [("a", 3), ("b", 3)]
     for a, b, message in (
-        ("a", "none_declared", r"DIR_B is .*; allowed: a study's output folder, with study.yaml in it"),
-        ("none_run", "b", r"DIR is .*; allowed: a study's output folder, with at least one record"),
+        ("a", "none_declared", r"DIR_B is .*, but must be a study's output folder, with study.yaml in it"),
+        ("none_run", "b", r"DIR is .*, but must be a study's output folder, with at least one record"),
     ):
         with pytest.raises(RequestError, match=message):
             agreement.read_sides(tmp_path / a, tmp_path / b)

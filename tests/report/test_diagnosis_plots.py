@@ -143,7 +143,7 @@ def test_labels_of_ones_own_tell_diagnoses_of_one_ordering_apart(diagnoses):
     figure, axes = diagnosis.plot_gradient_norms({"rate 0.1": diagnoses[0], "rate 1": diagnoses[0]})
     assert legend(figure) == ["rate 0.1", "rate 1"]
     assert len(axes[0].lines) == 2
-    with pytest.raises(RequestError, match=r"^diagnoses is 'none/none, none/none'; allowed: one an ordering, or a map"):
+    with pytest.raises(RequestError, match=r"^diagnoses is 'none/none, none/none', but must be one an ordering, or a map"):
         diagnosis.plot_gradient_norms([diagnoses[0]] * 2)
     with pytest.raises(RequestError, match=r"^diagnoses is 'empty'"):
         diagnosis.plot_gradient_norms([])

@@ -42,5 +42,5 @@ def test_latex_is_the_tables_of_contrasts_and_results(records, study):
 def test_a_file_is_written_whole_and_a_folder_refused(records, study, tmp_path):
     path = export.write_export("csv", tmp_path / "deep" / "made.csv", records, study)
     assert path.read_text() == export.to_csv(records, study)
-    with pytest.raises(RequestError, match=r"csv is .*; allowed: a file, and this is a folder"):
+    with pytest.raises(RequestError, match=r"csv is .*, but must be a file, and this is a folder"):
         export.check_file("csv", tmp_path)

@@ -44,8 +44,8 @@ def test_the_layers_do_normalize_what_is_drawn_as_one_part(place, kind):
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
-        ({"groups": 4}, "groups is 4; allowed: a divisor of the 6 channels"),
-        ({"images": 0}, "images is 0; allowed: a whole number from 1 up"),
+        ({"groups": 4}, "groups is 4, but must be a divisor of the 6 channels"),
+        ({"images": 0}, "images is 0, but must be a whole number from 1 up"),
     ],
 )
 def test_wrong_numbers_are_refused(changes, told):

@@ -119,9 +119,9 @@ def test_a_run_that_diverges_gives_figures_that_are_none():
 @pytest.mark.parametrize(
     ("how", "message"),
     [
-        ({"points": 1}, "points is 1; allowed: a whole number from 2 up"),
+        ({"points": 1}, "points is 1, but must be a whole number from 2 up"),
         ({"points": "many"}, "points is 'many'"),
-        ({"images": 1}, "images is 1; allowed: a whole number from 2 up"),
+        ({"images": 1}, "images is 1, but must be a whole number from 2 up"),
         ({"images": 2.5}, "images is 2.5"),
         ({"seed": -1}, "seed is -1"),
         ({"threads": 0}, "threads is 0"),

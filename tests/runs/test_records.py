@@ -172,7 +172,7 @@ def test_a_json_lines_file_is_read_like_a_folder(make_record, tmp_path):
 
 @pytest.mark.parametrize("path", ["nowhere", "n" * 1_000_000, "null\0byte"], ids=["missing", "long", "null"])
 def test_what_is_not_there_is_refused(path):
-    with pytest.raises(RequestError, match=r"^records is '.*'; allowed: a folder of records"):
+    with pytest.raises(RequestError, match=r"^records is '.*', but must be a folder of records"):
         store.load_records(path)
 
 

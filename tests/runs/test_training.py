@@ -209,7 +209,7 @@ def test_compare_gives_one_row_a_run():
         (lambda: train_module.compare(["bn"], epoch=1), "setting is 'epoch'.*did you mean 'epochs'"),
         (lambda: train_module.compare(["bx"]), "ordering is 'bx'"),
         (lambda: train_module.compare([]), "orderings is"),
-        (lambda: train_module.compare(["bn", "bn/none"]), "orderings is .*; allowed: one ordering or more, each once"),
+        (lambda: train_module.compare(["bn", "bn/none"]), "orderings is .*, but must be one ordering or more, each once"),
         (lambda: train_module.compare(["bn"], threads=0), "threads is 0"),
         (lambda: train_module.train_all([Instance()], records_dir="/proc/records"), "records_dir is '/proc/records'"),
         (lambda: train_module.train(Instance(), seed=2**32), "seed is 4294967296"),
@@ -217,7 +217,7 @@ def test_compare_gives_one_row_a_run():
         (lambda: train_module.train(Instance(), seed=0, threads=0), "threads is 0"),
         (
             lambda: train_module.train(Instance(), seed=0, threads=7),
-            "threads is 7; allowed: 1, with which TensorFlow",
+            "threads is 7, but must be 1, with which TensorFlow",
         ),
     ],
 )

@@ -64,7 +64,7 @@ def test_before_its_first_record_all_is_missing(tmp_path):
 
 
 def test_a_folder_without_a_study_is_refused(tmp_path):
-    with pytest.raises(RequestError, match=r"DIR is .*; allowed: a study's output folder, with study.yaml in it"):
+    with pytest.raises(RequestError, match=r"DIR is .*, but must be a study's output folder, with study.yaml in it"):
         read_status(tmp_path)
 
 

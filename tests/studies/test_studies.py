@@ -106,7 +106,7 @@ def test_what_is_written_can_be_read_again(tmp_path):
 
 
 def test_a_study_that_does_not_exist_is_refused_with_those_that_do():
-    with pytest.raises(RequestError, match=r"study is 'sorce'; allowed: batch-size, .*did you mean 'source'"):
+    with pytest.raises(RequestError, match=r"study is 'sorce', but must be batch-size, .*did you mean 'source'"):
         read_study("sorce")
 
 

@@ -53,7 +53,7 @@ def test_a_folder_without_records_is_refused_by_the_name_that_it_was_given_by(tm
     save_record(make_record("bn"), tmp_path / "some" / "records")
     assert len(folder.read_folder(tmp_path / "some")[1]) == 1
     for name in ("none", "some/records"):
-        with pytest.raises(RequestError, match=r"DIR_B is .*; allowed: a study's output folder, with at least one"):
+        with pytest.raises(RequestError, match=r"DIR_B is .*, but must be a study's output folder, with at least one"):
             folder.read_folder(tmp_path / name, "DIR_B")
 
 

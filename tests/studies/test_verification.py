@@ -56,9 +56,9 @@ def test_kept_runs_are_trained_again_and_compared(tmp_path, monkeypatch):
 
 
 def test_what_is_not_kept_is_refused():
-    with pytest.raises(RequestError, match=r"study is 'sorce'; allowed: .*source.*did you mean 'source'"):
+    with pytest.raises(RequestError, match=r"study is 'sorce', but must be .*source.*did you mean 'source'"):
         verification.verify("sorce")
-    with pytest.raises(RequestError, match="runs is 0; allowed: a whole number from 1 up"):
+    with pytest.raises(RequestError, match="runs is 0, but must be a whole number from 1 up"):
         verification.verify("source", 0)
-    with pytest.raises(RequestError, match="runs is 51; allowed: at most the 50 that are kept of source"):
+    with pytest.raises(RequestError, match="runs is 51, but must be at most the 50 that are kept of source"):
         verification.verify("source", 51)
