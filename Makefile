@@ -25,11 +25,11 @@ INSTALLED := $(VENV)/installed
 
 STUDY := source
 
-.PHONY: help install study test soak applications lint lab calibrate keep notebooks colab wheel findings verify benchmark audit lock clean
+.PHONY: help install study test test-all soak applications lint lab calibrate keep notebooks colab wheel findings verify benchmark audit lock clean
 .DEFAULT_GOAL := help
 
 help:  ## list the commands
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo "stack here: $(STACK), Python $(PYTHON_VERSION), in $(VENV)"
 
 install: $(INSTALLED)  ## make the virtual environment from the lock file, if it is missing or the lock changed
@@ -47,15 +47,20 @@ $(INSTALLED): requirements/$(STACK).txt pyproject.toml
 study: $(INSTALLED)  ## run the source study, ten seeds an ordering, into outputs/source; or STUDY=grid
 	$(BIN)/normlib study $(STUDY)
 
-test: $(INSTALLED)  ## run all tests, the notebooks among them
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadscope --no-loadscope-reorder
+PYTEST := $(BIN)/python -m pytest --numprocesses 2 --dist loadscope --no-loadscope-reorder
+
+test: $(INSTALLED)  ## run the tests, the notebooks among them
+	$(PYTEST) -m "not long"
+
+test-all: $(INSTALLED)  ## run also those in a browser and in Colab's environment, of kills and of recipes
+	$(PYTEST)
 
 soak: $(INSTALLED)  ## kill a hundred studies at random moments, execute a thousand times in one process, draw 200 models
 	$(BIN)/python -m pytest tests/execution/test_soak.py tests/models/test_drawn_models.py -v -rA --trials 100 --executions 1000 \
 	  --drawn-models 200
 
 applications: $(INSTALLED)  ## swap normalization in all models of keras.applications, and of the extra zoo if installed
-	$(BIN)/python -m pytest tests/models/test_swapping.py tests/models/test_applications.py -v -rA --applications all
+	$(BIN)/python -m pytest tests/models/test_swap.py tests/models/test_applications.py -v -rA --applications all
 
 lint: $(INSTALLED)  ## check style and formatting, types, and that notebooks are as they are committed
 	$(BIN)/ruff check .

@@ -15,7 +15,7 @@ import source_cells
 import tensorflow as tf
 
 from normlib import data
-from normlib.models import readings
+from normlib.models import batch_norm, readings
 
 CELLS = (source_cells.instance_1, source_cells.instance_2, source_cells.instance_3, source_cells.instance_4)
 
@@ -35,7 +35,7 @@ def run(cell: object, seed: int, arrays: tuple[np.ndarray, ...], folder: Path) -
     model.summary()
     model.compile(optimizer="adam", loss="sparse_categorical_crossentropy", metrics=["accuracy"])
     figures = [model.fit(x_test, y_test).history["loss"], model.evaluate(x_train, y_train)]
-    if readings.batch_norm_layers(model):
+    if batch_norm.batch_norm_layers(model):
         readings.debias(model, steps=313, in_place=True)
         figures.append(model.evaluate(x_train, y_train))
         readings.recalibrate(model, x_test.astype(np.float32), in_place=True)

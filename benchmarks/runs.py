@@ -69,10 +69,10 @@ def overhead(rounds: int) -> list[Figure]:
     def share(ordering: str) -> float:
         with tempfile.TemporaryDirectory() as out:
             started = time.perf_counter()
-            outcome = perform(Job(Execution(Instance(ordering), 0, 10), notebook, out, stack.installed()))
+            outcome = perform(Job(Execution(Instance(ordering), 0, 10), notebook, stack.installed(), out))
             took = time.perf_counter() - started
-            if outcome.reason:
-                raise RuntimeError(outcome.reason)
+            if outcome.error is not None:
+                raise outcome.error
             return 1 - sum(run.seconds["fit"] + run.seconds["evaluate"] for run in read_records(out)) / took
 
     measured = alternate([lambda: share("bn/none"), lambda: share("none/none")], rounds)

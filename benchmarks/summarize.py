@@ -10,19 +10,17 @@ from pathlib import Path
 
 import matplotlib as mpl
 
-from normlib.analysis import verdicts
-from normlib.report import plots, tables
-from normlib.runs import store
-from normlib.studies.study import read_study
+import normlib
+from normlib.analysis.comparison import Comparison
+from normlib.report import tables
 
 if __name__ == "__main__":
     mpl.use("agg")
     started = time.perf_counter()
-    runs = store.load_records(sys.argv[1])
-    study = read_study("source")
-    tables.results(runs)
-    verdicts.estimate(runs, **study.family)
-    plots.plot_bars(runs)[0].savefig(f"{sys.argv[1]}.png")
+    runs = Comparison(normlib.load_records(sys.argv[1]), normlib.read_study("source").contrasts)
+    tables.result_table(runs)
+    tables.contrast_table(runs.estimates)
+    normlib.plot_bars(runs)[0].savefig(f"{sys.argv[1]}.png")
     seconds = time.perf_counter() - started
     # Of this program alone: what the operating system counts for the process begins with its parent's.
     (most,) = re.findall(r"^VmHWM:\s+(\d+) kB$", Path("/proc/self/status").read_text(), flags=re.MULTILINE)

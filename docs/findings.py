@@ -10,15 +10,13 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+import normlib
 from normlib import files
-from normlib.analysis import verdicts
-from normlib.analysis.statistics import MEASURES
 from normlib.execution import kernels, summary
 from normlib.models.ordering import SOURCE_INSTANCES
-from normlib.report import agreement, contrast_plots, html, plots, sentences, tables
+from normlib.report import agreement, sentences, tables
 from normlib.runs import store
-from normlib.studies import folder
-from normlib.studies.study import Study
+from normlib.studies.results import Results
 
 ROOT = Path(__file__).parent.parent
 PAGES = (ROOT / "README.md", ROOT / "docs" / "scaling.md")
@@ -63,17 +61,17 @@ def render(page: str) -> str:
 
 def draw() -> dict[str, Figure]:
     """Draw the README's pictures, by their names in ``docs/``."""
-    figures = {"bars": plots.plot_bars(load("source")[0])[0]}
+    figures = {"bars": normlib.plot_bars(normlib.read_results("source"))[0]}
     for name in STUDIES:
-        runs, study = load(name)
-        if study.reported:
-            figures[name] = plots.plot_beside_paper(runs, study.measure, study.varies, study.reported)[0]
+        results = normlib.read_results(name)
+        if results.study.reported:
+            figures[name] = normlib.plot_beside_paper(results)[0]
         elif name == "lag":
-            figures[name] = plots.plot_gap(runs, study.varies)[0]
+            figures[name] = normlib.plot_gap(results)[0]
         elif name == "conditions":
-            figures[name] = contrast_plots.plot_winners(runs, study.measure, study.varies)[0]
+            figures[name] = normlib.plot_winners(results)[0]
         else:
-            figures[name] = contrast_plots.plot_contrasts(runs, **study.family)[0]
+            figures[name] = normlib.plot_contrasts(results)[0]
     return figures
 
 
@@ -94,20 +92,13 @@ def describe(figure: Figure) -> str:
     return f"{'; '.join(filter(None, lines))}; numbers drawn: {hashlib.sha256(numbers.encode()).hexdigest()[:16]}"
 
 
-def load(name: str) -> tuple[pd.DataFrame, Study]:
-    """Return the kept records of a study, and the study."""
-    study, runs = folder.read_kept(name)
-    return study.to_frame(runs), study
-
-
 def _results() -> str:
-    runs, _ = load("source")
-    table = _markdown(tables.results(runs))
+    results = normlib.read_results("source")
     return (
-        f"{table}\n\n"
+        f"{_markdown(tables.result_table(results))}\n\n"
         "Mean over runs and its 95 % interval (Student's t), which covers initialization, shuffle and dropout, not new "
-        f"data. {_made_with(runs)}\n\n"
-        f"{sentences.ranking_sentence(runs)}"
+        f"data. {_made_with(results)}\n\n"
+        f"{' '.join(sentences.source_sentences(results.records))}"
     )
 
 
@@ -116,34 +107,30 @@ def _findings() -> str:
 
 
 def _finding(name: str, shows: str) -> str:
-    runs, study = load(name)
-    estimates = verdicts.estimate(runs, **study.family)
+    results = normlib.read_results(name)
+    study = results.study
+    # Seconds are left out: the studies ran beside each other.
+    table = tables.result_table(results).drop(columns=["source's label", "median seconds to fit"], errors="ignore")
     return "\n\n".join(
         [
             f"### `{name}`: {study.question}",
-            sentences.headline(runs, study),
+            sentences.findings(results),
             f"*{study.citation}*" + (f" {study.reported.differs}" if study.reported else ""),
             f"![{name}: {shows}](docs/{name}.png)",
-            f"<details><summary>{len(runs)} runs: all contrasts, and the table of results</summary>",
-            sentences.findings(runs, study),
-            _markdown(tables.verdicts(estimates)),
-            *([_markdown(tables.gap(runs, study.varies))] if study.measure.startswith("eval") else []),
-            # Seconds are left out: the studies ran beside each other.
-            _markdown(
-                tables.results(runs, study.varies).drop(
-                    columns=["source's label", "median seconds to fit"], errors="ignore"
-                )
-            ),
-            f"Measure: {MEASURES[study.measure]}; margin: {study.margin:g}. {_made_with(runs)} The study was declared "
-            f"in the file of SHA-256 `{study.declared_in[:16]}…` before its runs; "
+            f"<details><summary>{len(results.runs)} runs: the tables of contrasts and results</summary>",
+            _markdown(tables.contrast_table(results.estimates)),
+            *([_markdown(tables.gap_table(results))] if results.measure.reading else []),
+            _markdown(table),
+            f"Measure: {results.measure.phrase}; margin: {study.margin:g}. {_made_with(results)} The study was "
+            f"declared in the file of SHA-256 `{study.declared_in[:16]}…` before its runs; "
             f"[records](normlib/kept/{name}.jsonl).",
             "</details>",
         ]
     )
 
 
-def _made_with(runs: pd.DataFrame) -> str:
-    facts = tables.provenance(runs)["value"]
+def _made_with(results: Results) -> str:
+    facts = tables.provenance(results.records)["value"]
     return f"Seeds: {facts['seeds']}; {facts['stack']}; {facts['processor']}, threads a run: {facts['threads']}."
 
 
@@ -235,11 +222,10 @@ def _scaling(runs: float = 1e6, workers: int = 1000, an_execution: int = kernels
 
 def _agreement() -> str:
     """Compare the source study's kept runs with those on the other stack."""
-    study, runs = folder.read_kept("source")
-    there = agreement.Side(dataclasses.replace(study, name="source-keras3"), store.read_records(KERAS3))
-    report = agreement.Report(agreement.Side(study, runs), there)
-    said = [*agreement.place_sentences(report.side_a, report.side_b), *report.sentences()]
-    return "\n".join(f"- {html.as_markdown(sentence)}" for sentence in said)
+    here = normlib.read_results("source")
+    there = Results(dataclasses.replace(here.study, name="source-keras3"), store.read_records(KERAS3))
+    found = agreement.agreement_sentences(here, there, agreement.compare(here, there))
+    return "\n".join(f"- {sentences.as_markdown(sentence)}" for sentence in found)
 
 
 def _markdown(table: pd.DataFrame) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from normlib.errors import RequestError, one_line
+from normlib.errors import RequestError, one_line, one_of
 
 
 class Commands(click.Group):
@@ -19,8 +19,7 @@ class Commands(click.Group):
 
     def get_command(self, context: click.Context, name: str) -> click.Command:
         """Return a command by its name."""
-        if name not in self.commands:
-            raise RequestError("command", name, ", ".join(self.commands), names=self.commands)
+        one_of("command", name, self.commands)
         return self.commands[name]
 
 
@@ -31,15 +30,10 @@ def run(commands: click.Group) -> None:
         commands(standalone_mode=False)
     except click.exceptions.Exit as end:
         sys.exit(end.exit_code)
-    except click.NoSuchOption as error:
-        parameters = error.ctx.command.get_params(error.ctx) if error.ctx else []
-        known = [name for parameter in parameters for name in parameter.opts]
-        known = [name for name in known if name.startswith("--")]
-        _end(RequestError("option", error.option_name, ", ".join(known), names=known), 2)
     except click.ClickException as error:
         _end(error.format_message(), 2)
     except RequestError as error:
-        _end(error, 2)
+        _end(str(error), 2)
     except (KeyboardInterrupt, click.Abort):
         click.echo("interrupted: what is finished is kept; the same command goes on", err=True)
         sys.exit(130)
@@ -47,8 +41,8 @@ def run(commands: click.Group) -> None:
         _end(f"{type(error).__name__}: {error}", 1)
 
 
-def _end(reason: object, code: int) -> None:
-    click.echo(f"normlib: {one_line(str(reason))}", err=True)
+def _end(reason: str, code: int) -> None:
+    click.echo(f"normlib: {one_line(reason)}", err=True)
     sys.exit(code)
 
 
@@ -101,7 +95,7 @@ def study(
     quick: bool,
     list_studies: bool,
     dry_run: bool,
-    **how: Any,
+    **options: Any,
 ) -> None:
     """Run a study in papermill executions, each of one ordering and condition, then summarize it.
 
@@ -128,14 +122,14 @@ def study(
 
     chosen = None if orderings is None else orderings.split(",")
     plan = read_study(name_or_file)
-    plan = (plan.quickly() if quick else plan).but(seeds=seeds, orderings=chosen)
+    plan = (plan.quick_version() if quick else plan).replace(seeds=seeds, orderings=chosen)
     folder = Path("outputs") / (plan.name + quick * "-quick") if out is None else _folder("out", out)
     if dry_run:
-        return click.echo(schedule.describe_plan(plan, folder, threads, workers, how["redo"]))
-    signal.signal(signal.SIGTERM, _interrupt)
+        return click.echo(schedule.describe_plan(plan, folder, threads, workers, options["redo"]))
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C
     place = dask_executor(scheduler) if scheduler is not None else local_executor(workers, threads)
     with place as executor:
-        failures = schedule.run_study(plan, folder, executor, threads, **how)
+        failures = schedule.run_study(plan, folder, executor, threads, **options)
     for stage in ([folder / schedule.TUNING] if plan.tune else []) + [folder]:
         if any((stage / "records").glob("*.json")):
             _summarize(stage)
@@ -185,7 +179,7 @@ def summary(folder: str, other: str | None, **exports: str | None) -> None:
     from normlib.report import agreement
 
     mpl.use("agg")  # figures go to files, never to a window
-    return click.echo(agreement.report(_folder("DIR", folder), _folder("DIR_B", other), files))
+    return click.echo(agreement.compare_folders(_folder("DIR", folder), _folder("DIR_B", other), files))
 
 
 @commands.command()
@@ -232,7 +226,7 @@ def notebooks(folder: str) -> None:
     sources = [*sorted(there.glob("*.ipynb")), there / "conftest.py", there / "sanitize.cfg"]
     for path in sources:
         if (target / path.name).exists():
-            raise RequestError("DIR", folder, f"a folder without {path.name}, which would be overwritten")
+            raise RequestError("DIR", folder, problem=f"{path.name} is there already and would be overwritten")
     target.mkdir(parents=True, exist_ok=True)
     for path in sources:
         click.echo(shutil.copy(path, target))
@@ -252,22 +246,22 @@ def _summarize(folder: Path, exports: dict[str, str] | None = None) -> None:
     import matplotlib as mpl
 
     from normlib.execution import summary
+    from normlib.files import write_atomically
     from normlib.report import export, tables
-    from normlib.studies.folder import read_study_records
+    from normlib.studies.results import read_folder
 
     for kind, file in (exports or {}).items():
         export.check_file(kind, file)
     mpl.use("agg")  # figures go to files, never to a window
     paths = summary.write_summary(folder)
-    plan, chosen = read_study_records(folder)
-    runs = plan.to_frame(chosen)
+    results = read_folder(folder)
     for kind, file in (exports or {}).items():
-        paths.append(
+        if kind == "html":
             summary.export_html(folder / "summary.ipynb", Path(file))
-            if kind == "html"
-            else export.write_export(kind, file, runs, plan)
-        )
-    click.echo(tables.results(runs, plan.varies).drop(columns="source's label", errors="ignore").to_string())
+        else:
+            write_atomically(Path(file), export.to_csv(results) if kind == "csv" else export.to_latex(results))
+        paths.append(Path(file))
+    click.echo(tables.result_table(results).drop(columns="source's label", errors="ignore").to_string())
     for path in paths:
         click.echo(path)
 
@@ -282,8 +276,3 @@ def _folder(setting: str, path: str) -> Path:
 def main() -> None:
     """Run the command line; a wrong request ends in one line and exit code 2."""
     run(commands)
-
-
-def _interrupt(*_: object) -> None:
-    """Take a request to end as Ctrl-C."""
-    raise KeyboardInterrupt

@@ -19,12 +19,15 @@ class DataSet:
         image_shape: Shape of one image, ``[height, width]`` or ``[height, width, channels]``.
         classes: Number of classes; labels are 0 to ``classes - 1``.
         sha256: SHA-256 of the bytes (C order) of each array, by name; empty: known once the data are there.
+        download: What Keras downloads, and so what to put into its folder of data sets where there is no network; empty
+            where normlib ships the data, or a file holds them.
     """
 
     sizes: dict[str, int]
     image_shape: tuple[int, ...]
     classes: int
     sha256: dict[str, str]
+    download: str = ""
 
 
 DATASETS = {
@@ -49,9 +52,17 @@ DATASETS = {
             "x_test": "c867c93ff95360594e8ec3287995350b824dd110b11595c0e13d5423f621867a",
             "y_test": "3d0e6c6ea990b53b6f8f500a41cac93881d981b315f84578b7d915342ade01e9",
         },
+        download="train-images-idx3-ubyte.gz, train-labels-idx1-ubyte.gz, t10k-images-idx3-ubyte.gz and "
+        "t10k-labels-idx1-ubyte.gz into fashion-mnist",
     ),
-    # No copy of it was at hand when this was written; Keras checks the archive that it downloads.
-    "cifar10": DataSet(sizes={"train": 50_000, "test": 10_000}, image_shape=(32, 32, 3), classes=10, sha256={}),
+    "cifar10": DataSet(
+        sizes={"train": 50_000, "test": 10_000},
+        image_shape=(32, 32, 3),
+        classes=10,
+        sha256={},  # no copy of it was at hand when this was written; Keras checks the archive that it downloads
+        download="cifar-10-python.tar.gz as cifar-10-batches-py.tar.gz (Keras 2) or "
+        "cifar-10-batches-py-target_archive (Keras 3)",
+    ),
 }
 
 
@@ -96,15 +107,17 @@ def parse_split(text: str, sizes: Mapping[str, int], setting: str = "split") -> 
     Raises:
         RequestError: Not of this form, a split that the data set lacks, bounds outside it, or no example at all.
     """
-    allowed = f"{' or '.join(sizes)}, or a slice such as {next(iter(sizes))}[:1000] or {next(iter(sizes))}[50%:]"
+    first = next(iter(sizes))
     match = _PATTERN.fullmatch(text) if isinstance(text, str) else None
     if match is None or match["name"] not in sizes:
+        allowed = f"{' or '.join(sizes)}, or a slice such as {first}[:1000] or {first}[50%:]"
         raise RequestError(setting, text, allowed, names=sizes)
     size = sizes[match["name"]]
     start = _bound(match["start"], size, default=0)
     stop = _bound(match["stop"], size, default=size)
     if not 0 <= start < stop <= size:
-        raise RequestError(setting, text, f"at least one example, within the {size} of {match['name']}")
+        problem = f"a slice has to hold an example or more of the {size:,} that {match['name']} has"
+        raise RequestError(setting, text, problem=problem)
     return Split(match["name"], start, stop)
 
 

@@ -62,14 +62,13 @@ def one_line(text: str) -> str:
     return line if len(line) <= _LONGEST else f"{line[:_LONGEST]}…"
 
 
-def told(error: BaseException) -> str:
+def describe_error(error: BaseException) -> str:
     """Return what an exception of somebody else's code says, as one line, its class first."""
     return one_line(f"{type(error).__name__}: {error}")[:300]
 
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
-MOST_SEEDS = 100_000  # of an instance
 
 
 def one_of(setting: str, value: object, names: Iterable[str], others: str = "") -> None:
@@ -86,7 +85,7 @@ def one_of(setting: str, value: object, names: Iterable[str], others: str = "") 
     """
     names = list(names)
     if not isinstance(value, str) or value not in names:
-        raise RequestError(setting, value, ", ".join([*names, *([others] if others else [])]), names=names)
+        raise RequestError(setting, value, f"one of {', '.join([*names, *filter(None, [others])])}", names=names)
 
 
 def whole_number(setting: str, value: object, minimum: int, maximum: int = 1_000_000_000) -> int:
@@ -143,10 +142,10 @@ def seed_range(first_seed: int, seeds: int = 1, setting: str = "first_seed") -> 
     Raises:
         RequestError: They do not fit.
     """
-    seeds = whole_number("seeds", seeds, minimum=1, maximum=MOST_SEEDS)
+    seeds = whole_number("seeds", seeds, minimum=1, maximum=100_000)
     first_seed = whole_number(setting, first_seed, minimum=0, maximum=2**32 - 1)
     if first_seed + seeds > 2**32:
-        raise RequestError(setting, first_seed, "a number below 2 ** 32, as all seeds")
+        raise RequestError(setting, first_seed, problem="the last of the seeds that follow would be above 2 ** 32 - 1")
     return range(first_seed, first_seed + seeds)
 
 
@@ -183,84 +182,70 @@ def mapping(setting: str, value: object) -> dict[str, Any]:
 def checked(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
     """Have a public function refuse arguments that are not what its annotations say, as the command line does.
 
-    Classes are told by their names, so that nothing is imported for it; columns are those of the records given beside.
+    Numbers are left to the function, which knows their bounds. Measures have to be columns of the records beside them.
 
     Raises:
-        RequestError: An argument of another kind, or a measure that is no column.
+        RequestError: An argument of another type, no records at all, or a measure that is no column.
     """
-    parameters = inspect.signature(function)
+    signature = inspect.signature(function)
 
     @functools.wraps(function)
     def call(*arguments: Arguments.args, **options: Arguments.kwargs) -> Result:
-        bound = parameters.bind(*arguments, **options)
+        bound = signature.bind(*arguments, **options)
         given = bound.arguments
         for name, value in given.items():
-            annotation = parameters.parameters[name].annotation
-            if isinstance(value, Iterator) and annotation.startswith("Iterable["):
+            annotation = signature.parameters[name].annotation
+            if isinstance(value, Iterator) and "Iterable[" in annotation:  # which can be gone through but once
                 value = given[name] = list(value)
-            if annotation in _KINDS:
-                holds, allowed = _KINDS[annotation]
-                if not holds(value):
-                    raise RequestError(name, value, allowed)
-        for name in ("measure", "measures"):
-            if name in given and "records" in given:
-                measures = [given[name]] if isinstance(given[name], str) else given[name]
-                _columns(name, measures, given["records"])
+            if not _fits(annotation, value):
+                raise RequestError(name, value, f"of type {_ALIASES.get(annotation, annotation)}")
+            if annotation.startswith("Sequence[Record]") and value == []:
+                raise RequestError(name, value, "one record or more")
+            if annotation.startswith("pd.DataFrame") and not {"ordering", "seed"} <= set(_columns(value)):
+                raise RequestError(name, value, "a table of one row a run, as normlib.load_records gives")
+        for name in {"measure", "measures"} & set(given) if "records" in given else ():
+            measures = [given[name]] if isinstance(given[name], str | None) else given[name]
+            if not measures or not {*measures} <= {None, *_columns(given["records"])}:
+                raise RequestError(name, given[name], "a column of the records, such as train_loss or eval_accuracy")
         return function(*bound.args, **bound.kwargs)
 
     return call
 
 
-def _columns(name: str, measures: Any, records: Any) -> None:
-    if isinstance(measures, list | tuple) and measures:
-        unknown = [measure for measure in measures if not isinstance(measure, str) or measure not in records.columns]
-        if not unknown:
-            return
-        measures = unknown[0]
-    raise RequestError(name, measures, "a column of the records, such as train_loss or eval_accuracy")
+def _columns(records: Any) -> Iterable[str]:
+    """Return the columns of a table of runs, or of that of a Comparison."""
+    return getattr(records, "records", records).columns
 
 
-def _is(value: object, kind: str) -> bool:
-    return any(base.__name__ == kind for base in type(value).__mro__)
-
-
-def _are(values: object, kind: str) -> bool:
-    return isinstance(values, list | tuple) and all(_is(value, kind) for value in values)
-
-
-def _values(value: object) -> object:
-    return list(value.values()) if isinstance(value, Mapping) else value
-
-
-def _is_of_runs(value: Any) -> bool:
-    return _is(value, "DataFrame") and {"ordering", "seed"} <= set(value.columns)
-
-
-_KINDS: dict[str, tuple[Callable[[Any], bool], str]] = {
-    "Instance": (lambda value: _is(value, "Instance"), "a normlib.Instance"),
-    "Iterable[Instance]": (lambda value: _are(value, "Instance"), "a list of normlib.Instance"),
-    "Sequence[Record]": (lambda value: _are(value, "Record") and bool(value), "a list of normlib.Record, one or more"),
-    "Iterable[Record]": (lambda value: _are(value, "Record"), "a list of normlib.Record"),
-    "Diagnoses": (
-        lambda value: _is(value, "Diagnosis") or _are(_values(value), "Diagnosis"),
-        "a normlib.Diagnosis, or several in a list or by label",
-    ),
-    "pd.DataFrame": (_is_of_runs, "a table of one row a run, as normlib.load_records gives"),
-    "Contrast": (lambda value: _is(value, "Contrast"), "a contrast, such as those of a study"),
-    "Iterable[Contrast]": (lambda value: _are(value, "Contrast"), "a list of contrasts, such as those of a study"),
-    "Sequence[Contrast]": (lambda value: _are(value, "Contrast"), "a list of contrasts, such as those of a study"),
-    "Varies": (
-        lambda value: isinstance(value, list | tuple) and all(isinstance(part, Mapping) for part in value),
-        "what a study varies, a list of mappings",
-    ),
-    "Paper": (lambda value: _is(value, "Paper"), "a study's paper"),
-    "Path | str": (lambda value: isinstance(value, str | os.PathLike), "a path"),
-    "str | Path": (lambda value: isinstance(value, str | os.PathLike), "a path"),
-    "bool": (lambda value: isinstance(value, bool), "True or False"),
-    "Sequence[str]": (
-        lambda value: isinstance(value, list | tuple) and all(isinstance(v, str) for v in value),
-        "names",
-    ),
-    "list[str] | None": (lambda value: value is None or isinstance(value, list | tuple), "a list of orderings"),
-    "Study": (lambda value: _is(value, "Study"), "a normlib.Study"),
+_ALIASES = {
+    "Contrasts": "Mapping[str, str] | Iterable[Contrast]",
+    "Diagnoses": "Diagnosis | Sequence[Diagnosis] | Mapping[str, Diagnosis]",
+    "Varies": "Sequence[Mapping]",
 }
+_CLASSES = {"bool", "str", "DataFrame", "Comparison", "Contrast", "Diagnosis", "Instance", "Paper", "Record", "Results"}
+_CLASSES |= {"Split", "Study"}
+
+
+def _fits(annotation: str, value: Any) -> bool:
+    """Tell whether a value is what an annotation says; of a type that is not looked into, every value is."""
+    for alternative in _ALIASES.get(annotation, annotation).split(" | "):
+        if alternative in _ALIASES and alternative != annotation:
+            if _fits(alternative, value):
+                return True
+            continue
+        outer, _, inner = alternative.removesuffix("]").partition("[")
+        name = outer.rpartition(".")[2]
+        if name in ("Iterable", "Sequence", "list"):
+            fits = isinstance(value, Iterable if name == "Iterable" else list | tuple)
+            fits = fits and not isinstance(value, str) and all(_fits(inner, item) for item in value)
+        elif name == "Mapping":
+            fits = isinstance(value, Mapping) and all(_fits(inner.rpartition(", ")[2], item) for item in value.values())
+        elif name == "Path":
+            fits = isinstance(value, os.PathLike)
+        elif name in _CLASSES:  # by its name, so that nothing is imported for it
+            fits = name in {base.__name__ for base in type(value).__mro__}
+        else:
+            fits = name != "None" or value is None
+        if fits:
+            return True
+    return False

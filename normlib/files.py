@@ -1,35 +1,35 @@
-"""Files: written whole or not at all, locked, swept; and YAML that people wrote."""
+"""Files: written whole or not at all, in a folder by one study at a time; and YAML that people wrote."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import glob
+import hashlib
 import itertools
 import os
+import platform
 import shutil
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import filelock
+import psutil
 import yaml
 
 from normlib.errors import RequestError
 
-try:
-    import fcntl
-except ImportError:  # on Windows, where what a killed process leaves stays
-    fcntl = None  # type: ignore[assignment]  # a module that is not there
-
-_LARGEST_FILE = 50_000_000  # bytes; the record of a run of thousands of epochs has a few million
-_PREFIX, _SUFFIX = ".normlib-", ".tmp"  # of what is there for the time being
+LARGEST_FILE = 100_000  # bytes of a YAML file; the studies that ship have a thousand or two
+_LARGEST_RECORD = 50_000_000  # bytes; the record of a run of thousands of epochs has a few million
+_PREFIX, _SUFFIX = ".normlib-", ".tmp"  # of files that are being written
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:
     """Write a file so that no reader, and no interruption, ever meets half of it.
 
-    The content goes to a temporary file in the same folder, to the disk, and then into place with ``os.replace``.
+    The content goes to a temporary file in the same folder, to the disk, and then into place with ``os.replace``. What
+    a killed process leaves of such files is removed by ``only_writer``.
 
     Args:
         path: Where it goes; its folder is made when it is missing.
@@ -40,13 +40,14 @@ def write_atomically(path: Path, content: str | bytes) -> None:
     """
     temporary = ""
     try:
-        descriptor, temporary = _make_file(path.parent)
-        with os.fdopen(descriptor, "wb") as file:  # locked until it is closed, which comes last
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, temporary = tempfile.mkstemp(prefix=_PREFIX, suffix=_SUFFIX, dir=path.parent)
+        with os.fdopen(descriptor, "wb") as file:
             file.write(content.encode() if isinstance(content, str) else content)
             file.flush()
             os.fsync(file.fileno())
-            os.chmod(temporary, 0o644)  # mkstemp makes it private, and results are there to be shared
-            os.replace(temporary, path)
+        os.chmod(temporary, 0o644)  # mkstemp makes it private, and results are there to be shared
+        os.replace(temporary, path)
     except BaseException as error:
         with contextlib.suppress(OSError):  # there is none, or the disk has become read-only
             os.unlink(temporary)
@@ -55,105 +56,42 @@ def write_atomically(path: Path, content: str | bytes) -> None:
         raise
 
 
-def read_text(path: Path) -> str:
+def read_text(path: Path, largest: int = _LARGEST_RECORD) -> str:
     """Return the text of a file, which anybody may have put there.
 
+    Args:
+        path: The file.
+        largest: Bytes that it may have.
+
     Raises:
-        OSError: It is no regular file, too large to be one of normlib's, or cannot be read.
+        OSError: It is no regular file, too large, or cannot be read.
         UnicodeDecodeError: It is no UTF-8.
     """
     if not path.is_file():  # to read a pipe would never end
         raise OSError(errno.EINVAL, "Not a regular file", str(path))
-    if path.stat().st_size > _LARGEST_FILE:
-        raise OSError(errno.EFBIG, "Too large for what it should be", str(path))
-    return path.read_text(encoding="utf-8")
+    if path.stat().st_size > largest:
+        raise OSError(errno.EFBIG, f"Larger than {largest:,} bytes", str(path))
+    return path.read_bytes().decode("utf-8")
 
 
-class ScratchFolder(tempfile.TemporaryDirectory):
-    """A folder for the time being, where the system keeps such. Those that killed processes left there go."""
-
-    def __init__(self) -> None:
-        sweep(Path(tempfile.gettempdir()))
-        while not self._make():  # it was swept before it was locked
-            super().cleanup()
-
-    def _make(self) -> bool:
-        super().__init__(prefix=_PREFIX, suffix=_SUFFIX, ignore_cleanup_errors=True)
-        try:
-            self._descriptor = os.open(self.name, os.O_RDONLY)
-        except FileNotFoundError:
-            return False
-        _lock(self._descriptor)
-        if os.path.exists(self.name):
-            return True
-        os.close(self._descriptor)
-        return False
-
-    def cleanup(self) -> None:
-        """Remove the folder."""
-        super().cleanup()
-        with contextlib.suppress(OSError):  # it has been closed before
-            os.close(self._descriptor)
-
-
-def sweep(folder: Path) -> None:
-    """Remove from a folder what processes of this user had there for the time being when they were killed.
-
-    What a living process has is locked, and stays. Folders in the folder are not looked through.
-
-    Args:
-        folder: It need not exist.
-    """
-    with contextlib.suppress(OSError):  # there is none, or it cannot be listed
-        for path in folder.glob(f"{_PREFIX}*{_SUFFIX}"):
-            with contextlib.suppress(OSError):  # another user's, or another process was faster
-                _sweep_one(path)
-
-
-def _sweep_one(path: Path) -> None:
-    if path.is_symlink() or path.lstat().st_uid != os.getuid():
-        return
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        if _lock(descriptor):
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
-    finally:
-        os.close(descriptor)
-
-
-def _make_file(folder: Path) -> tuple[int, str]:
-    """Make a temporary file that is locked as long as it is open; return its descriptor and its path."""
-    while True:
-        folder.mkdir(parents=True, exist_ok=True)
-        try:
-            descriptor, path = tempfile.mkstemp(prefix=_PREFIX, suffix=_SUFFIX, dir=folder)
-        except FileNotFoundError:
-            if folder.is_dir():
-                raise
-            continue  # another process made it, to see whether it can be made, and has removed it
-        _lock(descriptor)
-        if os.path.exists(path):
-            return descriptor, path
-        os.close(descriptor)  # it was swept before it was locked
-
-
-def _lock(descriptor: int) -> bool:
-    """Lock an open file or folder until it is closed; return whether it could be, and nobody else has locked it."""
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except (OSError, AttributeError):  # locked; or a file system, or an operating system, without such locks
-        return False
-    return True
+@contextlib.contextmanager
+def scratch_folder() -> Iterator[Path]:
+    """Make a folder for temporary files, where the system keeps such; those of killed processes are removed."""
+    # Host and process stand in the name: a folder in which that host's process works stays.
+    ours = f"normlib-{platform.node()}-"
+    for name in glob.iglob(f"{glob.escape(ours)}*", root_dir=tempfile.gettempdir()):
+        process = name.removeprefix(ours).partition("-")[0]
+        if process.isdecimal() and not psutil.pid_exists(int(process)):
+            shutil.rmtree(os.path.join(tempfile.gettempdir(), name), ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix=f"{ours}{os.getpid()}-", ignore_cleanup_errors=True) as folder:
+        yield Path(folder)
 
 
 def set_aside(path: Path, folder: Path) -> Path:
     """Move a file into a folder, under a name that is free there, and return its new path; nothing is lost."""
     folder.mkdir(parents=True, exist_ok=True)
-    target = folder / path.name
-    for number in itertools.count(2):
-        if not os.path.lexists(target):
-            break
-        target = folder / f"{path.stem}_{number}{path.suffix}"
+    names = itertools.chain([path.name], (f"{path.stem}_{number}{path.suffix}" for number in itertools.count(2)))
+    target = next(folder / name for name in names if not os.path.lexists(folder / name))
     os.rename(path, target)
     return target
 
@@ -168,23 +106,22 @@ def check_writable(folder: Path, setting: str) -> None:
     Raises:
         RequestError: It is, or cannot.
     """
-    path = folder.absolute()
     try:
         # Asked by trying: permissions alone do not tell, and root has them all.
-        if path.is_dir():
-            with tempfile.TemporaryFile(dir=path):
-                return
-        missing = [path, *path.parents]
-        missing = missing[: next(i for i, parent in enumerate(missing) if os.path.lexists(parent))]
-        if not missing:
-            path.mkdir()  # which tells why it cannot be
-        with contextlib.suppress(FileExistsError):  # another process was faster, and may have put something there
-            missing[-1].mkdir()
-            with contextlib.suppress(OSError):
-                missing[-1].rmdir()
+        with tempfile.TemporaryFile(dir=_nearest(folder.absolute())):
+            pass
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise RequestError(setting, str(folder), f"a folder that can be written, and here: {reason}") from None
+        raise RequestError(setting, str(folder), problem=f"it cannot be written: {reason}") from None
+
+
+def _nearest(path: Path) -> Path:
+    """Return a path, or the nearest one above it that is there."""
+    try:
+        path.lstat()
+    except FileNotFoundError:
+        return _nearest(path.parent)
+    return path
 
 
 def check_inside(folder: Path, setting: str) -> None:
@@ -199,81 +136,68 @@ def check_inside(folder: Path, setting: str) -> None:
     """
     for path in folder.iterdir() if os.path.isdir(folder) else ():
         if path.is_symlink() and not path.resolve().is_relative_to(folder.resolve()):
-            allowed = f"a folder without links that lead out of it, as {path.name!r} does"
-            raise RequestError(setting, str(folder), allowed)
+            raise RequestError(setting, str(folder), problem=f"the link {path.name!r} in it leads to another folder")
 
 
 @contextlib.contextmanager
 def only_writer(folder: Path, setting: str) -> Iterator[None]:
-    """Keep other processes that ask in this way from writing a folder meanwhile.
+    """Lock a folder for a study; what killed processes left there half written is removed, before and after.
 
     Args:
         folder: It is made when it is missing.
         setting: Name of the setting that holds it.
 
     Raises:
-        RequestError: Another process is writing it.
+        RequestError: Another process has locked it.
     """
     folder.mkdir(parents=True, exist_ok=True)
     writer = folder / ".writer"
     try:
         with filelock.FileLock(folder / ".lock", blocking=False):
+            _sweep(folder)
             write_atomically(writer, f"{os.getpid()}")
             try:
                 yield
             finally:
                 with contextlib.suppress(OSError):  # of a disk that has become read-only; the lock is what counts
+                    _sweep(folder)
                     writer.unlink()
     except filelock.Timeout:
-        for _ in range(20):  # it writes its number as soon as it has the lock
-            if writer.is_file():
-                break
-            time.sleep(0.05)
-        process = writer.read_text() if writer.is_file() else "unknown"
-        allowed = f"a folder that no other process is writing; process {process} is"
-        raise RequestError(setting, str(folder), allowed) from None
+        process = "another process"
+        with contextlib.suppress(OSError):  # it has the lock, and has not said yet which one it is
+            process = f"process {writer.read_text()}"
+        raise RequestError(setting, str(folder), problem=f"{process} is writing it") from None
 
 
-LARGEST_FILE = 100_000  # bytes; the studies that ship have a thousand or two
+def _sweep(folder: Path) -> None:
+    """Remove the unfinished files of a folder, and of those in it."""
+    for place in ("", "*/"):
+        for path in folder.glob(f"{place}{_PREFIX}*{_SUFFIX}"):
+            path.unlink(missing_ok=True)
 
 
-def read_small(setting: str, path: Path) -> bytes:
-    """Return what is in a file, if it is not too large to be read by hand.
+def read_yaml(setting: str, path: Path) -> tuple[object, str]:
+    """Return what a YAML file says, and the file's SHA-256 in hexadecimal digits.
 
     Args:
         setting: Name of the setting that holds the path.
         path: The file.
 
     Raises:
-        RequestError: It cannot be read, or is too large.
+        RequestError: It cannot be read, is larger than ``LARGEST_FILE``, is no YAML in UTF-8, has tags that would make
+            anything but plain data, or a key that stands twice.
     """
     try:
-        if path.stat().st_size > LARGEST_FILE:
-            raise RequestError(setting, str(path), f"a YAML file of at most {LARGEST_FILE:,} bytes")
-        return path.read_bytes()
+        text = read_text(path, LARGEST_FILE)
+        return yaml.load(text, _Loader), hashlib.sha256(text.encode()).hexdigest()
     except OSError as error:
-        raise RequestError(setting, str(path), f"a file that can be read; {error.strerror}") from None
-
-
-def load(setting: str, path: Path, content: bytes) -> object:
-    """Return what some YAML says.
-
-    Args:
-        setting: Name of the setting that holds the path.
-        path: Where it comes from.
-        content: The YAML, as UTF-8.
-
-    Raises:
-        RequestError: It is no YAML, or has tags that would make anything but plain data, or a key that stands twice.
-    """
-    try:
-        return yaml.load(content.decode("utf-8"), _Loader)
+        raise RequestError(setting, str(path), problem=f"it cannot be read: {error.strerror}") from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         where = getattr(error, "problem_mark", None)
-        line = f", line {where.line + 1}" if where else ""
+        line = f" (line {where.line + 1})" if where else ""
         problem = getattr(error, "problem", None)
-        reason = f" ({problem})" if problem else ""
-        raise RequestError(setting, str(path), f"a YAML file; this is none{line}{reason}") from None
+        reason = f": {problem}" if problem else ""
+        raise RequestError(setting, str(path), problem=f"it is not valid YAML{line}{reason}") from None
 
 
 class _Loader(yaml.SafeLoader):
@@ -283,7 +207,7 @@ class _Loader(yaml.SafeLoader):
         seen = set()
         for key, _ in node.value:
             if not isinstance(key, yaml.ScalarNode):  # aliases of aliases, say, more than any memory holds
-                raise yaml.constructor.ConstructorError(None, None, "a key that is no word", key.start_mark)
+                raise yaml.constructor.ConstructorError(None, None, "a key is no word", key.start_mark)
             if key.value in seen:
                 raise yaml.constructor.ConstructorError(None, None, f"{key.value} stands twice", key.start_mark)
             seen.add(key.value)

@@ -6,16 +6,13 @@ without the seconds that importing TensorFlow takes.
 
 from __future__ import annotations
 
-import contextlib
 import functools
-import json
 import os
 import platform
 from collections.abc import Mapping
 from importlib import metadata
-from pathlib import Path
 
-from normlib.errors import RequestError
+from normlib.errors import RequestError, one_of
 
 PROVIDERS = ("auto", "addons", "keras")
 # The environment variable by which kernels learn which study, by the SHA-256 of its file, they run for.
@@ -32,6 +29,11 @@ def version(distribution: str) -> str | None:
         return None
 
 
+def has_keras_3() -> bool:
+    """Return whether the Keras that is installed is Keras 3 or later; where none is, it would be."""
+    return not (version("keras") or "").startswith("2.")
+
+
 def resolve_provider(provider: str) -> str:
     """Return the library that provides GroupNorm, ``"addons"`` or ``"keras"``.
 
@@ -42,54 +44,24 @@ def resolve_provider(provider: str) -> str:
         RequestError: An unknown provider, or addons where it is not installed or cannot be imported (tensorflow-addons
             needs Keras 2, which TensorFlow carries up to 2.15).
     """
-    if not isinstance(provider, str) or provider not in PROVIDERS:
-        raise RequestError("provider", provider, ", ".join(PROVIDERS), names=PROVIDERS)
-    importable = version("tensorflow-addons") is not None and (version("keras") or "").startswith("2.")
+    one_of("provider", provider, PROVIDERS)
+    importable = version("tensorflow-addons") is not None and not has_keras_3()
     if provider == "addons" and not importable:
         found = f"tensorflow-addons {version('tensorflow-addons')}, keras {version('keras')}"
-        raise RequestError("provider", provider, f"auto or keras, since addons needs Keras 2 (here: {found})")
+        raise RequestError("provider", provider, problem=f"tensorflow-addons needs Keras 2 (here: {found})")
     return "addons" if importable and provider != "keras" else "keras"
 
 
-def check_keras() -> None:
-    """Refuse settings with which ``tf.keras`` cannot be imported, or is another Keras than the one that is installed.
-
-    Raises:
-        RequestError: An environment variable, or Keras' configuration file, asks for another backend than TensorFlow or
-            for legacy Keras.
-    """
-    legacy = os.environ.get("TF_USE_LEGACY_KERAS", "")
-    if legacy.lower() in ("1", "true"):
-        allowed = "no such environment variable: normlib uses the Keras that is installed, not tf_keras"
-        raise RequestError("TF_USE_LEGACY_KERAS", legacy, allowed)
-    if (version("keras") or "").startswith("2."):
-        return  # it has one backend
-    setting, backend = "KERAS_BACKEND", os.environ.get("KERAS_BACKEND", "")
-    if not backend:
-        file = Path(os.environ.get("KERAS_HOME", Path.home() / ".keras")) / "keras.json"
-        with contextlib.suppress(OSError, ValueError, AttributeError):
-            setting, backend = f"backend in {file}", json.loads(file.read_text("utf-8")).get("backend", "")
-    if backend not in ("", "tensorflow"):
-        raise RequestError(setting, backend, "tensorflow, or nothing: normlib trains with TensorFlow")
-
-
-def versions(provider: str) -> dict[str, str | None]:
+def versions(provider: str, installed: Mapping[str, str | None] | None = None) -> dict[str, str | None]:
     """Return the versions that decide a run's bits: TensorFlow's and the provider's.
 
     Args:
-        provider: As an Instance has it; resolved here.
+        provider: As an Instance has it, resolved here; of other versions, ``"addons"`` or ``"keras"``.
+        installed: Those that a record names, by distribution; None: those that are installed here.
     """
-    installed = {name: version(name) for name in ("tensorflow", *DISTRIBUTIONS.values())}
-    return deciding(resolve_provider(provider), installed)
-
-
-def deciding(provider: str, installed: Mapping[str, str | None]) -> dict[str, str | None]:
-    """Return, of some versions, those that decide a run's bits: TensorFlow's and the provider's.
-
-    Args:
-        provider: ``"addons"`` or ``"keras"``.
-        installed: Versions by distribution.
-    """
+    if installed is None:
+        provider = resolve_provider(provider)
+        installed = {name: version(name) for name in ("tensorflow", *DISTRIBUTIONS.values())}
     return {name: installed[name] for name in ("tensorflow", DISTRIBUTIONS[provider])}
 
 

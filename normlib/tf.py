@@ -16,40 +16,45 @@ from pathlib import Path
 from typing import Any
 
 from normlib import stack
-from normlib.errors import RequestError
-from normlib.stack import check_keras, cores, version
+from normlib.errors import RequestError, thread_count
+from normlib.stack import cores, has_keras_3
 
 
 @contextlib.contextmanager
-def _silence() -> Iterator[None]:
+def _dropping_standard_error() -> Iterator[None]:
     """Drop what C++ code writes to the standard error meanwhile; Python's exceptions pass."""
-    kept, null = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    os.dup2(null, 2)
+    kept = os.dup(2)
+    with open(os.devnull, "w") as null:
+        os.dup2(null.fileno(), 2)
     try:
         yield
     finally:
         os.dup2(kept, 2)
         os.close(kept)
-        os.close(null)
 
 
-# On every start of a machine without a GPU, TensorFlow says so at length, and it would end up in each notebook: since
-# 2.20 also before it reads this level, when it is imported and when it looks for devices.
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-check_keras()
-with _silence():
+# normlib trains with the Keras that is installed and TensorFlow, whatever somebody's variables and keras.json say.
+os.environ.update(KERAS_BACKEND="tensorflow", TF_USE_LEGACY_KERAS="0")
+# On every start of a machine without a GPU, TensorFlow says so at length, and it would end up in each notebook. From
+# 2.20 on it says some of it before it reads this variable, whose value 0 shows all.
+_quiet = os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3") == "3"
+with _dropping_standard_error() if _quiet else contextlib.nullcontext():
     import tensorflow as tf
 
-    for _gpu in tf.config.list_physical_devices("GPU"):
-        # Else TensorFlow takes all memory of a GPU at once, and a second process finds none (TensorFlow's guide, Use a
-        # GPU, Limiting GPU memory growth).
-        with contextlib.suppress(RuntimeError):  # it has started already: whoever did so has chosen
-            tf.config.experimental.set_memory_growth(_gpu, True)
+    _gpus = tf.config.list_physical_devices("GPU")
+for _gpu in _gpus:
+    # Else TensorFlow takes all memory of a GPU at once, and a second process finds none (TensorFlow's guide, Use a
+    # GPU, Limiting GPU memory growth).
+    with contextlib.suppress(RuntimeError):  # it has started already: whoever did so has chosen
+        tf.config.experimental.set_memory_growth(_gpu, True)
 
 # Each run has a graph of its own on purpose, of which TensorFlow warns after some runs, in red in a notebook.
 tf.get_logger().addFilter(lambda record: "triggered tf.function retracing" not in record.getMessage())
 
-KERAS_3 = not (version("keras") or "").startswith("2.")
+KERAS_3 = has_keras_3()
+if tf.keras.backend.backend() != "tensorflow" or not tf.keras.Model.__module__.startswith("keras."):
+    problem = "this process imported it as tf_keras or with another backend before normlib: begin a new one"
+    raise RequestError("tf.keras", tf.keras.Model.__module__, problem=problem)
 
 __all__ = ["KERAS_3", "tf", "use_threads"]
 
@@ -64,8 +69,9 @@ def use_threads(threads: int | None = None) -> int:
         threads: None: what the process uses already, or 1 where nothing has been set.
 
     Raises:
-        RequestError: TensorFlow already runs with another number in this process.
+        RequestError: Not a number of threads, or TensorFlow already runs with another one in this process.
     """
+    threads = None if threads is None else thread_count(threads)
     threading = tf.config.threading
     wanted = threads or threading.get_intra_op_parallelism_threads() or 1
     try:
@@ -73,8 +79,8 @@ def use_threads(threads: int | None = None) -> int:
     except RuntimeError:
         running = threading.get_intra_op_parallelism_threads() or cores()
         if threads not in (None, running):
-            allowed = f"{running}, with which TensorFlow already runs in this process; restart the kernel for another"
-            raise RequestError("threads", threads, allowed) from None
+            problem = f"TensorFlow already runs with {running} in this process; restart the kernel for another number"
+            raise RequestError("threads", threads, problem=problem) from None
         return running
     with contextlib.suppress(RuntimeError):
         threading.set_inter_op_parallelism_threads(wanted)
@@ -114,15 +120,13 @@ def describe_environment(provider: str, threads: int) -> dict[str, Any]:
         threads: Threads that an operation may use.
     """
     gpus = tf.config.get_visible_devices("GPU")  # not those that were hidden from TensorFlow
+    gpu = tf.config.experimental.get_device_details(gpus[0]).get("device_name", "unknown") if gpus else None
     return {
-        "versions": {
-            "python": platform.python_version(),
-            **{name: stack.version(name) for name in _PACKAGES},
-        },
+        "versions": {"python": platform.python_version(), **{name: stack.version(name) for name in _PACKAGES}},
         "provider": stack.resolve_provider(provider),
         "device": "GPU" if gpus else "CPU",
-        "gpu": _name(gpus[0]) if gpus else None,  # Keras trains on the first
-        "processor": _processor(),
+        "gpu": gpu and _as_recorded(gpu),  # Keras trains on the first
+        "processor": _as_recorded(_processor()),
         "threads": threads,
         "onednn": os.environ.get("TF_ENABLE_ONEDNN_OPTS"),  # None: as TensorFlow decides for the processor
         "commit": _commit(),
@@ -130,21 +134,15 @@ def describe_environment(provider: str, threads: int) -> dict[str, Any]:
     }
 
 
-def _name(gpu: tf.config.PhysicalDevice) -> str:
-    return _printable(tf.config.experimental.get_device_details(gpu).get("device_name", "unknown"))
+def _as_recorded(name: str) -> str:
+    """Return a name as a record's schema allows it."""
+    return re.sub(r"[^ -~]", "?", name)[:200]
 
 
 def _processor() -> str:
-    cpuinfo = Path("/proc/cpuinfo")
-    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
-    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    name = models[0] if models else platform.processor() or platform.machine()
-    return _printable(name)
-
-
-def _printable(name: str) -> str:
-    """Return a name as a record's schema allows it."""
-    return re.sub(r"[^ -~]", "?", name)[:200]
+    cpuinfo = Path("/proc/cpuinfo")  # Linux's
+    found = re.search(r"^model name\s*: (.+)$", cpuinfo.read_text(), re.MULTILINE) if cpuinfo.exists() else None
+    return found[1].strip() if found else platform.processor() or platform.machine()
 
 
 @functools.cache

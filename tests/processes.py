@@ -21,12 +21,14 @@ def wait_until(condition, seconds=120):
         time.sleep(0.05)
 
 
-def alive(pid):
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
+def listening(process):
+    """Return the addresses at which a process and all that it started take connections."""
+    return {
+        connection.laddr.ip
+        for each in [process, *process.children(recursive=True)]
+        for connection in each.net_connections("inet")
+        if connection.status == psutil.CONN_LISTEN
+    }
 
 
 def processes_in(folder):

@@ -9,6 +9,10 @@ import tensorflow as tf
 from normlib import stack
 
 
+def batch_normalization():
+    return tf.keras.layers.BatchNormalization(axis=3)
+
+
 def group_normalization():
     if stack.resolve_provider("auto") == "keras":
         return tf.keras.layers.GroupNormalization(groups=5, axis=3)
@@ -18,64 +22,37 @@ def group_normalization():
 
 
 def instance_1():
-    return tf.keras.models.Sequential(
-        [
-            tf.keras.layers.Reshape((28, 28, 1), input_shape=(28, 28)),
-            tf.keras.layers.Conv2D(filters=10, kernel_size=(3, 3), data_format="channels_last"),
-            tf.keras.layers.BatchNormalization(axis=3),
-            tf.keras.layers.Conv2D(filters=10, kernel_size=(3, 3)),
-            *head(),
-        ]
-    )
+    return classifier([batch_normalization], [])
 
 
 def instance_2():
-    return tf.keras.models.Sequential(
-        [
-            tf.keras.layers.Reshape((28, 28, 1), input_shape=(28, 28)),
-            tf.keras.layers.Conv2D(filters=10, kernel_size=(3, 3), data_format="channels_last"),
-            group_normalization(),
-            tf.keras.layers.Conv2D(filters=10, kernel_size=(3, 3)),
-            *head(),
-        ]
-    )
+    return classifier([group_normalization], [])
 
 
 def instance_3():
     """Labelled "Batch and then Group" in the source."""
-    return tf.keras.models.Sequential(
-        [
-            tf.keras.layers.Reshape((28, 28, 1), input_shape=(28, 28)),
-            tf.keras.layers.Conv2D(filters=10, kernel_size=(3, 3), data_format="channels_last"),
-            group_normalization(),
-            tf.keras.layers.Conv2D(filters=10, kernel_size=(3, 3)),
-            tf.keras.layers.BatchNormalization(axis=3),
-            *head(),
-        ]
-    )
+    return classifier([group_normalization], [batch_normalization])
 
 
 def instance_4():
     """Labelled "Group Then Batch" in the source."""
+    return classifier([batch_normalization], [group_normalization])
+
+
+def classifier(after_first, after_second):
     return tf.keras.models.Sequential(
         [
             tf.keras.layers.Reshape((28, 28, 1), input_shape=(28, 28)),
             tf.keras.layers.Conv2D(filters=10, kernel_size=(3, 3), data_format="channels_last"),
-            tf.keras.layers.BatchNormalization(axis=3),
+            *[make() for make in after_first],
             tf.keras.layers.Conv2D(filters=10, kernel_size=(3, 3)),
-            group_normalization(),
-            *head(),
+            *[make() for make in after_second],
+            tf.keras.layers.Flatten(),
+            tf.keras.layers.Dense(128, activation="relu"),
+            tf.keras.layers.Dropout(0.2),
+            tf.keras.layers.Dense(10, activation="softmax"),
         ]
     )
-
-
-def head():
-    return [
-        tf.keras.layers.Flatten(),
-        tf.keras.layers.Dense(128, activation="relu"),
-        tf.keras.layers.Dropout(0.2),
-        tf.keras.layers.Dense(10, activation="softmax"),
-    ]
 
 
 def run(cell, x_test, y_test, seed):

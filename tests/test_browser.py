@@ -22,7 +22,7 @@ from normlib import stack
 from normlib.execution import summary
 from normlib.report import agreement
 from normlib.runs.store import save_record
-from normlib.studies import folder as folder_module
+from normlib.studies import results as results_module
 
 ROOT = Path(__file__).parent.parent
 SCREENSHOTS = ROOT / "outputs" / "screenshots"
@@ -30,6 +30,7 @@ TOKEN = "a-token-of-this-test"
 # By the names that Linux distributions give it.
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 pytestmark = [
+    pytest.mark.long,
     pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium, Debian's package 'chromium'"),
     pytest.mark.skipif(
         stack.resolve_provider("auto") != "addons",
@@ -138,12 +139,12 @@ def test_in_jupyterlab_a_notebook_runs_to_its_end_and_shows_pictures_and_tables(
 def pages(tmp_path_factory):
     """The summary of the source's kept runs as a page, and the page that compares it, here with itself."""
     folder = tmp_path_factory.mktemp("study") / "source"
-    study, runs = folder_module.read_kept("source")
-    for run in runs:
+    source = results_module.read_kept("source")
+    for run in source.runs:
         save_record(run, folder / "records")
-    (folder / "study.yaml").write_text(study.to_yaml())
+    (folder / "study.yaml").write_text(source.study.to_yaml())
     summary.write_summary(folder)
-    agreement.report(folder, folder, {"html": str(folder / "both.html")})
+    agreement.compare_folders(folder, folder, {"html": str(folder / "both.html")})
     return folder
 
 

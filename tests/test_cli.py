@@ -1,15 +1,22 @@
-"""The command line as a user meets it: a process, its exit code, what it prints and what it leaves on the disk."""
+"""The command line as a user meets it: its exit code, what it prints and what it leaves on the disk.
 
+What is refused is in test_bad_input.py.
+"""
+
+import errno
 import os
 import signal
 import subprocess
 import sys
+import warnings
 
+import click
 import nbformat
 import pytest
 from processes import processes_in, wait_until
 
 from conftest import SMALL
+from normlib import cli
 from normlib.runs.store import save_record
 
 STUDY = (
@@ -28,6 +35,24 @@ def folder(tmp_path):
     """A folder with a small study of one's own in it."""
     (tmp_path / "mine.yaml").write_text(STUDY)
     return tmp_path
+
+
+@pytest.fixture
+def here(folder, monkeypatch, capsys):
+    """Return a function that runs a command in this process; it returns the exit code and both outputs."""
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(warnings, "formatwarning", warnings.formatwarning)  # to have it back
+
+    def here(*arguments, main=cli.main):
+        monkeypatch.setattr(sys, "argv", ["normlib", *arguments])
+        code = 0
+        try:
+            main()
+        except SystemExit as ended:
+            code = ended.code
+        return code, *capsys.readouterr()
+
+    return here
 
 
 def test_a_study_ends_with_the_paths_of_the_summary_and_its_figures(folder):
@@ -51,31 +76,22 @@ def test_a_study_ends_with_the_paths_of_the_summary_and_its_figures(folder):
     assert status.stdout.splitlines()[-1] == "4 done, 0 failed, 0 missing"
 
 
-def test_the_studies_are_listed_with_question_and_cost(folder):
-    done = run("study", "--list", cwd=folder)
-    assert done.returncode == 0
-    lines = done.stdout.splitlines()
+def test_the_studies_are_listed_with_question_and_cost(here):
+    code, out, _ = here("study", "--list")
+    assert code == 0
+    lines = out.splitlines()
     assert "source: 50 runs (5 instances, 10 seeds each)" in lines
     assert "conditions: 300 runs (30 instances, 10 seeds each)" in lines
     assert "  Do the source's four orderings of BatchNorm and GroupNorm differ once each" in lines
 
 
-def test_a_dry_run_lists_the_executions_and_writes_nothing(folder):
+def test_a_dry_run_lists_the_executions_and_writes_nothing(here, folder):
     before = sorted(folder.rglob("*"))
-    done = run("study", "mine.yaml", "--seeds", 3, "--workers", 1, "--dry-run", cwd=folder)
-    assert done.returncode == 0
-    names = [line.split(":")[0] for line in done.stdout.splitlines()]
+    code, out, _ = here("study", "mine.yaml", "--seeds", "3", "--workers", "1", "--dry-run")
+    assert code == 0
+    names = [line.split(":")[0] for line in out.splitlines()]
     assert [name.split("_")[0] for name in names[:2]] == ["gn-bn", "none-none"]
-    assert done.stdout.splitlines()[-1] == "2 executions, 6 of 6 runs to do, into outputs/mine"
-    assert sorted(folder.rglob("*")) == before
-
-
-def test_a_wrong_request_is_one_line_exit_code_2_and_nothing_written(folder):
-    """All that is refused is in test_bad_input.py, asked for in its own process."""
-    before = sorted(folder.rglob("*"))
-    done = run("study", "mine.yaml", "--seeds", "0", cwd=folder)
-    assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == "normlib: seeds is 0, but must be a whole number from 1 up\n"
+    assert out.splitlines()[-1] == "2 executions, 6 of 6 runs to do, into outputs/mine"
     assert sorted(folder.rglob("*")) == before
 
 
@@ -94,8 +110,9 @@ def test_a_study_run_on_two_stacks_is_compared_and_nothing_is_written_into_its_f
     assert (done.returncode, done.stderr) == (0, "")
     assert sorted(folder.rglob("*")) == before
     lines = done.stdout.splitlines()
-    assert lines[1].startswith("B, there: 4 runs, seeds: 2, from 0 to 1; tensorflow 2.21.0, keras 3.15.1;")
-    assert "4 of 8 figures agree: the 95 % interval of B minus A holds zero." in lines
+    there, figures = (next(line for line in lines if line.startswith(start)) for start in ("B, there: ", "4 of 8 "))
+    assert there.startswith("B, there: 4 runs, seeds: 2, from 0 to 1; tensorflow 2.21.0, keras 3.15.1;")
+    assert figures.startswith("4 of 8 figures agree: the 95 % interval of B minus A holds zero; not so: ")
     exported = run("summary", "here", "there", "--csv", "a.csv", "--html", "a.html", cwd=folder)
     assert exported.stdout.splitlines() == [*lines, "a.csv", "a.html"]
     assert [(folder / name).read_text()[:9] for name in ("a.csv", "a.html")] == ["condition", "<!DOCTYPE"]
@@ -117,8 +134,12 @@ def test_a_failed_run_is_exit_code_1_and_named(folder):
     assert len(list((folder / "outputs" / "mine" / "failures").iterdir())) == 2
 
 
-@pytest.mark.parametrize("to_all", [True, False], ids=["from a terminal, to all processes", "to the command alone"])
-def test_an_interrupted_study_keeps_what_is_finished_and_leaves_no_process(folder, to_all):
+@pytest.mark.parametrize(
+    ("send", "number"),
+    [(os.killpg, signal.SIGINT), (os.kill, signal.SIGTERM)],
+    ids=["from a terminal, to all processes", "asked to end, the command alone"],
+)
+def test_an_interrupted_study_keeps_what_is_finished_and_leaves_no_process(folder, send, number):
     command = [sys.executable, "-m", "normlib", "study", "mine.yaml", "--seeds", "500"]
     process = subprocess.Popen(
         command,
@@ -131,7 +152,7 @@ def test_an_interrupted_study_keeps_what_is_finished_and_leaves_no_process(folde
     )
     records = folder / "outputs" / "mine" / "records"
     wait_until(lambda: process.poll() is not None or any(records.glob("*.json")), seconds=240)
-    (os.killpg if to_all else os.kill)(process.pid, signal.SIGINT)
+    send(process.pid, number)
     _, error = process.communicate(timeout=240)
     assert process.returncode == 130
     assert error.splitlines()[-1] == "interrupted: what is finished is kept; the same command goes on"
@@ -140,25 +161,14 @@ def test_an_interrupted_study_keeps_what_is_finished_and_leaves_no_process(folde
     wait_until(lambda: not processes_in(folder))  # a kernel that has just lost its parent takes a moment to notice
 
 
-def test_the_notebooks_are_copied_out_and_never_overwritten(folder):
-    done = run("notebooks", "copies", cwd=folder)
-    assert done.returncode == 0
+def test_the_notebooks_are_copied_out_with_what_pytest_needs_and_never_overwritten(here, folder):
+    """Beside them, one that was executed elsewhere: another environment, other last digits, a warning on stderr."""
+    assert here("notebooks", "copies")[0] == 0
     names = ["instance.ipynb", "summary.ipynb", "tour.ipynb", "why.ipynb"]
     assert sorted(path.name for path in (folder / "copies").glob("*.ipynb")) == names
-    (folder / "copies" / "instance.ipynb").write_text("mine")
-    for path in set((folder / "copies").iterdir()) - {folder / "copies" / "instance.ipynb"}:
-        path.unlink()
-    again = run("notebooks", "copies", cwd=folder)
-    assert again.returncode == 2
-    assert "a folder without instance.ipynb, which would be overwritten" in again.stderr
-    assert [path.read_text() for path in (folder / "copies").iterdir()] == ["mine"]
 
-
-def test_what_pytest_needs_comes_with_copied_notebooks(folder):
-    """A notebook that was executed elsewhere: another environment, other last digits, and no warning on stderr."""
-    assert run("notebooks", "copies", cwd=folder).returncode == 0
-    source = "import sys\nprint('made with: this', 0.12345)\nprint('a warning', file=sys.stderr)"
-    output = nbformat.v4.new_output("stream", text="made with: that 0.54321\n")
+    source = "import sys\nprint('Made with: this', 0.12345)\nprint('a warning', file=sys.stderr)"
+    output = nbformat.v4.new_output("stream", text="Made with: that 0.54321\n")
     cell = nbformat.v4.new_code_cell(source, outputs=[output], execution_count=1)
     metadata = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
     nbformat.write(nbformat.v4.new_notebook(cells=[cell], metadata=metadata), folder / "copies" / "mine.ipynb")
@@ -166,17 +176,90 @@ def test_what_pytest_needs_comes_with_copied_notebooks(folder):
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     assert "1 passed" in done.stdout, done.stdout
 
+    (folder / "copies" / "instance.ipynb").write_text("mine")
+    (folder / "copies" / "tour.ipynb").unlink()
+    code, _, error = here("notebooks", "copies")
+    assert code == 2
+    assert "instance.ipynb is there already and would be overwritten" in error
+    assert (folder / "copies" / "instance.ipynb").read_text() == "mine"
+    assert not (folder / "copies" / "tour.ipynb").exists()
 
-def test_alone_it_shows_its_help(folder):
-    alone, asked = run(cwd=folder), run("--help", cwd=folder)
-    assert (alone.returncode, alone.stdout) == (0, asked.stdout)
+
+def test_alone_it_shows_its_help(here):
+    assert here() == here("--help")
 
 
-@pytest.mark.parametrize("command", [[], ["study"], ["status"], ["summary"], ["verify"], ["notebooks"]])
-def test_help_teaches_by_example(folder, command):
-    done = run(*command, "--help", cwd=folder)
-    assert done.returncode == 0
+@pytest.mark.parametrize("command", [[], *([name] for name in cli.commands.commands)])
+def test_help_teaches_by_example(here, command):
+    code, out, _ = here(*command, "--help")
+    assert code == 0
     example = f"normlib {command[0]} " if command else "normlib study "
-    assert [line for line in done.stdout.splitlines() if line.strip().startswith(example)]
-    assert "\b" not in done.stdout
-    assert r"\b" not in done.stdout
+    assert [line for line in out.splitlines() if line.strip().startswith(example)]
+    assert "\b" not in out
+    assert r"\b" not in out
+
+
+# How commands end.
+
+
+@click.group(cls=cli.Commands)
+def commands():
+    """Commands that do one thing each."""
+
+
+@pytest.fixture
+def end(monkeypatch, here):
+    """Return a function that runs a command doing something, and returns its exit code and what it said."""
+
+    def end(do, *arguments):
+        monkeypatch.setitem(commands.commands, "do", click.command("do")(do))
+        code, _, error = here("do", *arguments, main=lambda: cli.run(commands))
+        return code, error
+
+    return end
+
+
+def raise_(error):
+    def do():
+        raise error
+
+    return do
+
+
+def test_what_is_done_is_exit_code_0(end):
+    assert end(lambda: None) == (0, "")
+
+
+def test_what_the_machine_does_is_one_line_and_exit_code_1(end):
+    full = OSError(errno.ENOSPC, "No space left on device", "outputs/a/records/b.json")
+    code, said = end(raise_(full))
+    assert (code, said) == (
+        1,
+        "normlib: OSError: [Errno 28] No space left on device: 'outputs/a/records/b.json'\n",
+    )
+
+
+def test_an_interruption_is_exit_code_130_and_says_how_to_go_on(end):
+    code, said = end(raise_(KeyboardInterrupt()))
+    assert (code, said.strip()) == (130, "interrupted: what is finished is kept; the same command goes on")
+
+
+def test_a_warning_is_one_line_without_the_line_of_code_that_gave_it(end):
+    """As it is formatted; pytest keeps what is warned for itself."""
+    end(lambda: None)
+    assert (
+        warnings.formatwarning(UserWarning("left out\na.json"), UserWarning, "a.py", 1) == "normlib: left out a.json\n"
+    )
+
+
+def test_what_the_terminal_would_obey_is_written_out(end):
+    _, said = end(raise_(OSError("\x1b]0;mine\x07\x1b[2J\u202egnp.exe")))
+    assert said == "normlib: OSError: \\x1b]0;mine\\x07\\x1b[2J\\u202egnp.exe\n"
+
+
+def test_an_unknown_option_or_command_gets_the_nearest_right_name(here):
+    code, _, error = here("study", "--hlep")
+    assert (code, error) == (2, "normlib: No such option '--hlep'. Did you mean '--help'?\n")
+    code, _, error = here("studdy")
+    assert code == 2
+    assert error.endswith("summary, verify, notebooks (did you mean 'study'?)\n")

@@ -30,9 +30,12 @@ COLAB = [
 ]
 # Where Python looks for it when it starts, this makes a kernel one of Colab's.
 SITECUSTOMIZE = 'import sys, types\nsys.modules["google.colab"] = types.ModuleType("google.colab")\n'
-pytestmark = pytest.mark.skipif(
-    stack.resolve_provider("auto") == "addons", reason="Colab has Keras 3: tested on the keras3 stack"
-)
+pytestmark = [
+    pytest.mark.long,
+    pytest.mark.skipif(
+        stack.resolve_provider("auto") == "addons", reason="Colab has Keras 3: tested on the keras3 stack"
+    ),
+]
 
 
 def versions(python):

@@ -12,7 +12,7 @@ import pytest
 from normlib.models import swap, zoo
 from normlib.models.instance import Instance
 from normlib.models.kinds import EMPTY, KINDS
-from normlib.report.diagrams import boxes
+from normlib.report.diagrams import model_boxes
 
 ROOT = Path(__file__).parent.parent
 TEXT = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
@@ -21,7 +21,7 @@ COPIED = ("normlib", "tests")
 TESTS = (
     "tests/models/test_kinds.py::test_root_mean_square_normalization_is_the_papers",
     "tests/models/test_zoo.py::test_strided_has_three_convolutions_with_a_slot_behind_each",
-    *("tests/report/test_boxes.py", "tests/models/test_ordering.py", "tests/studies/test_studies.py"),
+    *("tests/report/test_diagrams.py", "tests/models/test_ordering.py", "tests/studies/test_studies.py"),
     "tests/test_contributing.py::test_every_kind_stands_in_pictures_and_is_told_where_it_replaces_batch_norm",
     "tests/test_contributing.py::test_every_model_is_built_and_has_a_picture_with_all_its_slots",
 )
@@ -58,6 +58,7 @@ def follow(folder):
     return [name for name in changed if name.endswith(".py")]
 
 
+@pytest.mark.long
 def test_the_recipes_work_as_they_are_written(tmp_path):
     for name in COPIED:
         leave = shutil.ignore_patterns("__pycache__", "datasets", "kept")
@@ -86,7 +87,7 @@ def test_the_recipes_work_as_they_are_written(tmp_path):
 def test_every_kind_stands_in_pictures_and_is_told_where_it_replaces_batch_norm(kind):
     from normlib.tf import tf
 
-    assert [box.kind for box in boxes(Instance(f"{kind}/none"))].count(kind) == 1
+    assert [box.kind for box in model_boxes(Instance(f"{kind}/none"))].count(kind) == 1
     layers = [tf.keras.Input((4, 4, 6)), tf.keras.layers.BatchNormalization()]
     swapped = swap.swap(tf.keras.Sequential(layers), kind, groups=2)
     assert swap.slots(swapped)["kind"].tolist() == [kind]
@@ -98,10 +99,10 @@ def test_every_model_is_built_and_has_a_picture_with_all_its_slots(model):
 
     slots = zoo.MODELS[model].slots
     instance = Instance("/".join(["gn"] * slots), model)
-    found = boxes(instance)
+    found = model_boxes(instance)
     assert found[-1].text.startswith("dense")
     assert [box.kind for box in found].count("gn") >= slots
-    empty = boxes(Instance("none", model))
+    empty = model_boxes(Instance("none", model))
     assert [box.kind for box in empty].count(EMPTY) == [box.kind for box in found].count("gn")
     names = [layer.name for layer in build_model(instance).layers]
     assert {f"slot_{place}_1" for place in range(1, slots + 1)} <= set(names)

@@ -6,12 +6,8 @@ import sys
 from pathlib import Path
 
 import yaml
-from processes import dask_cluster
 
-from normlib.execution.schedule import run_study
-from normlib.execution.workers import dask_executor
 from normlib.runs.store import read_records
-from normlib.studies.study import read_study
 
 WEIGHTS = 9 * (1 * 16 + 16 * 32 + 32 * 64) + (64 + 1) * 10
 EXAMPLES = Path(__file__).parent.parent / "examples"
@@ -28,7 +24,7 @@ def write_small(name, folder):
 def run_example(name, folder):
     """Run an example's study from its folder, with one seed, and return its runs by ordering."""
     write_small(name, folder)
-    command = [sys.executable, "-m", "normlib", "study", f"{name}.yaml", "--seeds", "1"]
+    command = [sys.executable, "-m", "normlib", "study", f"{name}.yaml", "--seeds", "1", "--workers", "1"]
     environment = {**os.environ, "PYTHONPATH": str(EXAMPLES.parent)}
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -46,11 +42,8 @@ def test_the_example_runs_from_its_folder_and_its_batch_norms_are_the_slots(tmp_
     }
 
 
-def test_the_kinds_of_ones_own_run_from_their_folder_and_on_dask_workers_to_the_same_bits(tmp_path, monkeypatch):
-    """On local kernels by the command line, and on two workers, separate programs that find the module as Python does.
-
-    GroupNorm has two weights a channel, one without offset has one, and what centres has none.
-    """
+def test_the_kinds_of_ones_own_run_from_their_folder(tmp_path):
+    """GroupNorm has two weights a channel, one without offset has one, and what centres has none."""
     runs = run_example("my_norms", tmp_path)
     without = 739_708
     assert {ordering: run.parameters["total"] for ordering, run in runs.items()} == {
@@ -62,13 +55,3 @@ def test_the_kinds_of_ones_own_run_from_their_folder_and_on_dask_workers_to_the_
     page = (tmp_path / "outputs" / "my_norms" / "summary.html").read_text()
     assert "Centred/none" in page
     assert "my_norms:Centred/none" not in page
-
-    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{EXAMPLES.parent}")
-    study = read_study(str(tmp_path / "my_norms.yaml")).but(seeds=1, orderings=["my_norms:Centred", "none"])
-    (tmp_path / "cluster").mkdir()
-    with dask_cluster(tmp_path / "cluster") as cluster, dask_executor(cluster.address) as executor:
-        assert run_study(study, tmp_path / "dask", executor) == []
-    found = {record.instance["ordering"]: record for record in read_records(tmp_path / "dask")}
-    assert {name: run.training for name, run in found.items()} == {
-        name: runs[name].training for name in ("my_norms:Centred/none", "none/none")
-    }

@@ -12,8 +12,9 @@ from matplotlib.testing.compare import compare_images
 from normlib.execution import summary
 from normlib.report import plots
 from normlib.runs import store
-from normlib.studies import folder, tuning
+from normlib.studies import results as results_module
 from normlib.studies import study as study_module
+from normlib.studies import tuning
 from normlib.studies.folder import planned_runs
 
 ROOT = Path(__file__).parent.parent
@@ -92,13 +93,14 @@ def test_every_make_target_that_it_names_exists():
 @pytest.mark.parametrize("name", study_module.shipped_studies())
 def test_kept_records_are_all_runs_of_their_study_as_the_file_that_ships_declares_it(name):
     """Each line has its checksum; reading would leave out, with a warning, a line that was edited."""
-    study, kept = folder.read_kept(name)
+    results = results_module.read_kept(name)
+    study, records = results.study, store.read_records(store.KEPT / f"{name}.jsonl")
     stages = [study, *([tuning.tuning_study(study)] if study.tune else [])]
     lines = (store.KEPT / f"{name}.jsonl").read_text().splitlines()
     assert len(lines) == sum(len(stage.instances) * stage.seeds for stage in stages)
     runs = store.load_records(store.KEPT / f"{name}.jsonl")
     assert len(runs) == len(lines)
-    assert all(planned_runs(runs, stage)["done"].all() for stage in stages)
+    assert all(planned_runs(stage, records)["done"].all() for stage in stages)
     assert set(runs["study_sha256"]) == {study.declared_in}
-    assert len(kept) == len(study.instances) * study.seeds
+    assert len(results.runs) == len(study.instances) * study.seeds
     assert runs["commit"].str.fullmatch("[0-9a-f]{40}").all()

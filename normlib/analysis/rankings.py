@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import pandas as pd
 
-from normlib.analysis.conditions import Varies, split_records
-from normlib.analysis.statistics import by_seed, half_width
+from normlib.analysis.statistics import by_seed, check_comparable, half_width
 from normlib.errors import checked
 from normlib.models.ordering import find_baseline
+from normlib.runs.measures import find_measure
 
 
 @checked
@@ -24,9 +26,12 @@ def count_rankings(records: pd.DataFrame, measure: str, orderings: list[str] | N
         Indexed by the ranking, best first, such as ``"bn/none < gn/none"``: ``seeds``, the number of seeds that gave
         it, and ``share``, of those seeds with which all orderings were run and none diverged. The ranking that most
         seeds gave comes first.
+
+    Raises:
+        RequestError: No runs, or runs that differ in more than ordering and seed.
     """
+    sign = " < " if find_measure(measure).lower_is_better else " > "
     values = _complete(records, measure, orderings)
-    sign = " > " if measure.endswith("accuracy") else " < "
     order = np.argsort(_lower_is_better(values, measure).to_numpy(), axis=1, kind="stable")
     found = pd.Series([sign.join(values.columns[row]) for row in order], dtype=object)
     seeds = found.value_counts().rename_axis("ranking").rename("seeds").to_frame()
@@ -50,16 +55,15 @@ def places(records: pd.DataFrame, measure: str) -> pd.DataFrame:
     return shares.loc[values.mean().sort_values(kind="stable").index].rename_axis("ordering")
 
 
-def winners(records: pd.DataFrame, measure: str, varies: Varies = ()) -> pd.DataFrame:
+def winners(parts: Mapping[str, pd.DataFrame], measure: str) -> pd.DataFrame:
     """Return which ordering has the best mean under each condition, and how far it is ahead.
 
     Means are those of the bars, over all runs of an ordering; orderings with a diverged run do not win. Leads are
     paired by seed; their intervals (Student's t at 95 %) are of orderings chosen after looking, and not corrected.
 
     Args:
-        records: One row a run, as ``load_records`` gives.
+        parts: The runs of each condition, see ``split_records``.
         measure: A column, such as ``train_loss``.
-        varies: What the study varies besides the ordering.
 
     Returns:
         Indexed by condition, for those with two orderings or more: ``winner``; ``mean``; ``rival``, which has the next
@@ -69,7 +73,7 @@ def winners(records: pd.DataFrame, measure: str, varies: Varies = ()) -> pd.Data
         there are no pairs.
     """
     rows = {}
-    for condition, part in split_records(records, varies).items():
+    for condition, part in parts.items():
         finite = part.groupby("ordering")[measure].transform(lambda runs: np.isfinite(runs.astype(float)).all())
         values = by_seed(part[finite], measure)
         better = _lower_is_better(values, measure)
@@ -100,10 +104,11 @@ def winners(records: pd.DataFrame, measure: str, varies: Varies = ()) -> pd.Data
 
 def _complete(records: pd.DataFrame, measure: str, orderings: list[str] | None = None) -> pd.DataFrame:
     """Return the measure, seeds down and orderings across, for the seeds with which all were run and none diverged."""
+    check_comparable(records)
     chosen = records if orderings is None else records[records["ordering"].isin(orderings)]
     values = by_seed(chosen, measure)
     return values[np.isfinite(values).all(axis=1)]
 
 
 def _lower_is_better(values: pd.DataFrame, measure: str) -> pd.DataFrame:
-    return -values if measure.endswith("accuracy") else values
+    return values if find_measure(measure).lower_is_better else -values

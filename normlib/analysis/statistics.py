@@ -14,17 +14,6 @@ from normlib.models.instance import Instance
 from normlib.models.ordering import SOURCE_INSTANCES, is_baseline
 
 CONFIDENCE = 0.95
-# The measures of a run, as columns are called and as people call them.
-MEASURES = {
-    "train_accuracy": "running training accuracy",
-    "train_loss": "running training loss",
-    "eval_accuracy": "evaluation accuracy",
-    "eval_loss": "evaluation loss",
-    "debiased_accuracy": "evaluation accuracy, debiased",
-    "debiased_loss": "evaluation loss, debiased",
-    "recalibrated_accuracy": "evaluation accuracy, recalibrated",
-    "recalibrated_loss": "evaluation loss, recalibrated",
-}
 # What has to be equal in all runs that are averaged or compared.
 _CONDITIONS = [field.name for field in dataclasses.fields(Instance) if field.name != "ordering"]
 _CONDITIONS += ["data", "threads", "stack"]
@@ -47,18 +36,14 @@ def summarize(records: pd.DataFrame, measure: str) -> pd.DataFrame:
     """Summarize one measure for each ordering.
 
     Args:
-        records: One row a run, as ``load_records`` gives.
+        records: One row a run that can be compared, see ``check_comparable``.
         measure: A column of it, such as ``train_loss``.
 
     Returns:
         Indexed by ordering: ``runs``; ``mean``; ``sd``, the standard deviation over runs (divisor n - 1); ``low`` and
         ``high``, Student's t interval of the mean at 95 %. With one run the last three are NaN, and a NaN among the
         runs makes all of them NaN: a diverged run is not left out.
-
-    Raises:
-        RequestError: No runs, or runs that differ in more than ordering and seed.
     """
-    check_comparable(records)
     rows = {}
     for ordering in order_orderings(records["ordering"]):
         values = records.loc[records["ordering"] == ordering, measure].to_numpy(float)
@@ -86,11 +71,13 @@ def check_comparable(records: pd.DataFrame) -> None:
     for name in _CONDITIONS:
         values = sorted(set(map(str, records[name].unique())))
         if len(values) > 1:
-            raise RequestError("records", f"{name} of {' and '.join(values)}", f"one {name} in a comparison")
+            raise RequestError(
+                "records", f"{name} of {' and '.join(values)}", problem=f"a comparison has one value of {name}"
+            )
     twice = records[records.duplicated(["ordering", "seed"])]
     if len(twice):
         run = f"{twice['ordering'].iloc[0]}, seed {twice['seed'].iloc[0]}, twice"
-        raise RequestError("records", run, "each run once in a comparison")
+        raise RequestError("records", run, problem="a comparison has each run once")
 
 
 def by_seed(records: pd.DataFrame, measure: str) -> pd.DataFrame:

@@ -1,4 +1,4 @@
-"""Contrasts as text, estimated in pairs, and the verdict on each; the same for what readings differ in."""
+"""Contrasts as text, estimated in pairs, and the verdict on each. SciPy does the tests."""
 
 from __future__ import annotations
 
@@ -6,18 +6,19 @@ import dataclasses
 import math
 import re
 import warnings
-from collections.abc import Iterable, Sequence
-from typing import TypedDict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TypeAlias
 
 import numpy as np
 import pandas as pd
 import scipy.stats
 
 from normlib.analysis.conditions import Varies, labels, split_records
-from normlib.analysis.statistics import by_seed, check_comparable, half_width, order_orderings, summarize
-from normlib.errors import RequestError, checked
+from normlib.analysis.statistics import by_seed, half_width
+from normlib.errors import RequestError, checked, real_number
 from normlib.models.kinds import EMPTY
-from normlib.models.ordering import Ordering, has_batch_norm, short_form
+from normlib.models.ordering import Ordering, short_form
+from normlib.runs.measures import find_measure
 
 _SIDE = re.compile(r"(?P<one>[\w.:+/]+)|mean\((?P<several>[\w.:+/, ]+)\)")
 _FORM = "a difference such as 'bn/gn - gn/bn' or 'mean(bn/gn, gn/bn) - none/none'"
@@ -60,9 +61,10 @@ class Contrast:
         named = [*groups[0], *groups[1]]
         for ordering in named:
             if ordering not in orderings:
-                raise RequestError(f"contrast {name}", ordering, f"the study's {', '.join(orderings)}", names=orderings)
+                allowed = f"one of {', '.join(orderings)}"
+                raise RequestError(f"an ordering of contrast {name}", ordering, allowed, names=orderings)
             if named.count(ordering) > 1:
-                raise RequestError(f"contrast {name}", text, "each ordering once")
+                raise RequestError(f"contrast {name}", text, problem="each ordering may stand in it only once")
         return cls(name, *groups)
 
     def __str__(self) -> str:
@@ -76,40 +78,40 @@ def _full_form(text: str, slots: int, orderings: list[str]) -> str:
     return padded if padded in orderings else short_form(str(Ordering.parse(text, slots)))
 
 
-class Family(TypedDict):
-    """Contrasts that are declared, and corrected for, together, as ``normlib.estimate`` takes them."""
+Contrasts: TypeAlias = Mapping[str, str] | Iterable[Contrast]
 
-    contrasts: list[Contrast]
-    measure: str
-    margin: float
-    varies: Varies
+
+def read_contrasts(contrasts: Contrasts, orderings: Iterable[str]) -> list[Contrast]:
+    """Return contrasts, whether they are given as text by name or have been read already.
+
+    Args:
+        contrasts: Such as ``{"order": "bn/gn - gn/bn"}``.
+        orderings: The orderings that there are, in their full form.
+
+    Raises:
+        RequestError: Not a difference, or an ordering that there is not.
+    """
+    if isinstance(contrasts, Mapping):
+        orderings = list(orderings)
+        return [Contrast.parse(name, text, orderings) for name, text in contrasts.items()]
+    return list(contrasts)
 
 
 def paired_differences(records: pd.DataFrame, contrast: Contrast, measure: str) -> pd.Series:
     """Return the difference for each seed that all orderings of a contrast were run with.
 
     Args:
-        records: One row a run, as ``load_records`` gives.
+        records: One row a run, of one condition.
         contrast: The contrast.
         measure: A column, such as ``train_loss``.
 
     Returns:
         Float differences, indexed by seed. Seeds with a missing run are left out; a diverged run gives NaN.
-
-    Raises:
-        RequestError: A measure that the records lack, or runs that must not be compared.
     """
-    check_comparable(records)
-    if measure not in records.columns:
-        measures = [name for name in records.columns if name.endswith(("_loss", "_accuracy"))]
-        raise RequestError("measure", measure, ", ".join(measures), names=measures)
-    needed = {*contrast.first, *contrast.second}
-    compared = records[records["ordering"].isin(needed)]
-    runs = compared.groupby("seed").size()
-    complete = runs[runs == len(needed)].index
-    if complete.empty:
-        return pd.Series(dtype=float)
-    table = by_seed(compared, measure).loc[complete]
+    needed = [*contrast.first, *contrast.second]
+    table = by_seed(records[records["ordering"].isin(needed)], measure).reindex(columns=needed)
+    there = by_seed(records.assign(run=1), "run").reindex(columns=needed).notna().all(axis=1)
+    table = table.loc[there[there].index]
     first, second = (table[list(side)].mean(axis=1, skipna=False) for side in (contrast.first, contrast.second))
     return first - second
 
@@ -123,7 +125,7 @@ _MOST_SEEDS = 10_000
 
 @checked
 def estimate(
-    records: pd.DataFrame, contrasts: Iterable[Contrast], measure: str, margin: float, varies: Varies = ()
+    records: pd.DataFrame, contrasts: Contrasts, measure: str, margin: float, varies: Varies = ()
 ) -> pd.DataFrame:
     """Estimate declared contrasts and say of each what can be said.
 
@@ -135,7 +137,7 @@ def estimate(
 
     Args:
         records: One row a run, as ``load_records`` gives.
-        contrasts: The declared contrasts.
+        contrasts: The declared contrasts, as text by name: ``{"order": "bn/gn - gn/bn"}``.
         measure: A column, such as ``train_loss``.
         margin: The largest difference, either way, that does not matter; in the measure's unit.
         varies: What the study varies besides the ordering; each contrast is estimated under each condition.
@@ -153,24 +155,53 @@ def estimate(
 
         A contrast or condition without runs stays in the family, with no pairs. With one pair, none or a diverged run,
         all but ``pairs`` is NaN and the verdict is *undecided*.
+
+    Raises:
+        RequestError: A contrast, measure or margin that is none, or runs that must not be compared.
     """
-    contrasts = list(contrasts)
+    check_margin(margin)
     parts = split_records(records, varies)
-    rows, differences = [], []
-    for condition in labels(varies):
-        for contrast in contrasts:
-            pairs = np.empty(0)
-            if condition in parts:
-                pairs = paired_differences(parts[condition], contrast, measure).to_numpy(float)
-            differences.append(pairs)
-            named = {"name": contrast.name, "condition": condition, "contrast": str(contrast)}
-            rows.append({**named, "pairs": len(pairs)})
-    for row, described in zip(rows, _describe_each(differences), strict=True):
-        row.update(described)
+    return estimate_parts(parts, read_contrasts(contrasts, records["ordering"].unique()), measure, margin, varies)
+
+
+def check_margin(margin: object) -> float:
+    """Return a margin; refuse what is no positive, finite number.
+
+    Raises:
+        RequestError: It is none.
+    """
+    allowed = "a positive, finite number, in the unit of the measure"
+    return real_number("margin", margin, allowed, lambda margin: margin > 0)
+
+
+def estimate_parts(
+    parts: Mapping[str, pd.DataFrame], contrasts: Sequence[Contrast], measure: str, margin: float, varies: Varies
+) -> pd.DataFrame:
+    """Estimate contrasts as ``estimate`` does, of runs that have been split by condition.
+
+    Args:
+        parts: The runs of each condition, see ``split_records``.
+        contrasts: The contrasts.
+        measure: A column, such as ``train_loss``.
+        margin: The largest difference, either way, that does not matter.
+        varies: What the study varies; conditions without runs stay in the family.
+    """
+    lower_is_better = find_measure(measure).lower_is_better
+    family = [(condition, contrast) for condition in labels(varies) for contrast in contrasts]
+    differences = [
+        paired_differences(parts[condition], contrast, measure).to_numpy(float) if condition in parts else np.empty(0)
+        for condition, contrast in family
+    ]
+    rows = [
+        {"name": contrast.name, "condition": condition, "contrast": str(contrast), "pairs": len(pairs), **described}
+        for (condition, contrast), pairs, described in zip(
+            family, differences, _describe_each(differences), strict=True
+        )
+    ]
     columns = ["name", "condition", "contrast", "pairs", *describe(np.empty(0))]
     frame = pd.DataFrame(rows, columns=columns).set_index("name")
     lower = frame.pop("first_lower")
-    frame["first_better"] = 1 - lower if measure.endswith("accuracy") else lower
+    frame["first_better"] = lower if lower_is_better else 1 - lower
     for test in ("p", "t_p"):
         frame[f"holm_{test}"] = holm(frame[test].to_numpy(float))
     frame["verdict"] = decide(frame["low"], frame["high"], frame[["holm_p", "holm_t_p"]].max(axis=1), margin)
@@ -185,7 +216,7 @@ def estimate(
 
 @checked
 def seeds_needed(
-    records: pd.DataFrame, contrast: Contrast, margin: float, measure: str = "train_loss", family: int = 1
+    records: pd.DataFrame, contrast: Contrast | str, margin: float, measure: str = "train_loss", family: int = 1
 ) -> float:
     """Return how many seeds would decide a contrast, if further pairs are like those that there are.
 
@@ -194,7 +225,7 @@ def seeds_needed(
 
     Args:
         records: One row a run, as ``load_records`` gives.
-        contrast: The contrast.
+        contrast: The contrast, such as ``"bn/gn - gn/bn"``.
         margin: The largest difference, either way, that does not matter.
         measure: A column, such as ``train_loss``.
         family: Number of contrasts, times conditions, that are declared together and corrected for.
@@ -203,7 +234,8 @@ def seeds_needed(
         A whole number of pairs, the present ones if they decide; infinity where more than 10,000 are needed; NaN where
         there are fewer than two, or a diverged run.
     """
-    row = estimate(records, [contrast], measure, margin).iloc[0]
+    contrasts = {"contrast": contrast} if isinstance(contrast, str) else [contrast]
+    row = estimate(records, contrasts, measure, margin).iloc[0]
     if decide(row["low"], row["high"], family * max(row["p"], row["t_p"]), margin) != "undecided":
         return float(row["pairs"])
     return _pairs_to_decide(row["mean"], row["sd"], row["pairs"], margin, family)
@@ -300,93 +332,3 @@ def _pairs_to_decide(mean: float, sd: float, pairs: int, margin: float, family: 
     level = half_width(sd, more) < margin - abs(mean)
     enough = more[different | level]
     return float(enough[0]) if len(enough) else math.inf
-
-
-GAP_PARTS = ("inference", "debiasing", "recalibration", "rest")
-READING_COLUMNS = {"inference": "eval", "debiased": "debiased", "recalibrated": "recalibrated"}
-
-
-def split_gap(records: pd.DataFrame, varies: Varies = ()) -> pd.DataFrame:
-    """Split the evaluation loss, as Keras evaluates it, into what the moving averages add and the rest.
-
-    ``inference = removed by debiasing + removed beyond by recalibration + rest``, run by run. A part is negative where
-    the step makes the loss higher.
-
-    Args:
-        records: One row a run, as ``load_records`` gives.
-        varies: What the study varies besides the ordering.
-
-    Returns:
-        One row a condition and ordering that has BatchNorm: ``condition``, ``ordering``, ``runs``, and for each of
-        ``inference``, ``debiasing``, ``recalibration`` and ``rest`` the mean over runs, and its Student's t interval at
-        95 % as ``debiasing_low``, ``debiasing_high`` and so on.
-    """
-    rows = []
-    for condition, part in split_records(records, varies).items():
-        parts = part.assign(
-            inference=part["eval_loss"],
-            debiasing=part["eval_loss"] - part["debiased_loss"],
-            recalibration=part["debiased_loss"] - part["recalibrated_loss"],
-            rest=part["recalibrated_loss"],
-        )
-        summaries = {name: summarize(parts, name) for name in GAP_PARTS}
-        for ordering in filter(has_batch_norm, order_orderings(part["ordering"])):
-            row = {"condition": condition, "ordering": ordering, "runs": summaries["rest"].loc[ordering, "runs"]}
-            for name, summary in summaries.items():
-                row |= {name: summary.loc[ordering, "mean"]}
-                row |= {f"{name}_{end}": summary.loc[ordering, end] for end in ("low", "high")}
-            rows.append(row)
-    return pd.DataFrame(rows)
-
-
-def estimate_readings(
-    records: pd.DataFrame, contrasts: Iterable[Contrast], measure: str, margin: float, varies: Varies = ()
-) -> dict[str, pd.DataFrame]:
-    """Estimate declared contrasts on the evaluation images in each reading.
-
-    Args:
-        records: One row a run, as ``load_records`` gives.
-        contrasts: The declared contrasts.
-        measure: The study's measure; its end, loss or accuracy, decides what is compared.
-        margin: The largest difference, either way, that does not matter.
-        varies: What the study varies besides the ordering.
-
-    Returns:
-        What ``normlib.estimate`` gives, by reading.
-    """
-    contrasts = list(contrasts)
-    kind = measure.split("_")[1]
-    return {
-        reading: estimate(records, contrasts, f"{column}_{kind}", margin, varies)
-        for reading, column in READING_COLUMNS.items()
-    }
-
-
-def depends_on_reading(by_reading: dict[str, pd.DataFrame], margin: float) -> np.ndarray:
-    """Return for each estimate whether what is concluded depends on the reading.
-
-    It does where two readings decide differently, in verdict or direction, or where one decides, another does not, and
-    the difference moves by more than the margin between them: Holm's correction alone can tip a verdict because of
-    another contrast's p. It does also where some readings diverged and others did not.
-
-    Args:
-        by_reading: What ``estimate_readings`` gives.
-        margin: The largest difference that does not matter.
-
-    Returns:
-        Booleans ``[estimates]``.
-    """
-    verdicts = np.stack([frame["verdict"].to_numpy(str) for frame in by_reading.values()])
-    means = np.stack([frame["mean"].to_numpy(float) for frame in by_reading.values()])
-    directions = np.where(np.char.startswith(verdicts, "differs"), np.where(means < 0, " lower", " higher"), "")
-    # To differ negligibly and to be level are one conclusion: that the difference does not matter.
-    small = np.isin(verdicts, ["level", "differs negligibly"])
-    conclusions = np.where(small, "level", np.char.add(verdicts, directions))
-    depends = []
-    for said, mean in zip(conclusions.T, means.T, strict=True):
-        decided = set(said) - {"undecided"}
-        if np.isnan(mean).any():
-            depends.append(not np.isnan(mean).all())
-        else:
-            depends.append(len(decided) > 1 or (len(set(said)) > 1 and np.ptp(mean) > margin))
-    return np.array(depends, dtype=bool)

@@ -1,32 +1,54 @@
-"""Kernels: the processes that notebooks run in. A worker may keep its kernel for its next execution."""
+"""Kernels: the processes that notebooks run in. One may be kept for the next execution of the same study."""
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import contextvars
+import functools
 import os
-import platform
 import signal
 import subprocess
 import threading
-from collections.abc import Iterator, Mapping
-from pathlib import Path
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from jupyter_client import AsyncKernelClient, AsyncKernelManager
-from jupyter_core.utils import run_sync
+from jupyter_core.utils import ensure_event_loop, run_sync
 
 from normlib import files
+from normlib.errors import Arguments, Result
 
 KERNEL = "python3"
 MOST_RUNS = 50  # of a kernel: TensorFlow keeps about 20 MB of each for as long as the kernel lives
-CALLER_VARIABLE = "NORMLIB_CALLER"  # in a kernel's environment: whose study it works for
 _LOG_BYTES = 4000
 _START_TIMEOUT = 60  # seconds
 
+# Of this process. Whoever asks for executions may be interrupted while others wait for them, in other threads or, on
+# Dask, on other machines: then that caller's kernels have to be found.
+_kernels: set[Kernel] = set()
+_ended: set[str] = set()  # callers for which no kernel is started any more
+_lock = threading.Lock()
 
-def this_process() -> str:
-    """Return what this process is called as the caller of kernels, on whatever machine they run."""
-    return f"{platform.node()} {os.getpid()}"
+
+def closing_event_loop(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
+    """Have a function that makes blocking calls to Jupyter close the event loop which these open and leave open."""
+
+    def call(*arguments: Arguments.args, **options: Arguments.kwargs) -> Result:
+        try:
+            return function(*arguments, **options)
+        finally:
+            loop = ensure_event_loop()
+            if not loop.is_running():  # as it does in a notebook's cell; it is then not Jupyter's to close
+                loop.close()
+                asyncio.set_event_loop(None)
+
+    @functools.wraps(function)
+    def call_apart(*arguments: Arguments.args, **options: Arguments.kwargs) -> Result:
+        # Jupyter keeps its loop in a context variable: in a context of its own, none of the caller's is closed.
+        return contextvars.Context().run(call, *arguments, **options)
+
+    return call_apart
 
 
 class _Manager(AsyncKernelManager):
@@ -44,19 +66,21 @@ class Kernel:
 
     Args:
         variables: Environment variables that it has beyond this process's.
+        caller: For whom it works, see ``end``.
     """
 
-    def __init__(self, variables: Mapping[str, str]):
-        self.variables = dict(variables)
-        self.runs = 0
-        # It goes with the kernel, also where one of the two processes is killed. TensorFlow leaves files in it.
-        self._scratch = files.ScratchFolder()
-        self._log = (Path(self._scratch.name) / "log").open("w+b")
-        self.manager = _Manager(kernel_name=KERNEL, connection_file=f"{self._scratch.name}/connection.json")
+    def __init__(self, variables: Mapping[str, str], caller: str = ""):
+        self.variables, self.caller = dict(variables), caller
+        self.runs, self.idle = 0, False
+        self._files = contextlib.ExitStack()
+        # TensorFlow leaves files where temporary ones go: in a folder that goes with the kernel.
+        scratch = self._files.enter_context(files.scratch_folder())
+        self._log = self._files.enter_context((scratch / "log").open("w+b"))
+        self.manager = _Manager(kernel_name=KERNEL, connection_file=str(scratch / "connection.json"))
         run_sync(self.manager.start_kernel)(
             # New kernels warn that they are spoken to without encryption; it is over this machine's loopback only.
             extra_arguments=["--log-level=ERROR"],
-            env={**os.environ, "TMPDIR": self._scratch.name, **self.variables},
+            env={**os.environ, "TMPDIR": str(scratch), **self.variables},
             stdout=subprocess.DEVNULL,
             stderr=self._log,
         )
@@ -73,131 +97,103 @@ class Kernel:
         Raises:
             RuntimeError: It does not answer.
         """
-        code = "get_ipython().reset()\nimport sys\n'matplotlib.pyplot' in sys.modules and "
-        run_sync(self._run)(f"{code}sys.modules['matplotlib.pyplot'].close('all')")
 
-    def let_go(self) -> None:
-        """End what speaks to it here; it lives on."""
+        async def ask() -> None:
+            client = self.manager.client()
+            client.start_channels()
+            await client.wait_for_ready(timeout=_START_TIMEOUT)
+            await client.execute(code, silent=True, reply=True, timeout=_START_TIMEOUT)
+
+        code = "get_ipython().reset()\nimport sys\n'matplotlib.pyplot' in sys.modules and "
+        code += "sys.modules['matplotlib.pyplot'].close('all')"
+        try:
+            run_sync(ask)()
+        finally:
+            self.disconnect()
+
+    def disconnect(self) -> None:
+        """Close the connection to it; it lives on."""
         if self.manager.latest is not None:
             self.manager.latest.stop_channels()
             self.manager.latest = None
 
     def kill(self) -> None:
-        """End it and what it started at once; who waits for it learns that it died."""
-        with contextlib.suppress(RuntimeError, ProcessLookupError):  # it has ended by itself
-            run_sync(self.manager.signal_kernel)(signal.SIGKILL)
+        """Kill it and what it started; who waits for it learns that it died."""
+        process = self.manager.provisioner.process  # type: ignore[union-attr]  # none before it was started
+        with contextlib.suppress(ProcessLookupError):
+            if process is not None and process.poll() is None:
+                os.killpg(self.manager.provisioner.pgid, signal.SIGKILL)  # type: ignore[union-attr]
 
     def end(self) -> None:
-        """End it at once and let go of its files."""
-        try:
+        """End it at once and remove its files."""
+        with _lock:
+            _kernels.discard(self)
+        with self._files:
+            self.disconnect()
             run_sync(self.manager.shutdown_kernel)(now=True)
-        finally:
-            self._log.close()
-            self._scratch.cleanup()
-
-    async def _run(self, code: str) -> None:
-        client = self.manager.client()
-        client.start_channels()
-        try:
-            await client.wait_for_ready(timeout=_START_TIMEOUT)
-            await client.execute(code, silent=True, reply=True, timeout=_START_TIMEOUT)
-        finally:
-            client.stop_channels()
 
 
-class Kernels:
-    """The kernels of some workers.
+@contextlib.contextmanager
+def borrow(variables: Mapping[str, str], runs: int = 0, caller: str = "", keep: bool = False) -> Iterator[Kernel]:
+    """Lend a kernel for one execution. One in which something failed is not lent again.
 
     Args:
-        warm: Whether a worker, which is a thread, hands its kernel on to its next execution. A start costs about three
-            seconds of processor time, most of it TensorFlow's.
+        variables: Environment variables that it has beyond this process's.
+        runs: How many runs are trained in it; a kernel gets no more than ``MOST_RUNS`` in all, if it gets several.
+        caller: For whom it works.
+        keep: Whether it is kept, until ``end``, for the caller's next execution with the same variables. A start costs
+            about three seconds of processor time, most of it TensorFlow's.
+
+    Raises:
+        RuntimeError: It did not start, or the caller's kernels have been ended.
     """
-
-    def __init__(self, warm: bool = False):
-        self._warm, self._ended = warm, False
-        self._lock = threading.Lock()
-        self._running: set[Kernel] = set()
-        self._worker = threading.local()
-
-    @contextlib.contextmanager
-    def borrow(self, variables: Mapping[str, str], runs: int = 0) -> Iterator[Kernel]:
-        """Lend a kernel for one execution. One in which something failed is not lent again.
-
-        Args:
-            variables: Environment variables that it has beyond this process's.
-            runs: How many runs are trained in it; a kernel gets no more than ``MOST_RUNS`` in all, if it gets several.
-
-        Raises:
-            RuntimeError: It did not start, or all kernels have been ended.
-        """
-        kernel = self._take(variables, runs)
-        kernel.runs += runs
-        try:
-            yield kernel
-        except BaseException:
-            kernel.let_go()
-            self._end(kernel)
-            raise
-        kernel.let_go()
-        if self._warm and not self._ended:
-            self._worker.kernel = kernel
-        else:
-            self._end(kernel)
-
-    def end(self) -> None:
-        """End all kernels at once, those that work as well; none is lent any more."""
-        with self._lock:
-            self._ended = True
-            running = list(self._running)
-        for kernel in running:
-            kernel.kill()
-
-    def kill(self, caller: str) -> None:
-        """Kill the kernels that work for a caller's studies; others, and later ones, are left alone."""
-        with self._lock:
-            running = [kernel for kernel in self._running if kernel.variables.get(CALLER_VARIABLE) == caller]
-        for kernel in running:
-            kernel.kill()
-
-    def close(self) -> None:
-        """End the kernels of workers that have ended."""
-        self.end()
-        for kernel in list(self._running):
-            self._end(kernel)
-
-    def _take(self, variables: Mapping[str, str], runs: int) -> Kernel:
-        kept, self._worker.kernel = getattr(self._worker, "kernel", None), None
-        if kept is not None and kept.variables == dict(variables) and kept.runs + runs <= MOST_RUNS:
-            try:
-                kept.reset()
-                return kept
-            except Exception:  # whatever is wrong with it, a new one is not
-                self._end(kept)
-        elif kept is not None:
-            self._end(kept)
-        with self._lock:
-            if self._ended:
-                raise RuntimeError("no kernel is started any more: the study was ended")
-            kernel = Kernel(variables)
-            self._running.add(kernel)
-        return kernel
-
-    def _end(self, kernel: Kernel) -> None:
-        with self._lock:
-            self._running.discard(kernel)
+    kernel = _take(variables, runs, caller)
+    kernel.runs += runs
+    try:
+        yield kernel
+        kernel.disconnect()
+    except BaseException:
+        kernel.end()
+        raise
+    with _lock:
+        kernel.idle = keep and caller not in _ended
+    if not kernel.idle:
         kernel.end()
 
 
-here = Kernels()
-"""Those of this process that belong to no executor of normlib's: each ends with its execution."""
-_workers = threading.local()
+def _take(variables: Mapping[str, str], runs: int, caller: str) -> Kernel:
+    with _lock:
+        kept = next((kernel for kernel in _kernels if kernel.idle and kernel.caller == caller), None)
+        if kept is not None:
+            kept.idle = False
+    if kept is not None:
+        if kept.variables == dict(variables) and kept.runs + runs <= MOST_RUNS:
+            with contextlib.suppress(Exception):  # whatever is wrong with it, a new one is not
+                kept.reset()
+                return kept
+        kept.end()
+    with _lock:
+        if caller in _ended:
+            raise RuntimeError("the study was ended")
+        kernel = Kernel(variables, caller)
+        _kernels.add(kernel)
+    return kernel
 
 
-def work_with(kernels: Kernels) -> None:
-    """Make the calling thread a worker that borrows from these."""
-    _workers.kernels = kernels
+@closing_event_loop
+def end(caller: str) -> None:
+    """End a caller's kernels in this process, those that work as well; none is started for it any more.
 
-
-def borrow(variables: Mapping[str, str], runs: int = 0) -> contextlib.AbstractContextManager[Kernel]:
-    """Lend the calling thread a kernel, as ``Kernels.borrow``."""
-    return getattr(_workers, "kernels", here).borrow(variables, runs)
+    Args:
+        caller: A name that no other caller has.
+    """
+    with _lock:
+        _ended.add(caller)
+        working = [kernel for kernel in _kernels if kernel.caller == caller and not kernel.idle]
+        idle = [kernel for kernel in _kernels if kernel.caller == caller and kernel.idle]
+        for kernel in idle:
+            kernel.idle = False  # so that nobody takes it any more
+    for kernel in working:
+        kernel.kill()  # who works with it then ends it
+    for kernel in idle:
+        kernel.end()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import enum
 import functools
 import hashlib
 import itertools
@@ -30,32 +31,29 @@ from normlib.models.instance import Instance
 from normlib.runs.record import run_key
 
 
+class Cause(enum.Enum):
+    """What is to blame for a failure; it decides what is tried again."""
+
+    CODE = "an error in a cell"
+    MACHINE = "a dead kernel, a lost worker: another try may do better"
+    TIME = "the time was up"
+    REQUEST = "a wrong request, such as a model of one's own that cannot be built: no other seed changes it"
+
+
 class ExecutionError(RuntimeError):
     """A notebook that did not run to its end; the message is the reason.
 
     Args:
-        reason: Why, in one line.
+        reason: Why, in one line. Of it and of the log, the user's home folder is left out.
         log: The tail of what it said.
-        infrastructure: Whether it is the machine's fault, so that another try may do better.
-        timed_out: Whether its time was up.
-        refused: Whether the request itself is wrong, which no other try changes.
+        cause: What is to blame.
+        notebook: The notebook as far as it came, as text; empty where there is none.
     """
 
-    def __init__(
-        self,
-        reason: str,
-        log: str = "",
-        infrastructure: bool = False,
-        timed_out: bool = False,
-        refused: bool = False,
-    ):
-        super().__init__(reason, log, infrastructure, timed_out, refused)
-        self.reason, self.log, self.infrastructure, self.timed_out = reason, log, infrastructure, timed_out
-        self.refused = refused
-        self.notebook = ""  # as far as it came, as text; empty where there is none
-
-    def __str__(self) -> str:
-        return self.reason
+    def __init__(self, reason: str, log: str = "", cause: Cause = Cause.CODE, notebook: str = ""):
+        super().__init__(without_home(reason))
+        self.reason, self.log = without_home(reason), without_home(log)
+        self.cause, self.notebook = cause, notebook
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,7 +96,7 @@ class Execution:
         }
 
 
-def plan(seeds: Mapping[Instance, Iterable[int]], threads: int, workers: int) -> list[Execution]:
+def plan(runs: Iterable[tuple[Instance, int]], threads: int, workers: int) -> list[Execution]:
     """Spread runs over executions so that all workers are busy to the end, and kernels are started seldom.
 
     One worker gets as few executions as there can be. Several get at least about four each where there are runs enough:
@@ -106,17 +104,20 @@ def plan(seeds: Mapping[Instance, Iterable[int]], threads: int, workers: int) ->
     each other, as the master notebook's parameters have it.
 
     Args:
-        seeds: The seeds to run, by instance.
+        runs: Instance and seed of each.
         threads: Threads of a run.
         workers: Number of executions at once.
     """
+    seeds: dict[Instance, list[int]] = {}
+    for instance, seed in runs:
+        seeds.setdefault(instance, []).append(seed)
     stretches = [
         (instance, [seed for _, seed in group])
         for instance, wanted in seeds.items()
         for _, group in itertools.groupby(enumerate(sorted(wanted)), key=lambda pair: pair[1] - pair[0])
     ]
-    runs = sum(len(stretch) for _, stretch in stretches)
-    most = min(kernels.MOST_RUNS, kernels.MOST_RUNS if workers == 1 else math.ceil(runs / (4 * workers)))
+    count = sum(len(stretch) for _, stretch in stretches)
+    most = kernels.MOST_RUNS if workers == 1 else min(kernels.MOST_RUNS, math.ceil(count / (4 * workers)))
     executions = []
     for instance, stretch in stretches:
         parts = math.ceil(len(stretch) / most)
@@ -132,35 +133,22 @@ def notebook_path(name: str) -> Path:
     return (folder if folder.is_dir() else package.parent / "notebooks") / f"{name}.ipynb"
 
 
-def check_parameters(notebook: Path, parameters: Iterable[str]) -> None:
-    """Refuse parameters that a notebook does not have; papermill itself only warns.
-
-    Raises:
-        RequestError: There is such a parameter.
-    """
-    known = papermill.inspect_notebook(str(notebook))
-    for name in parameters:
-        if name not in known:
-            raise RequestError("parameter", name, f"{', '.join(known)} in {notebook.name}", names=known)
-
-
+@kernels.closing_event_loop
 def execute(
     notebook: str,
     parameters: Mapping[str, object] | None = None,
     shown: Mapping[str, str] | None = None,
-    variables: Mapping[str, str] | None = None,
     timeout: float | None = None,
-    runs: int = 0,
+    **kernel: Any,
 ) -> str:
-    """Execute a notebook in a kernel of this thread's, and return the executed one.
+    """Execute a notebook in a kernel, and return the executed one.
 
     Args:
         notebook: The notebook, as the text of its file.
-        parameters: Its parameters; whether it has them, ``check_parameters`` tells.
+        parameters: Its parameters. What is none of them is silently ignored, as by papermill.
         shown: What stands in the executed notebook instead of some paths.
-        variables: Environment variables of the kernel.
         timeout: Seconds that it may take, the kernel's start included; None: as long as it needs.
-        runs: How many runs it trains; a kernel is given up after some.
+        kernel: Which kernel, as ``kernels.borrow`` has it.
 
     Returns:
         The executed notebook, as text, without papermill's metadata.
@@ -169,25 +157,25 @@ def execute(
         ExecutionError: A cell failed, the kernel died, or the time was up.
     """
     logging.getLogger("papermill").setLevel(logging.CRITICAL)  # what fails is told by the exception
-    with files.ScratchFolder() as scratch:
-        given, executed = Path(scratch) / "given.ipynb", Path(scratch) / "executed.ipynb"
+    with files.scratch_folder() as scratch:
+        given, executed = scratch / "given.ipynb", scratch / "executed.ipynb"
         given.write_text(notebook, encoding="utf-8")
         try:
-            with kernels.borrow(variables or {}, runs) as kernel, _deadline(kernel, timeout):
+            with kernels.borrow(**{"variables": {}, **kernel}) as borrowed, _deadline(borrowed, timeout):
                 papermill.execute_notebook(
-                    str(given),
-                    str(executed),
+                    given,
+                    executed,
                     dict(parameters or {}),
                     kernel_name=kernels.KERNEL,
                     progress_bar=False,
-                    km=kernel.manager,
+                    km=borrowed.manager,
                 )
         except ExecutionError as error:
-            error.notebook = _tidy(executed, shown) if executed.exists() else ""
+            error.notebook = _tidy(executed, dict(shown or {})) if executed.exists() else ""
             raise
         except RuntimeError as error:
-            raise ExecutionError(f"no kernel started: {error}", infrastructure=True) from None
-        return _tidy(executed, shown)
+            raise ExecutionError(f"no kernel started: {error}", cause=Cause.MACHINE) from None
+        return _tidy(executed, dict(shown or {}))
 
 
 @contextlib.contextmanager
@@ -206,25 +194,25 @@ def _deadline(kernel: kernels.Kernel, timeout: float | None) -> Iterator[None]:
     try:
         yield
     except PapermillExecutionError as error:
-        reason, log = f"{error.ename}: {error.evalue}", _plain("\n".join(error.traceback))
-        raise ExecutionError(reason, log, refused=error.ename == RequestError.__name__) from None
+        traceback = re.sub(r"\x1b\[[0-9;]*m", "", "\n".join(error.traceback))  # without what colours it
+        cause = Cause.REQUEST if error.ename == RequestError.__name__ else Cause.CODE
+        raise ExecutionError(f"{error.ename}: {error.evalue}", traceback[-4000:], cause) from None
     except (DeadKernelError, RuntimeError) as error:
         if up.is_set():
             reason = f"it took longer than the timeout of {timeout:g} s"
-            raise ExecutionError(reason, kernel.log, timed_out=True) from None
-        raise ExecutionError(f"the kernel died: {error}", kernel.log, infrastructure=True) from None
+            raise ExecutionError(reason, kernel.log, Cause.TIME) from None
+        raise ExecutionError(f"the kernel died: {error}", kernel.log, Cause.MACHINE) from None
     finally:
         timer.cancel()
 
 
-def _tidy(executed: Path, shown: Mapping[str, str] | None) -> str:
+def _tidy(executed: Path, shown: dict[str, str]) -> str:
     """Return an executed notebook that is the same wherever it was made: no such paths, no papermill metadata."""
     notebook = nbformat.read(executed, as_version=4)
     for part in (notebook, *notebook.cells):
         part.metadata.pop("papermill", None)
     # As papermill writes a path into a cell, and as it stands in outputs.
-    names = {PythonTranslator.translate_str(path)[1:-1]: name for path, name in (shown or {}).items()}
-    names |= shown or {}
+    names = {PythonTranslator.translate_str(path)[1:-1]: name for path, name in shown.items()} | shown
 
     def tidy(value: Any) -> Any:
         if isinstance(value, dict):
@@ -234,9 +222,7 @@ def _tidy(executed: Path, shown: Mapping[str, str] | None) -> str:
             return [tidy(item) for item in value]
         if not isinstance(value, str):
             return value
-        for path, name in names.items():
-            value = value.replace(path, name)
-        return without_home(value)
+        return without_home(functools.reduce(lambda text, path: text.replace(path, names[path]), names, value))
 
     return nbformat.writes(tidy(notebook)) + "\n"
 
@@ -249,8 +235,3 @@ def without_home(text: str) -> str:
             # Behind a character that is no part of a name, or behind one that colours; before the path's end.
             text = re.sub(rf"(^|[^\w.-]|\x1b\[[\d;]*m){re.escape(path)}(?![\w-]|\.\w)", r"\1~", text)
     return text
-
-
-def _plain(text: str) -> str:
-    """Take out the escape sequences that colour a traceback, and keep its tail."""
-    return re.sub(r"\x1b\[[0-9;]*m", "", text)[-4000:]

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
 from pathlib import Path
 
 import matplotlib.figure
 import nbconvert
 
-from normlib.analysis.conditions import split_records
 from normlib.execution.notebook import ExecutionError, execute, notebook_path
 from normlib.files import check_inside, check_writable, write_atomically
-from normlib.report.contrast_plots import plot_contrasts, plot_winners
-from normlib.report.plots import plot_bars, plot_beside_paper, plot_gap, plot_places, plot_training
+from normlib.report.contrast_plots import plot_contrasts, plot_places, plot_winners
+from normlib.report.curves import plot_training
+from normlib.report.plots import plot_bars, plot_beside_paper, plot_gap
 from normlib.report.style import Figure
-from normlib.runs.store import Record
-from normlib.studies.folder import read_folder
-from normlib.studies.study import Study
+from normlib.studies.results import Results, read_folder
 
 # nbconvert's own page, in which pictures also have the alternative texts that the notebook has beside them.
 _PAGE = """{% extends "lab/index.html.j2" %}
@@ -42,8 +39,7 @@ def write_summary(folder: Path) -> list[Path]:
         RequestError: There are no records, or some that must not be compared.
         ExecutionError: The summary notebook failed.
     """
-    study, runs = read_folder(folder)
-    split_records(study.to_frame(runs), study.varies)  # refuses what must not be compared
+    results = read_folder(folder)
     check_inside(folder, "DIR")
     check_writable(folder, "DIR")
     notebook = folder / "summary.ipynb"
@@ -58,7 +54,7 @@ def write_summary(folder: Path) -> list[Path]:
         raise
     write_atomically(notebook, executed)
     written = [notebook, export_html(notebook)]
-    figures = draw(runs, study)
+    figures = draw(results)
     for old in (folder / "figures").glob("*.*"):
         if old.stem in FIGURES and old.stem not in figures:
             old.unlink()  # of what the study then was
@@ -67,29 +63,28 @@ def write_summary(folder: Path) -> list[Path]:
     return written
 
 
-def draw(runs: Sequence[Record], study: Study) -> dict[str, Figure]:
+def draw(results: Results) -> dict[str, Figure]:
     """Draw the figures of a study, as the summary notebook shows them.
 
     Args:
-        runs: Its records.
-        study: The study.
+        results: The study and its runs.
 
     Returns:
         Figures by name, of those in ``FIGURES`` that apply.
     """
-    records, figures = study.to_frame(runs), {}
-    if study.varies:
-        figures["winners"] = plot_winners(records, study.measure, study.varies)[0]
+    figures = {}
+    if results.varies:
+        figures["winners"] = plot_winners(results)[0]
     else:
-        figures["bars"] = plot_bars(records)[0]
-        figures["bars_evaluation"] = plot_bars(records, ["eval_accuracy", "eval_loss"])[0]
-        figures["places"] = plot_places(records, study.measure)[0]
-    if study.reported:
-        figures["paper"] = plot_beside_paper(records, study.measure, study.varies, study.reported)[0]
-    if study.declared:
-        figures["contrasts"] = plot_contrasts(records, **study.family)[0]
-    figures["training"] = plot_training(runs, study.varies, study.own_settings)[0]
-    figures["gap"] = plot_gap(records, study.varies)[0]
+        figures["bars"] = plot_bars(results)[0]
+        figures["bars_evaluation"] = plot_bars(results, ["eval_accuracy", "eval_loss"])[0]
+        figures["places"] = plot_places(results)[0]
+    if results.study.reported:
+        figures["paper"] = plot_beside_paper(results)[0]
+    if results.contrasts:
+        figures["contrasts"] = plot_contrasts(results)[0]
+    figures["training"] = plot_training(results)[0]
+    figures["gap"] = plot_gap(results)[0]
     return figures
 
 

@@ -10,8 +10,8 @@ import json
 import platform
 import subprocess
 import sys
+import uuid
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jupyter_core.utils import run_sync
@@ -19,7 +19,7 @@ from jupyter_core.utils import run_sync
 from normlib import files, stack
 from normlib.errors import RequestError, thread_count, whole_number
 from normlib.execution import kernels
-from normlib.execution.notebook import Execution, ExecutionError, execute, without_home
+from normlib.execution.notebook import Cause, Execution, ExecutionError, execute
 from normlib.models.instance import Instance
 
 if TYPE_CHECKING:
@@ -28,12 +28,10 @@ if TYPE_CHECKING:
 _CONNECT_TIMEOUT = 5  # seconds
 
 
-@contextlib.contextmanager
-def local_executor(workers: int | None = None, threads: int = 1) -> Iterator[concurrent.futures.Executor]:
-    """Make an executor on this machine; an error or interruption ends its kernels at once.
+def local_executor(workers: int | None = None, threads: int = 1) -> concurrent.futures.ThreadPoolExecutor:
+    """Make an executor on this machine, to be used in a ``with`` statement.
 
-    Its workers are threads: a notebook's work is done by its kernel, which is a process of its own. A worker hands its
-    kernel on to its next execution.
+    Its workers are threads: a notebook's work is done by its kernel, which is a process of its own.
 
     Args:
         workers: Number of executions at once; None: as many as there are cores for.
@@ -42,18 +40,7 @@ def local_executor(workers: int | None = None, threads: int = 1) -> Iterator[con
     Raises:
         RequestError: Not a whole number from 1 up.
     """
-    workers = local_workers(workers, thread_count(threads))
-    warm = kernels.Kernels(warm=True)
-    executor = concurrent.futures.ThreadPoolExecutor(workers, "normlib", kernels.work_with, (warm,))
-    try:
-        yield executor
-    except BaseException:
-        executor.shutdown(wait=False, cancel_futures=True)
-        warm.end()  # its workers then find their kernels dead, and end
-        raise
-    finally:
-        executor.shutdown()
-        warm.close()
+    return concurrent.futures.ThreadPoolExecutor(local_workers(workers, thread_count(threads)), "normlib")
 
 
 @contextlib.contextmanager
@@ -67,24 +54,19 @@ def dask_executor(address: str) -> Iterator[concurrent.futures.Executor]:
         RequestError: No scheduler answers there, ``distributed`` is not installed, or a worker has another stack.
     """
     if importlib.util.find_spec("distributed") is None:
-        raise RequestError("scheduler", address, "an address, where Dask is installed: pip install 'normlib[dask]'")
+        problem = "Dask is not installed here: pip install 'normlib[dask]'"
+        raise RequestError("scheduler", address, problem=problem)
     import distributed
 
     try:
-        run_sync(_reach)(address)  # a Client that cannot connect says more than one line when it is dropped
+        _reach(address)  # a Client that cannot connect says more than one line when it is dropped
         client = distributed.Client(address, timeout=_CONNECT_TIMEOUT, set_as_default=False)
     except (OSError, ValueError, TypeError):  # the last for an address that wants a certificate
-        allowed = f"the address of a running Dask scheduler; none answered within {_CONNECT_TIMEOUT} seconds"
-        raise RequestError("scheduler", address, f"{allowed}, such as tcp://127.0.0.1:8786") from None
+        allowed = "the address of a running Dask scheduler, such as tcp://127.0.0.1:8786"
+        raise RequestError("scheduler", address, f"{allowed} (none answered within {_CONNECT_TIMEOUT} s)") from None
     with client:
         _check_workers(client, address)
-        executor = client.get_executor(pure=False)
-        try:
-            yield executor
-        except BaseException:
-            executor.shutdown(wait=False)
-            client.run(_kill_kernels, kernels.this_process(), on_error="ignore")  # Dask cannot stop a task that runs
-            raise
+        yield client.get_executor(pure=False)
 
 
 def local_workers(workers: int | None, threads: int) -> int:
@@ -104,8 +86,7 @@ def local_workers(workers: int | None, threads: int) -> int:
 
 def concurrency(executor: concurrent.futures.Executor) -> int:
     """Return how many executions an executor makes at once, as far as it tells; else the number of cores."""
-    client = getattr(executor, "_client", None)  # distributed.cfexecutor.ClientExecutor has no public name for it
-    if client is not None and hasattr(client, "nthreads"):
+    if (client := _dask_client(executor)) is not None:
         return max(1, sum(client.nthreads().values()))
     return getattr(executor, "_max_workers", None) or stack.cores()
 
@@ -119,12 +100,38 @@ def shares_disk(executor: concurrent.futures.Executor) -> bool:
     return isinstance(executor, local)
 
 
-async def _reach(address: str) -> None:
+@contextlib.contextmanager
+def calling(executor: concurrent.futures.Executor) -> Iterator[str]:
+    """Give a name to who asks an executor for executions. In the end, its kernels are ended, those that work as well.
+
+    Those of other processes end with their executions; only on Dask, those of an interrupted caller are ended.
+    """
+    caller = uuid.uuid4().hex
+    try:
+        yield caller
+    except BaseException:
+        if (client := _dask_client(executor)) is not None:  # which cannot stop a task that runs
+            client.run(kernels.end, caller, on_error="ignore")
+        raise
+    finally:
+        kernels.end(caller)
+
+
+def _dask_client(executor: concurrent.futures.Executor) -> distributed.Client | None:
+    client = getattr(executor, "_client", None)  # distributed.cfexecutor.ClientExecutor has no public name for it
+    return client if hasattr(client, "nthreads") else None
+
+
+@kernels.closing_event_loop
+def _reach(address: str) -> None:
     from distributed.comm import connect, get_address_host_port
 
-    get_address_host_port(address)  # refuses what is no address at all
-    connection = await connect(address, timeout=_CONNECT_TIMEOUT)
-    await connection.close()
+    async def reach() -> None:
+        get_address_host_port(address)  # refuses what is no address at all
+        connection = await connect(address, timeout=_CONNECT_TIMEOUT)
+        await connection.close()
+
+    run_sync(reach)()
 
 
 def _check_workers(client: distributed.Client, address: str) -> None:
@@ -134,15 +141,10 @@ def _check_workers(client: distributed.Client, address: str) -> None:
         print(f"no worker yet at {address}; the study starts when one comes", file=sys.stderr)
     for worker, installed in there.items():
         if isinstance(installed, Exception):
-            other = f"without normlib ({type(installed).__name__}: {installed})"
-        else:
-            other = stack.differences(stack.installed(), installed)
-        if other:
-            raise RequestError("scheduler", address, f"a cluster with the caller's stack; its worker {worker}: {other}")
-
-
-def _kill_kernels(caller: str) -> None:
-    kernels.here.kill(caller)
+            problem = f"its worker {worker} has no normlib ({type(installed).__name__}: {installed})"
+            raise RequestError("scheduler", address, problem=problem)
+        if other := stack.differences(stack.installed(), installed):
+            raise RequestError("scheduler", address, problem=f"its worker {worker} has another stack: {other}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -152,18 +154,20 @@ class Job:
     Args:
         execution: What to run.
         notebook: The master notebook, as text.
-        records_dir: Where records are written as runs end, where worker and caller share a disk; empty: they come back.
         stack: The caller's, as ``stack.installed`` gives.
-        caller: The process whose study it is, as ``kernels.this_process`` gives.
+        records_dir: Where records are written as runs end, where worker and caller share a disk; empty: they come back.
+        caller: Who asks, as ``calling`` gives.
+        keep_kernel: Whether the kernel is kept for the caller's next execution; the caller has to end it.
         study_sha256: Of the file that declares the study; empty where there is none.
         timeout: Seconds that the execution may take; None: as long as it needs.
     """
 
     execution: Execution
     notebook: str
-    records_dir: str
     stack: dict[str, str | None]
+    records_dir: str = ""
     caller: str = ""
+    keep_kernel: bool = False
     study_sha256: str = ""
     timeout: float | None = None
 
@@ -175,51 +179,44 @@ class Outcome:
     Args:
         records: The records of the runs that ended, as text, where worker and caller share no disk.
         notebook: The executed notebook as far as it came, as text; empty where there is none.
-        reason: Why it failed, in one line; empty where it did not.
-        log: The tail of what it said, where it failed.
-        infrastructure: Whether that was the machine's fault, so that another try may do better.
-        timed_out: Whether its time was up.
-        refused: Whether the request itself is wrong, such as a model of one's own that cannot be built.
+        error: Why it failed; None where it did not.
     """
 
     records: tuple[str, ...] = ()
     notebook: str = ""
-    reason: str = ""
-    log: str = ""
-    infrastructure: bool = False
-    timed_out: bool = False
-    refused: bool = False
+    error: ExecutionError | None = None
 
 
 def perform(job: Job) -> Outcome:
     """Run a job. Whatever goes wrong is told in the outcome, so that what was finished comes back with it."""
     if other := stack.differences(job.stack, stack.installed()):
-        return Outcome(reason=f"the worker on {platform.node()} has another stack: {other}", infrastructure=True)
-    with files.ScratchFolder() as scratch:
-        records_dir = job.records_dir or str(Path(scratch) / "records")
-        failure, parameters = ExecutionError(""), job.execution.parameters(records_dir)
+        reason = f"the worker on {platform.node()} has another stack: {other}"
+        return Outcome(error=ExecutionError(reason, cause=Cause.MACHINE))
+    with files.scratch_folder() as scratch:
+        records_dir = job.records_dir or str(scratch / "records")
+        parameters, notebook, error = job.execution.parameters(records_dir), "", None
         try:
             notebook = execute(
                 job.notebook,
                 parameters,
                 # No path of anybody's in what is kept: a file of data is known by its name.
                 shown={records_dir: "../records", parameters["dataset"]: job.execution.instance.settings["dataset"]},
+                timeout=job.timeout,
                 # Kernels are handed on between equal ones only, and TensorFlow's threads are fixed once it has run.
                 variables={
                     stack.STUDY_VARIABLE: job.study_sha256,
-                    kernels.CALLER_VARIABLE: job.caller,
                     "NORMLIB_THREADS": str(job.execution.threads),
                 },
-                timeout=job.timeout,
                 runs=job.execution.seeds,
+                caller=job.caller,
+                keep=job.keep_kernel,
             )
-        except ExecutionError as error:
-            notebook, failure = error.notebook, error
-        except Exception as error:  # the worker's own: its disk, its processes; what was finished still goes back
-            notebook, failure = "", ExecutionError(f"{type(error).__name__}: {error}", infrastructure=True)
-        records = () if job.records_dir else tuple(path.read_text("utf-8") for path in _records(records_dir))
-        reason, log = without_home(failure.reason), without_home(failure.log)
-        return Outcome(records, notebook, reason, log, failure.infrastructure, failure.timed_out, failure.refused)
+        except ExecutionError as failure:
+            notebook, error = failure.notebook, failure
+        except Exception as failure:  # the worker's own: its disk, its processes; what was finished still goes back
+            error = ExecutionError(f"{type(failure).__name__}: {failure}", cause=Cause.MACHINE)
+        finished = [] if job.records_dir else sorted((scratch / "records").glob("*.json"))
+        return Outcome(tuple(path.read_text("utf-8") for path in finished), notebook, error)
 
 
 def find_refusal(instances: Iterable[Instance], timeout: float | None = None) -> RequestError | None:
@@ -231,20 +228,17 @@ def find_refusal(instances: Iterable[Instance], timeout: float | None = None) ->
         instances: The instances.
         timeout: Seconds that this may take; None: as long as it needs.
     """
-    asked = json.dumps([instance.parameters for instance in instances])
+    parameters = json.dumps([instance.parameters for instance in instances])
     command = [sys.executable, "-m", "normlib.models.build"]
     try:
-        done = subprocess.run(command, input=asked, capture_output=True, text=True, timeout=timeout, check=False)
+        done = subprocess.run(command, input=parameters, capture_output=True, text=True, timeout=timeout, check=False)
     except subprocess.TimeoutExpired:
-        return RequestError("model", "one of your own", f"a function that returns a model within {timeout:g} seconds")
+        problem = f"it took longer than {timeout:g} s to return a model"
+        return RequestError("model", "one of your own", problem=problem)
     if done.returncode == 0:
         return None
     try:
         return RequestError(*json.loads(done.stdout.splitlines()[-1]))
     except (IndexError, TypeError, ValueError):  # somebody's code has ended Python
         last = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
-        return RequestError("model", "one of your own", f"a function that can be called, and Python ended: {last}")
-
-
-def _records(folder: str) -> list[Path]:
-    return sorted(Path(folder).glob("*.json"))
+        return RequestError("model", "one of your own", problem=f"it ended Python: {last}")

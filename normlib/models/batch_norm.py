@@ -11,8 +11,8 @@ from normlib.errors import RequestError
 from normlib.models import graphs
 from normlib.tf import tf
 
-# Mean and variance, [channels], by the ``id`` of a layer.
-Statistics: TypeAlias = dict[int, tuple[np.ndarray, np.ndarray]]
+# Mean and variance, [channels], by the path of a layer.
+Statistics: TypeAlias = dict[str, tuple[np.ndarray, np.ndarray]]
 
 # The class by whose ``call`` all of Keras' BatchNorm layers normalize.
 KERAS_CLASS = next(base for base in tf.keras.layers.BatchNormalization.__mro__ if "call" in vars(base))
@@ -24,60 +24,57 @@ def is_batch_norm(layer: tf.keras.layers.Layer) -> bool:
     return isinstance(layer, KERAS_CLASS)
 
 
-def batch_norm_layers(model: tf.keras.Model) -> dict[str, tf.keras.layers.Layer]:
+def batch_norm_layers(model: tf.keras.Model, unbuilt: bool = False) -> dict[str, tf.keras.layers.Layer]:
     """Return all BatchNorm layers of a model by path, in data-flow order, those within its layers included.
 
-    A layer that has not been built, since it was never called, has no averages yet, and is left out.
+    Args:
+        model: A Keras model.
+        unbuilt: Also those that have not been built, since they were never called, and have no averages yet.
 
     Raises:
         RequestError: A layer that has moving averages, as BatchNorm, but is none of Keras'.
     """
-    return {path: layer for path, layer in find(model).items() if layer.built}
-
-
-def find(model: tf.keras.Model) -> dict[str, tf.keras.layers.Layer]:
-    """Return the same, with those that have not been built."""
     found = {}
-    for path, layer in ((place.path, place.layer) for place in graphs.find_places(model)):
-        if is_batch_norm(layer):
-            found[path] = layer
-        elif hasattr(layer, "moving_mean") or hasattr(layer, "running_mean"):
-            allowed = f"one whose BatchNorm is Keras' BatchNormalization; {path!r} is {type(layer).__name__}"
-            raise RequestError("model", model.name, allowed)
+    for place in graphs.find_places(model):
+        if is_batch_norm(place.layer):
+            if place.layer.built or unbuilt:
+                found[place.path] = place.layer
+        elif hasattr(place.layer, "moving_mean") or hasattr(place.layer, "running_mean"):
+            kind = type(place.layer).__name__
+            problem = f"its BatchNorm {place.path!r} is {kind}, which is not made from Keras' BatchNormalization"
+            raise RequestError("model", model.name, problem=problem)
     return found
 
 
 def moving_statistics(model: tf.keras.Model) -> Statistics:
     """Return moving mean and moving variance of each BatchNorm layer."""
     return {
-        id(layer): (np.array(layer.moving_mean), np.array(layer.moving_variance))
-        for layer in batch_norm_layers(model).values()
+        path: (np.array(layer.moving_mean), np.array(layer.moving_variance))
+        for path, layer in batch_norm_layers(model).items()
     }
 
 
 def initial_statistics(model: tf.keras.Model) -> Statistics:
     """Return what each BatchNorm layer's initializers give for its moving averages."""
     return {
-        id(layer): (np.array(layer.moving_mean_initializer(shape)), np.array(layer.moving_variance_initializer(shape)))
-        for layer in batch_norm_layers(model).values()
+        path: (np.array(layer.moving_mean_initializer(shape)), np.array(layer.moving_variance_initializer(shape)))
+        for path, layer in batch_norm_layers(model).items()
         for shape in [layer.moving_mean.shape]
     }
 
 
 def assign_statistics(model: tf.keras.Model, statistics: Statistics) -> None:
     """Give BatchNorm layers a moving mean and a moving variance; those that are not named keep theirs."""
-    for layer in batch_norm_layers(model).values():
-        if id(layer) not in statistics:
-            continue
-        mean, variance = statistics[id(layer)]
-        values = [(layer.moving_mean, mean), (layer.moving_variance, variance)]
-        if getattr(layer, "renorm", False):  # it makes its moving variance of these when it trains on
-            values.append((layer.moving_stddev, np.sqrt(variance + layer.epsilon)))
+    layers = batch_norm_layers(model)
+    for path, (mean, variance) in statistics.items():
+        values = [(layers[path].moving_mean, mean), (layers[path].moving_variance, variance)]
+        if getattr(layers[path], "renorm", False):  # it makes its moving variance of these when it trains on
+            values.append((layers[path].moving_stddev, np.sqrt(variance + layers[path].epsilon)))
         for weight, value in values:
             weight.assign(tf.cast(value, weight.dtype))
 
 
-def debias_statistics(model: tf.keras.Model, updates: Mapping[int, float], initial: Statistics) -> Statistics:
+def debias_statistics(model: tf.keras.Model, updates: Mapping[str, float], initial: Statistics) -> Statistics:
     """Take the initial values' share out of the moving averages.
 
     With momentum ``m``, after ``T`` updates, ``debiased = (moving - m ** T * initial) / (1 - m ** T)``. A variance may
@@ -85,17 +82,17 @@ def debias_statistics(model: tf.keras.Model, updates: Mapping[int, float], initi
 
     Args:
         model: A Keras model.
-        updates: How often each BatchNorm layer has moved its averages, by its ``id``; those left out keep theirs.
+        updates: How often each BatchNorm layer has moved its averages, by its path; those left out keep theirs.
         initial: The averages before the first update.
     """
     debiased = {}
-    for layer in batch_norm_layers(model).values():
-        if not updates.get(id(layer)) or layer.momentum == 1:
+    for path, layer in batch_norm_layers(model).items():
+        if not updates.get(path) or layer.momentum == 1:
             continue
-        share = layer.momentum ** updates[id(layer)]
+        share = layer.momentum ** updates[path]
         renorm = getattr(layer, "renorm", False)  # the average is then of the standard deviation
         moving = (layer.moving_mean, layer.moving_stddev if renorm else layer.moving_variance)
-        mean, variance = initial[id(layer)]
+        mean, variance = initial[path]
         before = (mean, np.sqrt(variance) if renorm else variance)
         mean, spread = (
             (np.array(m) - share * np.array(i, np.float64)) / (1 - share) for m, i in zip(moving, before, strict=True)
@@ -103,5 +100,5 @@ def debias_statistics(model: tf.keras.Model, updates: Mapping[int, float], initi
         variance = np.sign(spread) * spread**2 - layer.epsilon if renorm else spread
         # A channel that is always 0 has variance 0, but for rounding.
         least = -_ROUNDING * share / (1 - share) * np.array(before[1], np.float64)
-        debiased[id(layer)] = (mean, np.where((variance < 0) & (variance >= least), 0.0, variance))
+        debiased[path] = (mean, np.where((variance < 0) & (variance >= least), 0.0, variance))
     return debiased

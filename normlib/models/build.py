@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import inspect
 import json
 import sys
@@ -11,13 +10,51 @@ from collections.abc import Callable, Iterable
 import numpy as np
 import pandas as pd
 
-from normlib.errors import RequestError, checked, told
+from normlib.errors import RequestError, checked
 from normlib.models import graphs, kinds, zoo
 from normlib.models.instance import Instance
 from normlib.models.swap import swap
 from normlib.tf import tf, use_threads
 
-_DEFAULTS = Instance()
+
+@checked
+def build_model(instance: Instance) -> tf.keras.Model:
+    """Build and compile the model of an instance.
+
+    Args:
+        instance: The settings.
+
+    Returns:
+        Compiled model: images, float ``[batch, height, width]`` or with channels, as the data set has them, to class
+        probabilities ``[batch, classes]``, or logits where a model of one's own gives them; the instance's optimizer,
+        sparse categorical cross-entropy, accuracy.
+
+    Raises:
+        RequestError: A model or a kind of one's own that cannot be built, see ``own_model`` and ``kinds.own_layer``.
+    """
+    use_threads()  # before TensorFlow's first operation, which fixes their number
+    builder = instance.model_facts.build
+    if builder is None:
+        model, loss = own_model(instance)
+    else:
+        model, loss = _call_builder(builder, instance), "sparse_categorical_crossentropy"
+    decay = instance.weight_decay or None  # Keras' word for none
+    if instance.optimizer == "sgd":
+        optimizer = tf.keras.optimizers.SGD(instance.learning_rate, momentum=zoo.SGD_MOMENTUM, weight_decay=decay)
+    else:
+        optimizer = tf.keras.optimizers.Adam(instance.learning_rate, weight_decay=decay)
+    model.compile(optimizer=optimizer, loss=loss, metrics=["accuracy"])
+    return model
+
+
+def _call_builder(builder: Callable[..., tf.keras.Model], instance: Instance) -> tf.keras.Model:
+    """Build a model that comes with normlib; its layers of one's own kinds keep shape and dtype."""
+    with kinds.refuse_failure("ordering", instance.ordering, f"a kind cannot stand in its slot of {instance.model}"):
+        model = builder(tf.keras, instance)
+    for layer in model.layers if instance.needs_own_code else ():
+        if (kind := kinds.find_kind(layer)) and kinds.is_own(kind):
+            kinds.check_kept(kind, layer.name, layer.input, layer.output)
+    return model
 
 
 def own_model(instance: Instance) -> tuple[tf.keras.Model, tf.keras.losses.Loss | str]:
@@ -40,16 +77,21 @@ def own_model(instance: Instance) -> tuple[tf.keras.Model, tf.keras.losses.Loss 
     """
     shape, classes = instance.data_facts.image_shape, instance.data_facts.classes
     with_channels = (*shape, 1) if len(shape) == 2 else shape
-    model = _call(instance.model, input_shape=with_channels, classes=classes)
-    _check_shapes(instance, model, with_channels)
+    facts = {"input_shape": with_channels, "classes": classes}
+
+    def call(function: Callable[..., tf.keras.Model]) -> tf.keras.Model:
+        taken = inspect.signature(function).parameters
+        return function(**{fact: value for fact, value in facts.items() if fact in taken})
+
+    model = kinds.call_own("model", instance.model, "a function that returns a Keras model", call, tf.keras.Model)
+    _check_shapes(instance.model, model, [shape, with_channels], classes)
     model = swap(
         model,
         instance.ordering,
         instance.groups,
         channels_per_group=instance.channels_per_group,
-        momentum=_if_changed(instance, "momentum"),
-        epsilon=_if_changed(instance, "epsilon"),
         provider=instance.provider,
+        **{name: instance.changes[name] for name in ("momentum", "epsilon") if name in instance.changes},
     )
     if len(model.input_shape) != len(shape) + 1:
         # One way to hand images to all models: as the data set has them.
@@ -57,50 +99,22 @@ def own_model(instance: Instance) -> tuple[tf.keras.Model, tf.keras.losses.Loss 
     return model, _cross_entropy(instance, model)
 
 
-def _if_changed(instance: Instance, name: str) -> float | None:
-    value = getattr(instance, name)
-    return None if value == getattr(_DEFAULTS, name) else value
-
-
-def _call(name: str, **facts: object) -> tf.keras.Model:
-    """Import the function and call it with those of the facts that it takes."""
-    module, _, function = name.partition(":")
-    try:
-        builder = getattr(importlib.import_module(module), function)
-        taken = inspect.signature(builder).parameters
-        model = builder(**{fact: value for fact, value in facts.items() if fact in taken})
-    except (Exception, SystemExit) as error:  # whatever somebody's code raises
-        allowed = f"a function that can be imported and called, and it gave {told(error)}"
-        raise RequestError("model", name, allowed) from None
-    if not isinstance(model, tf.keras.Model):
-        raise RequestError("model", name, f"a function that returns a Keras model, and it returned {model!r:.80}")
-    return model
-
-
-def _check_shapes(instance: Instance, model: tf.keras.Model, with_channels: tuple[int, ...]) -> None:
-    shape, classes = instance.data_facts.image_shape, instance.data_facts.classes
-    allowed = f"a model of images {shape} or {with_channels} with {classes} outputs"
+def _check_shapes(name: str, model: tf.keras.Model, shapes: list[tuple[int, ...]], classes: int) -> None:
+    expected = f"a Sequential or Functional model from images {' or '.join(map(str, shapes))} to {classes} outputs"
     try:
         images, outputs = model.input_shape, model.output_shape
     except AttributeError:  # Keras': neither Sequential nor Functional, or not built
-        raise RequestError("model", instance.model, f"{allowed}, Sequential or Functional, and built") from None
-    single = isinstance(images, tuple) and isinstance(outputs, tuple)
-    fits = single and any(_fits(images[1:], wanted) for wanted in (shape, with_channels))
+        raise RequestError("model", name, f"{expected} that is built") from None
+    fits = isinstance(images, tuple) and any(tf.TensorShape(images[1:]).is_compatible_with(shape) for shape in shapes)
     if not fits or outputs != (None, classes):
-        raise RequestError("model", instance.model, f"{allowed}; it takes {images} and gives {outputs}")
-
-
-def _fits(found: tuple[int | None, ...], wanted: tuple[int, ...]) -> bool:
-    return len(found) == len(wanted) and all(f in (None, w) for f, w in zip(found, wanted, strict=True))
+        raise RequestError("model", name, f"{expected}; it takes {images} and gives {outputs}")
 
 
 def _cross_entropy(instance: Instance, model: tf.keras.Model) -> tf.keras.losses.Loss | str:
     """Return the loss for what a model gives; outputs that are neither probabilities nor logits are refused."""
     images = np.random.default_rng(0).random((2, *instance.data_facts.image_shape), np.float32)
-    try:
+    with kinds.refuse_failure("model", instance.model, f"it does not take images {images.shape[1:]}"):
         found = np.asarray(model(images, training=False), np.float64)
-    except Exception as error:  # of layers that cannot take such images after all
-        raise RequestError("model", instance.model, f"a model of such images, and it gave {told(error)}") from None
     if (found >= 0).all() and np.allclose(found.sum(axis=1), 1, atol=1e-2):
         return "sparse_categorical_crossentropy"
     # Logits may happen to be positive; a last layer without an activation of its own gives nothing else.
@@ -114,55 +128,6 @@ def _last_activation(model: tf.keras.layers.Layer) -> str:
     while getattr(model, "layers", None):
         model = model.layers[-1]
     return getattr(getattr(model, "activation", None), "__name__", "")
-
-
-def _check_all() -> None:
-    """Build each instance that comes through standard input; print what the first refusal is made of."""
-    for settings in json.load(sys.stdin):
-        try:
-            build_model(Instance.of(**settings))
-        except RequestError as error:
-            print(json.dumps(error.arguments, default=str))
-            sys.exit(1)
-
-
-@checked
-def build_model(instance: Instance) -> tf.keras.Model:
-    """Build and compile the model of an instance.
-
-    Args:
-        instance: The settings.
-
-    Returns:
-        Compiled model: images, float ``[batch, height, width]`` or with channels, as the data set has them, to class
-        probabilities ``[batch, classes]``, or logits where a model of one's own gives them; the instance's optimizer,
-        sparse categorical cross-entropy, accuracy.
-
-    Raises:
-        RequestError: A model or a kind of one's own that cannot be built, see ``own_model`` and ``kinds.own_layer``.
-    """
-    use_threads()  # before TensorFlow's first operation, which fixes their number
-    build = instance.model_facts.build
-    model, loss = (_call_builder(build, instance), "sparse_categorical_crossentropy") if build else own_model(instance)
-    model.compile(optimizer=_optimizer(instance), loss=loss, metrics=["accuracy"])
-    return model
-
-
-def _call_builder(build: Callable[..., tf.keras.Model], instance: Instance) -> tf.keras.Model:
-    """Build a model that comes with normlib; its layers of one's own kinds keep shape and dtype."""
-    if not instance.needs_own_code:
-        return build(tf.keras, instance)
-    try:
-        model = build(tf.keras, instance)
-    except RequestError:
-        raise
-    except Exception as error:  # of layers of one's own, which may raise anything when they are called
-        allowed = f"kinds that can stand in the slots of {instance.model}, and it gave {told(error)}"
-        raise RequestError("ordering", instance.ordering, allowed) from None
-    for layer in model.layers:
-        if (kind := kinds.find_kind(layer)) is not None and kinds.is_own(kind):
-            kinds.check_kept(kind, layer.name, layer.input, layer.output)
-    return model
 
 
 def describe_layers(model: tf.keras.Model) -> pd.DataFrame:
@@ -191,11 +156,14 @@ def count_weights(weights: Iterable[tf.Variable]) -> int:
     return sum(int(tf.size(weight)) for weight in weights)
 
 
-def _optimizer(instance: Instance) -> tf.keras.optimizers.Optimizer:
-    decay = instance.weight_decay or None  # Keras' word for none
-    if instance.optimizer == "sgd":
-        return tf.keras.optimizers.SGD(instance.learning_rate, momentum=zoo.SGD_MOMENTUM, weight_decay=decay)
-    return tf.keras.optimizers.Adam(instance.learning_rate, weight_decay=decay)
+def _check_all() -> None:
+    """Build each instance that comes through standard input; print what the first refusal is made of."""
+    for settings in json.load(sys.stdin):
+        try:
+            build_model(Instance.from_settings(**settings))
+        except RequestError as error:
+            print(json.dumps(error.arguments, default=str))
+            sys.exit(1)
 
 
 if __name__ == "__main__":

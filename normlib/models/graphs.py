@@ -103,50 +103,49 @@ def check_model(model: object, graph: bool = False) -> None:
     Raises:
         RequestError: It is.
     """
+    kind = type(model).__name__
     allowed = "a Keras model, Sequential or Functional, that is built" if graph else "a Keras model that is built"
     if not isinstance(model, tf.keras.Model):
-        raise RequestError("model", type(model).__name__, allowed)
+        raise RequestError("model", kind, allowed)
+    for layer in (model, *(place.layer for place in find_places(model))):
+        if ".saved_model." in type(layer).__module__:  # it runs graphs that were traced before
+            problem = f"it was loaded without the class of {layer.name!r}: load it with custom_objects"
+            raise RequestError("model", model.name, problem=problem)
     sequential = isinstance(model, tf.keras.Sequential)
-    revived = [layer for layer in (model, *(place.layer for place in find_places(model))) if _is_revived(layer)]
-    if revived:
-        kind = type(revived[0]).__name__
-        raise RequestError("model", model.name, f"one that was loaded with its classes (custom_objects), not as {kind}")
     if graph and not sequential and not has_graph(model):
-        raise RequestError("model", type(model).__name__, allowed)
+        raise RequestError("model", kind, allowed)
     if not model.built or (sequential and not has_graph(model)):
-        kind = "Sequential" if sequential else type(model).__name__
         raise RequestError("model", f"an unbuilt {kind}", f"{allowed}, as by calling it on data")
 
 
-def _is_revived(layer: tf.keras.layers.Layer) -> bool:
-    """Tell whether a layer came from a SavedModel without its class: it runs graphs that were traced before."""
-    return ".saved_model." in type(layer).__module__
+def shortened(names: list[str]) -> str:
+    """Return the first three of some layers, as a message lists them, and how many more there are."""
+    return ", ".join([*names[:3], *([f"{len(names) - 3} more"] if len(names) > 3 else [])])
 
 
-def find_places(
-    model: tf.keras.layers.Layer, path: str = "", seen: set[int] | None = None, in_graph: bool = True
-) -> Iterator[Place]:
+def find_places(model: tf.keras.layers.Layer) -> Iterator[Place]:
     """Yield each layer once, in data-flow order, what holds others before these.
 
     The layers that another layer's own code calls are yielded in the order in which it got them.
 
     Args:
         model: A model, built, or a layer.
-        path: Of the model in an outer one, with a slash behind it.
-        seen: The ``id`` of each layer that has been yielded.
-        in_graph: Whether the model stands in a graph.
     """
-    seen = set() if seen is None else seen
-    called: dict = {}
-    in_graph = in_graph and has_graph(model)
-    # Not each layer's own list of nodes: that has its calls in other models, too.
-    for node in nodes_of(model):
-        called.setdefault(id(node.operation if hasattr(node, "operation") else node.layer), []).append(node)
-    for layer in model.layers if has_graph(model) else layers_of(model):
-        if id(layer) not in seen:
-            seen.add(id(layer))
-            yield Place(path + layer.name, layer, tuple(called.get(id(layer), ())), in_graph)
-            yield from find_places(layer, f"{path}{layer.name}/", seen, in_graph)
+    seen: set[int] = set()
+
+    def walk(outer: tf.keras.layers.Layer, path: str, in_graph: bool) -> Iterator[Place]:
+        called: dict = {}
+        # Not each layer's own list of nodes: that has its calls in other models, too.
+        for node in nodes_of(outer):
+            called.setdefault(id(node.operation if KERAS_3 else node.layer), []).append(node)
+        in_graph = in_graph and has_graph(outer)
+        for layer in outer.layers if has_graph(outer) else layers_of(outer):
+            if id(layer) not in seen:
+                seen.add(id(layer))
+                yield Place(path + layer.name, layer, tuple(called.get(id(layer), ())), in_graph)
+                yield from walk(layer, f"{path}{layer.name}/", in_graph)
+
+    yield from walk(model, "", True)
 
 
 def layers_of(layer: tf.keras.layers.Layer) -> list[tf.keras.layers.Layer]:

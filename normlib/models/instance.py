@@ -12,8 +12,6 @@ from normlib.errors import RequestError, one_of, real_number, whole_number
 from normlib.models import kinds, zoo
 from normlib.models.ordering import Ordering
 
-_LONGEST_NAME = 200
-
 
 @dataclasses.dataclass(frozen=True)
 class Instance:
@@ -84,18 +82,17 @@ class Instance:
         for name in ("groups", "channels_per_group"):
             self._check_groups(name)
         if self.groups is not None and self.channels_per_group is not None:
-            raise RequestError("channels_per_group", self.channels_per_group, "None where groups is given, and it is")
+            problem = f"groups is given too ({self.groups}): set one of the two"
+            raise RequestError("channels_per_group", self.channels_per_group, problem=problem)
         stack.resolve_provider(self.provider)
 
     def _check_model(self) -> None:
-        text = isinstance(self.model, str) and len(self.model) <= _LONGEST_NAME
-        if not (text and kinds.OWN.fullmatch(self.model)):
+        if not kinds.is_own(self.model):
             one_of("model", self.model, zoo.MODELS, "or a function that builds one, 'package.module:function'")
         object.__setattr__(self, "ordering", str(self.layers))
         one_of("activation", self.activation, zoo.ACTIVATIONS)
         if self.activation not in self.model_facts.activations:
-            allowed = f"none for {self.model}, whose activations are its own"
-            raise RequestError("activation", self.activation, allowed)
+            raise RequestError("activation", self.activation, f"none for {self.model}, whose activations are its own")
 
     def _check_data(self) -> None:
         if not datasets.is_file(self.dataset):
@@ -103,8 +100,8 @@ class Instance:
         self.fit_examples, self.evaluate_examples  # noqa: B018  (properties that refuse a wrong split)
         least, size = self.model_facts.smallest_image, self.data_facts.image_shape[:2]
         if min(size) < least:
-            allowed = f"images of at least {least} x {least} for {self.model}, and these are {size[0]} x {size[1]}"
-            raise RequestError("dataset", datasets.recorded_name(self.dataset), allowed)
+            problem = f"its images are {size[0]} x {size[1]}, and {self.model} needs {least} x {least} or more"
+            raise RequestError("dataset", datasets.recorded_name(self.dataset), problem=problem)
 
     @property
     def layers(self) -> Ordering:
@@ -173,7 +170,7 @@ class Instance:
         return self.fit_examples.overlap(self.evaluate_examples)
 
     @classmethod
-    def of(cls, /, **settings: Any) -> Instance:
+    def from_settings(cls, /, **settings: Any) -> Instance:
         """Make an Instance of settings that somebody typed: an unknown name is refused in one line.
 
         Raises:
@@ -182,7 +179,7 @@ class Instance:
         names = [field.name for field in dataclasses.fields(cls)]
         for name in settings:
             if name not in names:
-                raise RequestError("setting", name, ", ".join(names), names=names)
+                raise RequestError("setting", name, f"one of {', '.join(names)}", names=names)
         return cls(**settings)
 
     def _repr_html_(self) -> str:
@@ -193,9 +190,9 @@ class Instance:
 
     def groups_of(self, channels: int) -> int:
         """Return GroupNorm's number of groups where it normalizes so many channels."""
-        return (
-            channels // self.channels_per_group if self.channels_per_group else self.groups or self.model_facts.groups
-        )
+        if self.channels_per_group:
+            return channels // self.channels_per_group
+        return self.groups or self.model_facts.groups
 
     def _check_groups(self, name: str) -> None:
         value = getattr(self, name)

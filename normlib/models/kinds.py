@@ -5,16 +5,17 @@ All in it have a scale and an offset for each channel. A kind of one's own is an
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib
 import re
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from normlib import stack
-from normlib.errors import RequestError, told
+from normlib.errors import RequestError, describe_error
 
 EMPTY = "none"  # what a slot is called in which nothing stands
 _HALF = ("float16", "bfloat16")
@@ -26,54 +27,81 @@ class Kind:
     """All that is known of a kind of normalization.
 
     Args:
-        name: What it is called in pictures.
-        description: What it is called in messages.
+        name: What it is called.
         colour: Of its boxes; black text is read on it at more than 10 to 1.
         bases: Names of the classes, Keras', addons' or normlib's, of which its layers are.
         groups: Number of groups, from the number of channels and the number that is set; None: it has no groups.
     """
 
     name: str
-    description: str
     colour: str
     bases: tuple[str, ...]
     groups: Callable[[int, int], int] | None = None
 
 
 KINDS = {
-    "bn": Kind("BatchNorm", "BatchNorm", "#9CCBEB", ("BatchNormalization", "BatchNormalizationBase")),
-    "gn": Kind("GroupNorm", "GroupNorm", "#FFD58A", ("GroupNormalization",), lambda channels, groups: groups),
-    "ln": Kind(
-        "LayerNorm",
-        "GroupNorm with one group (LayerNorm over channels and positions)",
-        "#A8DDB5",
-        ("GroupNormalization", "LayerNormalization"),
-        lambda channels, groups: 1,
-    ),
-    "in": Kind(
-        "InstanceNorm",
-        "GroupNorm with a group per channel (InstanceNorm)",
-        "#E5B8D3",
-        ("GroupNormalization",),
-        lambda channels, groups: channels,
-    ),
+    "bn": Kind("BatchNorm", "#9CCBEB", ("BatchNormalization", "BatchNormalizationBase")),
+    "gn": Kind("GroupNorm", "#FFD58A", ("GroupNormalization",), lambda channels, groups: groups),
+    "ln": Kind("LayerNorm", "#A8DDB5", ("GroupNormalization", "LayerNormalization"), lambda channels, groups: 1),
+    "in": Kind("InstanceNorm", "#E5B8D3", ("GroupNormalization",), lambda channels, groups: channels),
 }
 
 
 # What is a user's own, a kind or a model, is named by where Python imports it from: ``package.module:name``.
-OWN = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*")
+_OWN = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*")
+_LONGEST_PATH = 200  # characters
 _OWN_COLOUR = "#D9C7F0"
 _own_classes: dict[type, str] = {}  # kinds by the classes of the layers that they gave, for find_kind
 
 
-def is_own(kind: str) -> bool:
-    """Tell whether a kind is one's own."""
-    return OWN.fullmatch(kind) is not None
+def is_own(path: object) -> bool:
+    """Tell whether a text is the import path of a kind or a model of one's own."""
+    return isinstance(path, str) and len(path) <= _LONGEST_PATH and _OWN.fullmatch(path) is not None
+
+
+def call_own(setting: str, path: str, expected: str, call: Callable[[Any], Any], returns: type) -> Any:
+    """Import what is a user's own, and return what a call of it gives.
+
+    Args:
+        setting: What names it.
+        path: ``package.module:name``.
+        expected: What it has to be, as a phrase.
+        call: Calls it.
+        returns: The class of what it has to give.
+
+    Raises:
+        RequestError: It cannot be imported, fails, or gives something else.
+    """
+    module, _, name = path.partition(":")
+    with refuse_failure(setting, path, f"must be {expected}"):
+        found = call(getattr(importlib.import_module(module), name))
+    if not isinstance(found, returns):
+        raise RequestError(setting, path, f"{expected}; it returned {found!r:.80}")
+    return found
+
+
+@contextlib.contextmanager
+def refuse_failure(setting: str, value: object, problem: str) -> Iterator[None]:
+    """Refuse a request at which somebody else's code fails meanwhile; running out of memory is no such failure.
+
+    Args: as for ``RequestError``; what was raised is added to the problem.
+
+    Raises:
+        RequestError: Something was raised.
+    """
+    try:
+        yield
+    except (RequestError, MemoryError):
+        raise
+    except (Exception, SystemExit) as error:
+        if type(error).__name__ == "ResourceExhaustedError":  # TensorFlow's own, which this module does without
+            raise
+        raise RequestError(setting, value, problem=f"{problem}; it raised {describe_error(error)}") from error
 
 
 def kind_of(name: str) -> Kind:
     """Return what is known of a kind; one's own is called by the part behind the colon."""
-    return Kind(name.rpartition(":")[2], name, _OWN_COLOUR, ()) if is_own(name) else KINDS[name]
+    return Kind(name.rpartition(":")[2], _OWN_COLOUR, ()) if is_own(name) else KINDS[name]
 
 
 def find_kind(layer: Any, channels: int = 0) -> str | None:
@@ -86,14 +114,10 @@ def find_kind(layer: Any, channels: int = 0) -> str | None:
     if type(layer) in _own_classes:
         return _own_classes[type(layer)]
     # By name: classes of addons are only there where addons has been imported.
-    for base in type(layer).__mro__:
-        of_library = base.__module__.split(".")[0] in _LIBRARIES
-        if of_library and base.__name__ == "GroupNormalization":
-            return "ln" if layer.groups == 1 else "in" if layer.groups == channels else "gn"
-        found = [name for name, kind in KINDS.items() if of_library and base.__name__ in kind.bases]
-        if found:
-            return found[0]
-    return None
+    bases = [base.__name__ for base in type(layer).__mro__ if base.__module__.split(".")[0] in _LIBRARIES]
+    if "GroupNormalization" in bases:
+        return "ln" if layer.groups == 1 else "in" if layer.groups == channels else "gn"
+    return next((name for base in bases for name, kind in KINDS.items() if base in kind.bases), None)
 
 
 def normalization_layer(
@@ -159,45 +183,58 @@ def own_layer(path: str, channels: int, groups: int, name: object = None) -> Any
     Raises:
         RequestError: It cannot be imported, fails, or gives no layer.
     """
-    from normlib.tf import KERAS_3, tf
+    from normlib.tf import tf
 
-    module, _, attribute = path.partition(":")
-    allowed = "a Keras layer class, or a function of channels and groups that returns a layer"
-    try:
-        maker = getattr(importlib.import_module(module), attribute)
-        layer = maker() if isinstance(maker, type) else maker(channels, groups)
-    except (Exception, SystemExit) as error:  # whatever somebody's code raises
-        raise RequestError("kind", path, f"{allowed}, and it gave {told(error)}") from None
-    if not isinstance(layer, tf.keras.layers.Layer):
-        raise RequestError("kind", path, f"{allowed}, and it gave {layer!r:.80}")
+    def call(maker: Callable[..., Any]) -> Any:
+        return maker() if isinstance(maker, type) else maker(channels, groups)
+
+    expected = "a Keras layer class, or a function of channels and groups that returns a layer"
+    layer = call_own("kind", path, expected, call, tf.keras.layers.Layer)
     if type(layer).__module__.split(".")[0] not in _LIBRARIES:
         _own_classes[type(layer)] = path
     if name is not None:
-        setattr(layer, "name" if KERAS_3 else "_name", name)
+        rename_layer(layer, name)
     return layer
 
 
-def check_kept(path: str, place: str, before: Any, after: Any) -> None:
-    """Refuse a kind of one's own whose layer does not keep the shape and the dtype of what it normalizes.
+def rename_layer(layer: Any, name: object) -> None:
+    """Give a layer a name after it was made."""
+    from normlib.tf import KERAS_3
+
+    setattr(layer, "name" if KERAS_3 else "_name", name)
+
+
+def check_own_kind(path: str, place: str, before: Any, channels: int, groups: int) -> None:
+    """Refuse a kind of one's own that cannot stand in a place of a model.
 
     Args:
         path: The kind.
-        place: Where it stands.
+        place: The place.
         before: What enters, a symbolic tensor of Keras.
-        after: What leaves.
+        channels: As for ``own_layer``.
+        groups: Likewise.
 
     Raises:
-        RequestError: They differ.
+        RequestError: Its layer fails, or changes shape or dtype.
     """
-    found = [(tuple(tensor.shape), dtype_name(tensor.dtype)) for tensor in (before, after)]
-    if found[0] != found[1]:
-        told_both = " and gives ".join(f"{shape} of {dtype}" for shape, dtype in found)
-        raise RequestError("kind", path, f"a layer that keeps shape and dtype; in {place} it takes {told_both}")
+    from normlib.tf import tf
+
+    entrance = tf.keras.Input(batch_shape=tuple(before.shape), dtype=_dtype_name(before))
+    with refuse_failure("kind", path, f"it cannot stand in {place}"):
+        after = own_layer(path, channels, groups)(entrance)
+    check_kept(path, place, entrance, after)
 
 
-def dtype_name(dtype: Any) -> str:
-    """Return the name of a dtype, which Keras 3 gives as text."""
-    return getattr(dtype, "name", dtype)
+def check_kept(path: str, place: str, before: Any, after: Any) -> None:
+    """Refuse a kind of one's own whose layer changed the shape or the dtype of what it normalized."""
+    enters, leaves = (f"{tuple(tensor.shape)} of {_dtype_name(tensor)}" for tensor in (before, after))
+    if enters != leaves:
+        problem = f"it does not keep shape and dtype: in {place} it takes {enters} and gives {leaves}"
+        raise RequestError("kind", path, problem=problem)
+
+
+def _dtype_name(tensor: Any) -> str:
+    return getattr(tensor.dtype, "name", tensor.dtype)  # Keras 3 has text
 
 
 @functools.cache

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import itertools
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -11,13 +12,7 @@ from normlib.errors import RequestError
 from normlib.models.kinds import EMPTY, KINDS, is_own
 
 _MODULES = re.compile(r"[\w.]+:")
-_MOST_LAYERS = 100  # in a slot
-_MOST_SLOTS = 1000
-# What people type, and what they mean by it.
-_MEANT = {
-    **{kind: kind for kind in (*KINDS, EMPTY)},
-    **{kind.name.lower(): shorthand for shorthand, kind in KINDS.items()},
-}
+_LONGEST = 10_000  # characters
 _ALLOWED = (
     f"{', '.join(KINDS)} or one of your own, 'package.module:name', joined by '+' in each slot, or {EMPTY}; "
     "slots separated by '/', as in 'gn/bn'"
@@ -60,12 +55,13 @@ class Ordering:
     slots: tuple[tuple[str, ...], ...]
 
     @classmethod
-    def parse(cls, text: str, slot_count: int | None) -> Ordering:
+    def parse(cls, text: str, slot_count: int | None, repeated: bool = False) -> Ordering:
         """Read ``"gn/bn"``, ``"bn+gn/none"`` or, with trailing empty slots left out, ``"bn"``.
 
         Args:
             text: Slots separated by ``/``, layers that share a slot joined by ``+``, ``none`` for an empty slot.
             slot_count: Number of slots that the model has. None: not known, so nothing was left out.
+            repeated: Whether it is repeated from the first slot to the last one, instead of these being left empty.
 
         Raises:
             RequestError: Unknown kind, or more slots than the model has.
@@ -73,10 +69,14 @@ class Ordering:
         if not isinstance(text, str) or not text.strip():
             raise RequestError("ordering", text, _ALLOWED)
         slots = tuple(_parse_slot(slot.strip(), text) for slot in text.split("/"))
-        most = _MOST_SLOTS if slot_count is None else slot_count
-        if len(slots) > most:
-            raise RequestError("ordering", text, f"{most} slots in this model, and this has {len(slots)}")
-        return cls(slots + ((),) * ((slot_count or 0) - len(slots)))
+        if len(text) > _LONGEST:
+            raise RequestError("ordering", text, f"at most {_LONGEST:,} characters long")
+        if slot_count is None:
+            return cls(slots)
+        if len(slots) > slot_count:
+            raise RequestError("ordering", text, problem=f"it has {len(slots)} slots, and this model {slot_count}")
+        further = itertools.cycle(slots) if repeated else itertools.repeat(())
+        return cls((*slots, *itertools.islice(further, slot_count - len(slots))))
 
     @property
     def shortest(self) -> Ordering:
@@ -115,9 +115,8 @@ def _parse_slot(slot: str, ordering: str) -> tuple[str, ...]:
     kinds = tuple(kind if is_own(kind) else kind.lower() for kind in map(str.strip, slot.split("+")))
     for kind in kinds:
         if kind not in KINDS and not is_own(kind):
-            near = difflib.get_close_matches(kind[:40], _MEANT, n=1)
-            hint = f" (did you mean {_MEANT[near[0]]!r}?)" if near else ""
+            meant = {**{name: name for name in (*KINDS, EMPTY)}, **{k.name.lower(): name for name, k in KINDS.items()}}
+            near = difflib.get_close_matches(kind[:40], meant, n=1)
+            hint = f" (did you mean {meant[near[0]]!r}?)" if near else ""
             raise RequestError("ordering", ordering, f"{_ALLOWED}; there is no kind {kind[:40]!r}{hint}")
-    if len(kinds) > _MOST_LAYERS:
-        raise RequestError("ordering", ordering, f"at most {_MOST_LAYERS} layers in a slot, and this has {len(kinds)}")
     return kinds

@@ -13,23 +13,23 @@ values. A comparison that mixes up the layer with its moving average says little
 from __future__ import annotations
 
 import contextlib
-import itertools
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from normlib.errors import RequestError, checked, told, whole_number
+from normlib.errors import RequestError, checked, whole_number
 from normlib.models import batch_norm, copies, graphs, watching
 from normlib.models.batch_norm import Statistics
+from normlib.models.graphs import shortened
+from normlib.models.kinds import refuse_failure
 from normlib.models.watching import Watch
 from normlib.tf import KERAS_3, tf, without_autotuning
 
 READINGS = ("inference", "debiased", "recalibrated")
 EVALUATION_BATCH = 1000  # images a step when nothing is learned; it decides speed, and the last bits of the loss
-_SHOWN = 3  # layers named in a message
 # By chance, or since weights move, debiased averages may be further from the population's than the moving ones.
 _BY_CHANCE = 0.25  # standard deviations
 _NO_FURTHER = 1.1  # times as far
@@ -70,17 +70,14 @@ def debias(
     graphs.check_model(model)
     before = _initial(model, initial)
     watch = Watch(model)
-    watch.ask()
+    watch.trace()
     if watch.empty:
         return model
-    updates = {key: steps * calls for key, calls in watch.calls.items()}
-    statistics = batch_norm.debias_statistics(model, updates, before)
-    if initial is None and (reason := _negative(watch, statistics)):
-        raise RequestError("steps", steps, f"as many as since the averages were initial= (as after loading); {reason}")
-    changed, made = (model, None) if in_place else copies.copy_compiled(model)
-    batch_norm.assign_statistics(changed, {id(made[k]) if made else k: v for k, v in statistics.items()})
-    _say_what_is_left(watch)
-    return changed
+    statistics = _debiased(watch, steps, before)
+    if initial is None and (reason := _negative(statistics)):
+        problem = f"{reason}: give the steps since the averages were initial= (as after loading)"
+        raise RequestError("steps", steps, problem=problem)
+    return _changed(model, watch, statistics, in_place)
 
 
 @checked
@@ -116,19 +113,29 @@ def recalibrate(
     batches = None if batches is None else whole_number("batches", batches, minimum=1)
     graphs.check_model(model)
     _check_data("x", x, batches)
-    if Watch(model).empty:
-        _look_for_hidden(model, x, batch_size)
+    watch = _pass_data(model, "x", x, batch_size, batches)
+    if watch.empty:
         return model
-    changed = model if in_place else copies.copy_compiled(model)[0]
-    watch = _passed(changed, "x", x, batch_size, batches)
     population = watch.population
     if not all(np.isfinite(part).all() for statistics in population.values() for part in statistics):
-        raise RequestError("x", "not finite", "data that give finite numbers at each BatchNorm layer")
-    batch_norm.assign_statistics(changed, population)
-    _say_what_is_left(watch)
+        problem = "what enters a BatchNorm layer is not finite: look for NaN and infinity in x and in the weights"
+        raise RequestError("x", type(x).__name__, problem=problem)
+    return _changed(model, watch, population, in_place)
+
+
+def _changed(model: tf.keras.Model, watch: Watch, statistics: Statistics, in_place: bool) -> tf.keras.Model:
+    changed = model
+    if not in_place:
+        changed, made = copies.copy_compiled(model)
+        layers = batch_norm.batch_norm_layers(model)
+        paths = {id(layer): path for path, layer in batch_norm.batch_norm_layers(changed).items()}  # may differ
+        statistics = {paths[id(made[id(layers[path])])]: found for path, found in statistics.items()}
+    batch_norm.assign_statistics(changed, statistics)
+    _warn_of_left(watch, stacklevel=5)
     return changed
 
 
+@checked
 def moving_average_gap(
     model: tf.keras.Model,
     x: Any,
@@ -165,155 +172,143 @@ def moving_average_gap(
     batch_size = whole_number("batch_size", batch_size, minimum=1)
     if getattr(model, "optimizer", None) is None:
         raise RequestError("model", model.name, "a compiled model, so that there is a loss to evaluate")
-    if steps is None and KERAS_3 and hasattr(model.optimizer, "inner_optimizer"):
-        allowed = "the number of batches trained on; the loss scale optimizer leaves out those whose gradients overflow"
-        raise RequestError("steps", steps, allowed)
     taken = _batches_seen(model.optimizer) if steps is None else whole_number("steps", steps, minimum=1)
-    calibration_x = x if calibration_x is None else calibration_x
-    for name, data in (("x", x), ("calibration_x", calibration_x)):
+    calibration = ("x", x) if calibration_x is None else ("calibration_x", calibration_x)
+    for name, data in (("x", x), calibration):
         _check_data(name, data)
         if hasattr(data, "__next__"):
             raise RequestError(name, type(data).__name__, "arrays or a Dataset; a generator is spent after one reading")
     if y is None and not watching.has_batches(x) and getattr(model, "loss", None) is not None:
         raise RequestError("y", y, "labels, which the model's loss needs, or a Dataset with labels as x")
     if taken == 0:
-        raise RequestError("model", "0 training steps", "a trained model, or its number of steps as steps=")
+        raise RequestError("model", model.name, problem="it has not been trained: give its number of steps as steps=")
     before = _initial(model, initial)
-    check = steps is None or initial is None
-    if Watch(model).empty:
-        _look_for_hidden(model, calibration_x, batch_size)
-    evaluation = evaluate_readings(model, x, y, calibration_x, taken, batch_size, before, check)
+    watch = _pass_data(model, *calibration, batch_size)
+    debiased = _debiased(watch, taken, before)
+    assumed = steps is None or initial is None
+    doubt = _doubt(watch, debiased, taken * batch_size) if assumed else ""
+    evaluation = _evaluate_each(model, x, y, None if doubt else debiased, watch.population)
+    if doubt:
+        warnings.warn(
+            f"debiasing by {taken} steps since the initial averages cannot be right, as after loading or compiling "
+            f"anew: {doubt}; give steps= and initial=",
+            stacklevel=3,
+        )
+    if assumed:
+        _warn_of_left(watch, stacklevel=4)
     frame = pd.DataFrame.from_dict(evaluation, orient="index").rename_axis("reading")
     return frame.assign(loss_removed=-frame["loss"].diff()) if "loss" in frame else frame
 
 
 def evaluate_readings(
-    model: tf.keras.Model,
-    x: Any,
-    y: Any,
-    calibration_x: Any,
-    steps: int,
-    batch_size: int,
-    initial: Statistics,
-    check: bool = False,
+    model: tf.keras.Model, x: Any, y: Any, calibration_x: Any, steps: int, batch_size: int, initial: Statistics
 ) -> dict[str, dict[str, Any]]:
     """Return loss and metrics in each reading; without BatchNorm they are the same. The model is left as it is.
 
-    Args:
-        model: As for ``moving_average_gap``.
-        x: Likewise.
-        y: Likewise.
-        calibration_x: Likewise.
-        steps: Number of training steps taken.
-        batch_size: As for ``moving_average_gap``.
-        initial: The moving averages before the first step.
-        check: Whether to look if steps and initial averages can be the model's, and to say what is left as it is.
+    Args: as for ``moving_average_gap``, nothing left out; ``initial`` are the averages of each layer by its path.
     """
-    with graphs.keeping_variables(model):
-        inference = _evaluate(model, x, y)
-        watch = _passed(model, "calibration_x", calibration_x, batch_size)
-        if watch.empty:
-            return {reading: dict(inference) for reading in READINGS}
-        updates = {key: steps * calls for key, calls in watch.calls.items()}
-        debiased = batch_norm.debias_statistics(model, updates, initial)
-        readings = {"inference": inference}
-        doubt = _doubt(watch, debiased, steps * batch_size) if check else ""
-        for reading, statistics in (("debiased", debiased), ("recalibrated", watch.population)):
-            if reading == "debiased" and doubt:
-                readings[reading] = dict.fromkeys(inference, float("nan"))
-                continue
+    watch = _pass_data(model, "calibration_x", calibration_x, batch_size, look_for_hidden=False)
+    return _evaluate_each(model, x, y, _debiased(watch, steps, initial), watch.population)
+
+
+def _batches_seen(optimizer: Any) -> int:
+    """Return how many batches an optimizer has seen; where it accumulates gradients, it counts fewer steps."""
+    if KERAS_3 and hasattr(optimizer, "inner_optimizer"):
+        problem = "the loss scale optimizer does not count batches whose gradients overflow: give the number of batches"
+        raise RequestError("steps", None, problem=problem)
+    return int(getattr(optimizer, "_iterations", optimizer.iterations))
+
+
+def _evaluate_each(
+    model: tf.keras.Model, x: Any, y: Any, debiased: Statistics | None, population: Statistics
+) -> dict[str, dict[str, Any]]:
+    """Return loss and metrics in each reading; not-a-numbers where there are no statistics to debias by."""
+    readings: dict[str, dict[str, Any]] = {}
+    for reading, statistics in zip(READINGS, ({}, debiased, population), strict=True):
+        if statistics is None:
+            readings[reading] = dict.fromkeys(readings["inference"], float("nan"))
+        elif readings and not statistics:  # nothing changes
+            readings[reading] = dict(readings["inference"])
+        else:
             with graphs.keeping_variables(model):
                 batch_norm.assign_statistics(model, statistics)
                 readings[reading] = _evaluate(model, x, y)
-    if doubt:
-        warnings.warn(
-            f"debiasing by {steps} steps since the initial averages cannot be right, as after loading or compiling "
-            f"anew: {doubt}; give steps= and initial=",
-            stacklevel=3,
-        )
-    if check:
-        _say_what_is_left(watch, stacklevel=4)
     return readings
 
 
 def _evaluate(model: tf.keras.Model, x: Any, y: Any) -> dict[str, Any]:
     how = {} if watching.has_batches(x) else {"batch_size": EVALUATION_BATCH}
-    with without_autotuning(), _said_by_the_model("x", x):
+    with without_autotuning(), _refusing_data("x", x):
         found = model.evaluate(x, y, verbose=0, return_dict=True, **how)
     found = {"loss": found.pop("loss"), **found} if "loss" in found else found  # Keras 3 sorts them
     return {name: float(value) if np.ndim(value) == 0 else np.asarray(value) for name, value in found.items()}
 
 
-def _passed(model: tf.keras.Model, setting: str, x: Any, batch_size: int, batches: int | None = None) -> Watch:
-    """Return what has seen the data pass the model, which is left as it is."""
+def _pass_data(
+    model: tf.keras.Model,
+    setting: str,
+    x: Any,
+    batch_size: int,
+    batches: int | None = None,
+    look_for_hidden: bool = True,
+) -> Watch:
+    """Return what has seen the data pass the model, which is left as it is.
+
+    A model without BatchNorm may still call a layer that is not among its own, for which one batch is passed.
+    """
     watch = Watch(model)
-    if not watch.empty:
-        with graphs.keeping_variables(model), _said_by_the_model(setting, x):
-            watch.pass_data(x, batch_size, batches)
+    if watch.empty:
+        if not look_for_hidden or hasattr(x, "__next__"):  # a batch that is taken out would be missing
+            return watch
+        batches = 1
+    with graphs.keeping_variables(model), _refusing_data(setting, x):
+        watch.pass_data(x, batch_size, batches)
     return watch
-
-
-def _look_for_hidden(model: tf.keras.Model, x: Any, batch_size: int) -> None:
-    """Refuse a model that calls BatchNorm layers which are not among its layers."""
-    if hasattr(x, "__next__"):
-        return  # a batch that is taken out would be missing
-    with graphs.keeping_variables(model), _said_by_the_model("x", x):
-        Watch(model).pass_data(x, batch_size, batches=1)
-
-
-def _batches_seen(optimizer: Any) -> int:
-    """Return how many batches an optimizer has seen; where it accumulates gradients, it counts fewer steps."""
-    counted = getattr(optimizer, "_iterations", None)
-    return int(optimizer.iterations if counted is None else counted)
 
 
 def _initial(model: tf.keras.Model, initial: Any) -> Statistics:
     """Return the averages before training, by layer; what does not fit the model is refused."""
-    layers = batch_norm.batch_norm_layers(model)
     if initial is None:
         return batch_norm.initial_statistics(model)
-    if isinstance(initial, tf.keras.Model):
-        initial = list(batch_norm.moving_statistics(initial).values())
+    layers = batch_norm.batch_norm_layers(model)
     allowed = f"a model with the same {len(layers)} BatchNorm layers, or a mean and a variance for each of them"
+    given = batch_norm.moving_statistics(initial).values() if isinstance(initial, tf.keras.Model) else initial
+    fit: Statistics = {}
     try:
-        pairs = [tuple(np.asarray(value, np.float64) for value in pair) for pair in initial]
-        fit = [
-            (np.broadcast_to(mean, layer.moving_mean.shape), np.broadcast_to(variance, layer.moving_mean.shape))
-            for layer, (mean, variance) in zip(layers.values(), pairs, strict=True)
-        ]
+        for (path, layer), (mean, variance) in zip(layers.items(), given, strict=True):
+            shape = layer.moving_mean.shape
+            fit[path] = (np.broadcast_to(mean, shape).astype(float), np.broadcast_to(variance, shape).astype(float))
     except (TypeError, ValueError):
         raise RequestError("initial", type(initial).__name__, allowed) from None
-    if not all(np.isfinite(mean).all() and (variance >= 0).all() for mean, variance in fit):
+    if not all(np.isfinite(mean).all() and (variance >= 0).all() for mean, variance in fit.values()):
         raise RequestError("initial", type(initial).__name__, f"{allowed}, finite, no variance below 0")
-    return {id(layer): pair for layer, pair in zip(layers.values(), fit, strict=True)}
+    return fit
+
+
+def _debiased(watch: Watch, steps: int, initial: Statistics) -> Statistics:
+    updates = {path: steps * calls for path, calls in watch.calls.items()}
+    return batch_norm.debias_statistics(watch.model, updates, initial)
+
+
+def _negative(debiased: Statistics) -> str:
+    """Return which layer's debiased variance is negative, as a clause; empty: none."""
+    paths = (path for path, (_, variance) in debiased.items() if (variance < 0).any())
+    return next((f"the debiased variance of {path!r} is negative" for path in paths), "")
 
 
 def _doubt(watch: Watch, debiased: Statistics, examples: int) -> str:
-    """Return why debiasing by so many examples cannot be right, as a phrase; empty: nothing speaks against it."""
-    return _negative(watch, debiased) or _further(watch, debiased, examples)
-
-
-def _negative(watch: Watch, debiased: Statistics) -> str:
-    """Return which layer's debiased variance is negative, as a phrase; empty: none."""
-    for path, layer in watch.layers.items():
-        if id(layer) in debiased and (debiased[id(layer)][1] < 0).any():
-            return f"the debiased variance of {path!r} is negative"
-    return ""
-
-
-def _further(watch: Watch, debiased: Statistics, examples: int) -> str:
-    """Return whether averages debiased by so many examples are further from the population's, as a phrase."""
+    """Return why debiasing by so many examples cannot be right, as a clause; empty: nothing speaks against it."""
+    if reason := _negative(debiased):
+        return reason
     moving, population = batch_norm.moving_statistics(watch.model), watch.population
-    distances = np.array(
-        [
-            [_distance(found[id(layer)], population[id(layer)], layer.epsilon) for found in (moving, debiased)]
-            for layer in watch.layers.values()
-            if id(layer) in debiased and id(layer) in population
-        ]
-    )
-    if not len(distances):
+    distances = [
+        [_distance(found[path], population[path], layer.epsilon) for found in (moving, debiased)]
+        for path, layer in batch_norm.batch_norm_layers(watch.model).items()
+        if path in debiased and path in population
+    ]
+    if not distances:
         return ""
-    before, after = np.sqrt((distances**2).mean(axis=0))
+    before, after = np.sqrt(np.mean(np.square(distances), axis=0))
     # Of a mean and a standard deviation of normal numbers together, the error is that of 1.5 means.
     if after <= _NO_FURTHER * before or after <= max(_BY_CHANCE, 3 * (1.5 / examples) ** 0.5):
         return ""
@@ -330,37 +325,22 @@ def _distance(found: tuple, population: tuple, epsilon: float) -> float:
 
 def _check_data(setting: str, x: Any, batches: int | None = None) -> None:
     """Refuse no data, and data without an end."""
-    if isinstance(x, tf.data.Dataset):
-        if batches is None and x.cardinality() == tf.data.INFINITE_CARDINALITY:
-            raise RequestError(setting, "endless", "a Dataset that ends, or so many batches of it as batches=")
-        return
     if watching.has_batches(x):
-        return
-    parts = tf.nest.flatten(x) if isinstance(x, (list, tuple, dict)) else [x]
-    try:
-        empty = not parts or min(part.shape[0] if hasattr(part, "shape") else len(part) for part in parts) == 0
-    except (TypeError, IndexError):
-        allowed = "what model.fit takes, such as an array or a tf.data.Dataset"
-        raise RequestError(setting, type(x).__name__, allowed) from None
-    if empty:
-        raise RequestError(setting, "empty", "at least one example")
+        endless = isinstance(x, tf.data.Dataset) and x.cardinality() == tf.data.INFINITE_CARDINALITY
+        if endless and batches is None:
+            raise RequestError(
+                setting, type(x).__name__, problem="it has no end: pass some of its batches, as take(100) does"
+            )
+    elif not (parts := tf.nest.flatten(x)) or any(tuple(np.shape(part))[:1] == (0,) for part in parts):
+        raise RequestError(setting, type(x).__name__, problem="it holds no example")
 
 
-@contextlib.contextmanager
-def _said_by_the_model(setting: str, x: Any) -> Iterator[None]:
-    """Refuse data that the model does not take, in one line; the model's own words are the error's cause."""
-    try:
-        yield
-    except (RequestError, tf.errors.ResourceExhaustedError, MemoryError):
-        raise
-    except Exception as error:  # whatever a model raises
-        value = f"{type(x).__name__} {tuple(x.shape)}" if hasattr(x, "shape") else type(x).__name__
-        raise RequestError(setting, value, f"data that the model takes, and it gave {told(error)}") from error
+def _refusing_data(setting: str, x: Any) -> contextlib.AbstractContextManager[None]:
+    shape = f" {tuple(x.shape)}" if hasattr(x, "shape") else ""
+    return refuse_failure(setting, f"{type(x).__name__}{shape}", "the model does not take these data")
 
 
-def _say_what_is_left(watch: Watch, stacklevel: int = 3) -> None:
-    if not watch.left:
-        return
-    shown = [f"{path!r} ({reason})" for path, reason in itertools.islice(watch.left.items(), _SHOWN)]
-    more = [f"{len(watch.left) - _SHOWN} more"] if len(watch.left) > _SHOWN else []
-    warnings.warn(f"BatchNorm left as it is: {', '.join(shown + more)}", stacklevel=stacklevel)
+def _warn_of_left(watch: Watch, stacklevel: int) -> None:
+    if watch.left:
+        left = [f"{path!r} ({reason})" for path, reason in watch.left.items()]
+        warnings.warn(f"BatchNorm left as it is: {shortened(left)}", stacklevel=stacklevel)

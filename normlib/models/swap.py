@@ -9,13 +9,12 @@ from collections.abc import Iterable
 import pandas as pd
 
 from normlib import stack
-from normlib.errors import RequestError, checked, one_of, real_number, told, whole_number
+from normlib.errors import RequestError, checked, one_of, real_number, whole_number
 from normlib.models import batch_norm, copies, graphs, zoo
-from normlib.models.kinds import KINDS, check_kept, dtype_name, find_kind, is_own, normalization_layer, own_layer
+from normlib.models.kinds import KINDS, check_own_kind, find_kind, is_own, normalization_layer
 from normlib.models.ordering import Ordering
 from normlib.tf import KERAS_3, tf
 
-_SHOWN = 3  # layers named in a message
 # What a layer that replaces a BatchNorm takes over from it, as Keras writes it into a layer's configuration.
 _TAKEN_OVER = (
     *("center", "scale", "epsilon", "dtype", "trainable"),
@@ -69,36 +68,48 @@ def swap(
             more slots than the model; ``in`` where a group would be one number; settings that are not allowed.
     """
     places = _slots(model, _replaced(replace))
-    repeated = _repeat(ordering, len(places))
     if groups is not None and channels_per_group is not None:
-        raise RequestError("groups", groups, f"None where channels_per_group is given ({channels_per_group!r})")
+        problem = f"channels_per_group is given too ({channels_per_group!r}): set one of the two"
+        raise RequestError("groups", groups, problem=problem)
     name, number = ("groups", groups) if channels_per_group is None else ("channels_per_group", channels_per_group)
     number = zoo.OWN_MODEL.groups if number is None else whole_number(name, number, minimum=1)
-    changes = _changes(momentum, epsilon)
+    layers = Ordering.parse(ordering, len(places), repeated=True)
+    checks = {
+        "momentum": (momentum, "a number from 0 up to, but not including, 1", lambda value: 0 <= value < 1),
+        "epsilon": (epsilon, "a number above 0", lambda value: value > 0),
+    }
+    changes = {setting: real_number(setting, *check) for setting, check in checks.items() if check[0] is not None}
     provider = stack.resolve_provider(provider)
 
-    made, misfits, anew = {}, [], set()
-    for slot, (place, kinds) in enumerate(zip(places, repeated, strict=True), start=1):
-        # A kind of one's own may pass over the number of groups, so that none is refused or warned of.
-        grouped = "gn" in kinds or any(map(is_own, kinds))
-        taken, fits = _choose_groups(place, name, number, strict and "gn" in kinds) if grouped else (1, True)
-        fits = fits or "gn" not in kinds
-        misfits += [] if fits else [(place, taken)]
+    made: copies.Layers = {}
+    kept, misfits = [], []
+    for slot, (place, kinds) in enumerate(zip(places, layers.slots, strict=True), start=1):
+        if kinds == ("bn",) and batch_norm.is_batch_norm(place.layer):
+            kept.append(place.layer)
+            continue
         _check_kinds(place, kinds, slot, ordering)
-        for kind in filter(is_own, kinds):
-            _check_own_kind(kind, place, taken)
+        own, grouped = [kind for kind in kinds if is_own(kind)], "gn" in kinds
+        taken, fits = _choose_groups(place, name, number, strict and grouped) if own or grouped else (1, True)
+        if grouped and not fits:  # a kind of one's own may pass over the number of groups
+            misfits.append(f"{place.path} ({place.channels} channels, {taken} group{'s' * (taken > 1)})")
+        for kind, node in itertools.product(own, place.nodes):
+            with graphs.keeping_seeds():
+                check_own_kind(kind, place.path, tf.nest.flatten(node.outputs)[0], place.channels, taken)
         made[id(place.layer)] = _replacement(place, kinds, taken, provider, changes)
-        if not (kinds == ("bn",) and batch_norm.is_batch_norm(place.layer)):
-            anew.add(id(place.layer))
     if misfits:
-        warnings.warn(_misfit_text(misfits, name, number), stacklevel=2)
-    copy = copies.copy_model(model, made, anew)
+        text = f"{name} {number} does not fit all layers; the nearest divisor below is taken for"
+        warnings.warn(f"{text} {graphs.shortened(misfits)}", stacklevel=3)
+    copy = copies.copy_model(model, made)
+    for layer in kept:
+        for setting, value in changes.items():
+            setattr(made[id(layer)], setting, value)
     if keep_affine:
         for place in places:
             _carry_affine(place.layer, made[id(place.layer)])
     return copy
 
 
+@checked
 def slots(model: tf.keras.Model) -> pd.DataFrame:
     """Return one row a normalization layer, in data-flow order, those within other layers included.
 
@@ -122,143 +133,86 @@ def slots(model: tf.keras.Model) -> pd.DataFrame:
         for place in graphs.find_places(model)
         if (kind := find_kind(place.layer, place.channels)) is not None
     ]
-    index = pd.RangeIndex(1, len(places) + 1, name="slot")
     channels = [place.channels or None for place, _ in places]
-    frame = pd.DataFrame(index=index)
-    frame["layer"] = pd.Series([place.path for place, _ in places], index, dtype=object)
-    frame["kind"] = pd.Series([kind for _, kind in places], index, dtype=object)
-    frame["channels"] = pd.Series(channels, index, dtype="Int64" if None in channels else "int64")
-    frame["groups"] = pd.Series([getattr(place.layer, "groups", None) for place, _ in places], index, dtype=object)
-    frame["output shape"] = pd.Series([str(place.shape) for place, _ in places], index, dtype=object)
-    frame["parameters"] = pd.Series([place.layer.count_params() for place, _ in places], index, dtype="int64")
-    frame["can be swapped"] = pd.Series([place.in_graph for place, _ in places], index, dtype=bool)
-    return frame
+    columns = {
+        "layer": (object, [place.path for place, _ in places]),
+        "kind": (object, [kind for _, kind in places]),
+        "channels": ("Int64" if None in channels else "int64", channels),
+        "groups": (object, [getattr(place.layer, "groups", None) for place, _ in places]),
+        "output shape": (object, [str(place.shape) for place, _ in places]),
+        "parameters": ("int64", [place.layer.count_params() for place, _ in places]),
+        "can be swapped": (bool, [place.in_graph for place, _ in places]),
+    }
+    index = pd.RangeIndex(1, len(places) + 1, name="slot")
+    return pd.DataFrame({name: pd.Series(values, index, dtype) for name, (dtype, values) in columns.items()})
 
 
-def _replaced(replace: str | Iterable[str]) -> set[str]:
-    kinds = [replace] if isinstance(replace, str) else replace
-    try:
-        kinds = list(kinds)
-    except TypeError:
-        raise RequestError("replace", replace, f"one or more of {', '.join(KINDS)}") from None
-    for kind in kinds:
-        if not (isinstance(kind, str) and is_own(kind)):
-            one_of("replace", kind, KINDS)
+def _replaced(replace: str | Iterable[str]) -> list[str]:
+    kinds = [replace] if isinstance(replace, str) else list(replace) if isinstance(replace, Iterable) else []
     if not kinds:
         raise RequestError("replace", replace, f"one or more of {', '.join(KINDS)}")
-    return set(kinds)
+    for kind in kinds:
+        if not is_own(kind):
+            one_of("replace", kind, KINDS)
+    return sorted(set(kinds), key=[*KINDS, *sorted(kinds)].index)
 
 
-def _slots(model: tf.keras.Model, replaced: set[str]) -> list[graphs.Place]:
+def _slots(model: tf.keras.Model, replaced: list[str]) -> list[graphs.Place]:
     graphs.check_model(model, graph=True)
     batch_norm.batch_norm_layers(model)
     places = list(graphs.find_places(model))
+    there = {kind for place in places if (kind := find_kind(place.layer, place.channels)) is not None}
     found = [place for place in places if find_kind(place.layer, place.channels) in replaced]
-    names = " or ".join(sorted(replaced, key=[*KINDS, *sorted(replaced)].index))
+    names = " or ".join(replaced)
+    if not found:
+        hint = f"; what it has is replaced with replace={', '.join(map(repr, sorted(there)))}" if there else ""
+        raise RequestError("model", model.name, problem=f"it has no slot, which is a layer of the kind {names}{hint}")
     for place in found:
         if not place.in_graph:
-            outer = next(
-                p
-                for p in places
-                if p.in_graph and not graphs.has_graph(p.layer) and place.path.startswith(f"{p.path}/")
-            )
-            inside = f"{type(outer.layer).__name__} {outer.path!r}"
-            allowed = f"one whose {names} swap can reach; it cannot reach that inside {inside}"
-            raise RequestError("model", model.name, allowed)
-    if not found:
-        there = sorted({kind for place in places if (kind := find_kind(place.layer, place.channels)) is not None})
-        hint = f"; what it has is replaced with replace={', '.join(map(repr, there))}" if there else ""
-        raise RequestError("model", model.name, f"one with {names}, in whose place to swap; it has no slot{hint}")
+            around = [outer for outer in places if outer.in_graph and place.path.startswith(f"{outer.path}/")]
+            outer = next(outer for outer in around if not graphs.has_graph(outer.layer))
+            problem = f"swap cannot reach the {names} inside {type(outer.layer).__name__} {outer.path!r}"
+            raise RequestError("model", model.name, problem=problem)
     return found
 
 
-@graphs.keeping_seeds()
-def _check_own_kind(kind: str, place: graphs.Place, groups: int) -> None:
-    """Refuse a kind of one's own that cannot stand in a slot, or does not keep shape and dtype there."""
-    for node in place.nodes:
-        before = tf.nest.flatten(node.outputs)[0]
-        entrance = tf.keras.Input(batch_shape=tuple(before.shape), dtype=dtype_name(before.dtype))
-        try:
-            after = own_layer(kind, place.channels, groups)(entrance)
-        except RequestError:
-            raise
-        except Exception as error:  # whatever somebody's code raises
-            raise RequestError("kind", kind, f"one that can stand in {place.path}, and it gave {told(error)}") from None
-        check_kept(kind, place.path, entrance, after)
-
-
-def _carry_affine(original: tf.keras.layers.Layer, replacement: tf.keras.layers.Layer) -> None:
-    last = replacement.layers[-1] if isinstance(replacement, tf.keras.Sequential) else replacement
-    for name in ("gamma", "beta"):
-        value, other = getattr(original, name, None), getattr(last, name, None)
-        if value is not None and other is not None:
-            other.assign(tf.cast(tf.reshape(value, other.shape), other.dtype))
-
-
-def _repeat(ordering: str, count: int) -> list[tuple[str, ...]]:
-    pattern = Ordering.parse(ordering, None).slots
-    if len(pattern) > count:
-        allowed = f"at most as many slots as the model has, which is {count}, and this has {len(pattern)}"
-        raise RequestError("ordering", ordering, allowed)
-    return list(itertools.islice(itertools.cycle(pattern), count))
-
-
-def _changes(momentum: float | None, epsilon: float | None) -> dict[str, float]:
-    changes = {}
-    if momentum is not None:
-        allowed = "a number from 0 up to, but not including, 1"
-        changes["momentum"] = real_number("momentum", momentum, allowed, lambda value: 0 <= value < 1)
-    if epsilon is not None:
-        changes["epsilon"] = real_number("epsilon", epsilon, "a number above 0", lambda value: value > 0)
-    return changes
-
-
 def _choose_groups(place: graphs.Place, name: str, number: int, strict: bool) -> tuple[int, bool]:
-    """Return the number of groups for a layer, and whether it is what was asked for."""
+    """Return the number of groups for a layer, and whether it is what was set."""
     channels = place.channels
     wanted = number if name == "groups" else channels // number
     # With a group per channel where a channel is one number, nothing but the offset would be left.
     most = channels if place.has_positions else channels // 2
     divisors = [divisor for divisor in range(1, most + 1) if channels % divisor == 0]
     if not divisors:
-        allowed = f"no GroupNorm in place of {place.path!r}, which normalizes one channel without positions"
-        raise RequestError(name, number, allowed)
+        problem = f"GroupNorm cannot replace {place.path!r}, which normalizes one channel without positions"
+        raise RequestError(name, number, problem=problem)
     taken = max((divisor for divisor in divisors if divisor <= wanted), default=1)
     fits = number == (taken if name == "groups" else channels / taken)
     if strict and not fits:
         fitting = divisors if name == "groups" else [channels // divisor for divisor in reversed(divisors)]
-        allowed = f"what divides the {channels} channels of layer {place.path!r}: {', '.join(map(str, fitting))}"
+        allowed = f"a divisor of the {channels} channels of {place.path!r}: {', '.join(map(str, fitting))}"
         raise RequestError(name, number, allowed)
     return taken, fits
 
 
-def _misfit_text(misfits: list[tuple[graphs.Place, int]], name: str, number: int) -> str:
-    shown = [
-        f"{place.path} ({place.channels} channels, {taken} {'group' if taken == 1 else 'groups'})"
-        for place, taken in misfits[:_SHOWN]
-    ]
-    more = [f"{len(misfits) - _SHOWN} more"] if len(misfits) > _SHOWN else []
-    return f"{name} {number} does not fit all layers; the nearest divisor below is taken for {', '.join(shown + more)}"
-
-
 def _check_kinds(place: graphs.Place, kinds: tuple[str, ...], slot: int, ordering: str) -> None:
-    same = kinds == ("bn",) and batch_norm.is_batch_norm(place.layer)
+    where = f"slot {slot} ({place.path!r}, {place.shape})"
+    alone = [kind for kind in kinds if kind == "in" or (kind == "ln" and place.channels == 1)]
     if any(map(is_own, kinds)) and (place.shape is None or place.axis != len(place.shape) - 1):
-        allowed = f"no kind of your own in slot {slot}, where {place.path!r} normalizes another axis than the last"
-        raise RequestError("ordering", ordering, allowed)
-    if kinds and not same and len(place.axes) != 1:
-        allowed = f"bn or none in slot {slot}, whose layer {place.path!r} normalizes over several axes"
-        raise RequestError("ordering", ordering, allowed)
-    if not place.has_positions and ("in" in kinds or ("ln" in kinds and place.channels == 1)):
-        kind = "in" if "in" in kinds else "ln"
-        allowed = f"no {kind!r} in slot {slot}, {place.path!r} {place.shape}: without positions a group is one number"
-        raise RequestError("ordering", ordering, allowed)
+        problem = f"{where} normalizes another axis than the last, where no kind of your own can stand"
+    elif kinds and len(place.axes) != 1:
+        problem = f"{where} normalizes over several axes, where only bn or none can stand"
+    elif alone and not place.has_positions:
+        problem = f"{where} has no positions, so that a group of {alone[0]!r} would be one number"
+    else:
+        return
+    raise RequestError("ordering", ordering, problem=problem)
 
 
 def _replacement(
     place: graphs.Place, kinds: tuple[str, ...], groups: int, provider: str, changes: dict[str, float]
 ) -> tf.keras.layers.Layer:
-    """Return the layer, or the Sequential of layers, that stands in a slot instead of a BatchNorm."""
+    """Return the layer, or the Sequential of layers, that stands in a slot instead of another."""
     config = {**graphs.config_of(place.layer), **changes}
     options = {key: config[key] for key in _TAKEN_OVER if key in config} | {"axis": place.axis}
 
@@ -276,14 +230,17 @@ def _replacement(
         replacement = tf.keras.layers.Identity(name=name, dtype=config["dtype"], trainable=config["trainable"])
     else:
         # A name for each weight that no other has: Keras 2 writes those of a nested model side by side into one file.
-        replacement = _stack(
-            [layer(kind, f"{name}_{number}_{kind.rpartition(':')[2]}") for number, kind in enumerate(kinds, 1)], place
-        )
+        names = [f"{name}_{number}_{kind.rpartition(':')[2]}" for number, kind in enumerate(kinds, 1)]
+        # Keras 3 would hold all calls to the shape of the first; Keras 2 cannot clone with it, and widens it itself.
+        entrance = [tf.keras.Input(batch_shape=place.shape, dtype=place.layer.compute_dtype)] if KERAS_3 else []
+        replacement = tf.keras.Sequential([*entrance, *map(layer, kinds, names)], name=name)
     replacement.supports_masking = True  # as BatchNorm
     return replacement
 
 
-def _stack(layers: list[tf.keras.layers.Layer], place: graphs.Place) -> tf.keras.Sequential:
-    # Keras 3 would hold all calls to the shape of the first; Keras 2 cannot clone with it, and widens the shape itself.
-    entrance = [tf.keras.Input(batch_shape=place.shape, dtype=place.layer.compute_dtype)] if KERAS_3 else []
-    return tf.keras.Sequential([*entrance, *layers], name=place.layer.name)
+def _carry_affine(original: tf.keras.layers.Layer, replacement: tf.keras.layers.Layer) -> None:
+    last = replacement.layers[-1] if isinstance(replacement, tf.keras.Sequential) else replacement
+    for name in ("gamma", "beta"):
+        value, other = getattr(original, name, None), getattr(last, name, None)
+        if value is not None and other is not None:
+            other.assign(tf.cast(tf.reshape(value, other.shape), other.dtype))

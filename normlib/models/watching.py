@@ -15,7 +15,7 @@ from unittest import mock
 
 import numpy as np
 
-from normlib.errors import RequestError, told
+from normlib.errors import RequestError, describe_error
 from normlib.models import batch_norm, graphs
 from normlib.models.batch_norm import KERAS_CLASS, Statistics
 from normlib.tf import KERAS_3, tf, without_autotuning
@@ -30,11 +30,10 @@ class Watch:
 
     def __init__(self, model: tf.keras.Model):
         self.model = model
-        self.layers = batch_norm.batch_norm_layers(model)
-        self.empty = not batch_norm.find(model)
-        self._entered = {id(layer): _Entered(path, layer) for path, layer in self.layers.items()}
+        self.empty = not batch_norm.batch_norm_layers(model, unbuilt=True)
+        self._seen = {id(layer): _Seen(path, layer) for path, layer in batch_norm.batch_norm_layers(model).items()}
         self._steps = tf.Variable(0, dtype=tf.int64, trainable=False)
-        self._asked = False
+        self._traced = False
         self._refusal: RequestError | None = None
 
     def pass_data(self, x: Any, batch_size: int = 32, batches: int | None = None) -> None:
@@ -60,44 +59,45 @@ class Watch:
 
     def outputs(self, x: Any) -> Any:
         """Return what the model gives, BatchNorm normalizing by its batch, dropout off; what enters is added up."""
-        if not self._asked:
-            self._ask(x)
-        for entered in self._entered.values():
-            entered.position = 0
-        with _noting(self._take):
+        if not self._traced:
+            self._trace(x)
+        for seen in self._seen.values():
+            seen.position = 0
+        with _at_each_call(self._take):
             outputs = self.model(x, training=False)
-        for entered in self._entered.values():
-            if len(set(entered.asked)) > 1 and entered.position != len(entered.asked):
-                self._refuse(f"one that calls {entered.path!r} as often when it predicts as when it trains")
+        for seen in self._seen.values():
+            if len(set(seen.learns)) > 1 and seen.position != len(seen.learns):
+                self._refuse(f"it does not call {seen.path!r} as often when it predicts as when it trains")
         self._steps.assign_add(1)
         return outputs
 
-    def ask(self) -> None:
+    def trace(self) -> None:
         """Find out how the layers are called when the model trains, without data.
 
         Raises:
             RequestError: Keras does not know what the model takes, or a layer is called in a loop.
         """
         try:
-            tf.function(self._ask, autograph=False).get_concrete_function(_signature(self.model))
+            tf.function(self._trace, autograph=False).get_concrete_function(_signature(self.model))
         except Exception as error:  # whatever somebody's code raises
             if self._refusal is not None:
                 raise self._refusal from None
             if self.empty:
                 return
-            allowed = f"one that has been called on data; what it is called with is not known: {told(error)}"
-            raise RequestError("model", self.model.name, allowed) from error
+            problem = f"what it is called with is not known, as it is after a call on data: {describe_error(error)}"
+            raise RequestError("model", self.model.name, problem=problem) from error
         self._check_seen()
-        for entered in self._entered.values():
-            if entered.looped and any(entered.asked):
-                allowed = f"one whose steps call {entered.path!r} a known number of times; a loop calls it"
-                raise RequestError("model", self.model.name, f"{allowed}, which moving_average_gap counts on data")
+        for seen in self._seen.values():
+            if seen.looped and any(seen.learns):
+                problem = (
+                    f"a loop calls {seen.path!r} an unknown number of times, which moving_average_gap counts on data"
+                )
+                raise RequestError("model", self.model.name, problem=problem)
 
     def reset(self) -> None:
         """Forget what entered."""
-        self._steps.assign(0)
-        for entered in self._entered.values():
-            entered.reset()
+        for variable in (self._steps, *(variable for seen in self._seen.values() for variable in seen.variables)):
+            variable.assign(tf.zeros_like(variable))
 
     @property
     def population(self) -> Statistics:
@@ -106,21 +106,19 @@ class Watch:
         All calls and batches are put together by the law of total variance, weighted by how many elements counted, in
         float64.
         """
-        return {key: entered.statistics for key, entered in self._entered.items() if entered.counted}
+        return {seen.path: seen.statistics for seen in self._seen.values() if seen.counted}
 
     @property
-    def calls(self) -> dict[int, float]:
-        """How often a step calls each layer so that it moves its averages: counted on data, or as asked."""
+    def calls(self) -> dict[str, float]:
+        """How often a step calls each layer so that it moves its averages: counted on data, or as traced."""
         steps = int(self._steps)
-        return {
-            key: int(entered.calls) / steps if steps else sum(entered.asked) for key, entered in self._entered.items()
-        }
+        return {seen.path: int(seen.calls) / steps if steps else sum(seen.learns) for seen in self._seen.values()}
 
     @property
     def left(self) -> dict[str, str]:
         """The layers whose averages no reading changes, by path, with the reason."""
         steps = int(self._steps)
-        return {entered.path: reason for entered in self._entered.values() if (reason := entered.why_left(steps))}
+        return {seen.path: reason for seen in self._seen.values() if (reason := seen.why_left(steps))}
 
     def _predict(self, x: Any, how: dict, eagerly: bool) -> None:
         passing = _Pass(self)
@@ -133,22 +131,21 @@ class Watch:
                 raise self._refusal from None
             raise
 
-    def _known(self, layer: tf.keras.layers.Layer) -> _Entered:
-        if id(layer) not in self._entered:
-            allowed = "one that holds all its BatchNorm layers, each of them built"
-            self._refuse(f"{allowed}; {layer.name!r} is called, and was not among them before")
-        return self._entered[id(layer)]
-
-    def _refuse(self, allowed: str) -> None:
+    def _refuse(self, problem: str) -> None:
         """Refuse the model; the reason is kept, since AutoGraph makes another exception of it on the way."""
-        self._refusal = RequestError("model", self.model.name, allowed)
+        self._refusal = RequestError("model", self.model.name, problem=problem)
         raise self._refusal
 
-    def _ask(self, x: Any) -> None:
+    def _find(self, layer: tf.keras.layers.Layer) -> _Seen:
+        if id(layer) not in self._seen:
+            self._refuse(f"it calls the BatchNorm {layer.name!r}, which is not among its layers or was not built")
+        return self._seen[id(layer)]
+
+    def _trace(self, x: Any) -> None:
         """Note how each layer is called when the model trains; where a graph is traced, nothing is computed."""
         graph = None
-        for entered in self._entered.values():
-            entered.asked = []
+        for seen in self._seen.values():
+            seen.learns = []
 
         def train() -> None:
             nonlocal graph
@@ -156,39 +153,37 @@ class Watch:
             self.model(x, training=True)
 
         def note(layer: tf.keras.layers.Layer, inputs: Any, training: Any, mask: Any) -> Any:
-            entered = self._known(layer)
-            entered.asked.append(_learns(layer, training))
-            entered.looped |= tf.compat.v1.get_default_graph() is not graph
+            seen = self._find(layer)
+            seen.learns.append(_learns(layer, training))
+            seen.looped |= tf.compat.v1.get_default_graph() is not graph
             return training
 
-        with _noting(note), graphs.keeping_seeds():
+        with _at_each_call(note), graphs.keeping_seeds():
             if tf.executing_eagerly():
                 train()
             else:
                 # Keras 2 turns Python's conditions on tensors into operations, as in fit.
                 tf.function(train, autograph=not KERAS_3).get_concrete_function()
-        self._asked = True
+        self._traced = True
 
     def _take(self, layer: tf.keras.layers.Layer, inputs: Any, training: Any, mask: Any) -> bool:
-        entered = self._known(layer)
-        learns = entered.next_learns()
+        seen = self._find(layer)
+        learns = seen.next_learns()
         if learns:
-            entered.add(inputs, mask)
+            seen.add(inputs, mask)
         return learns
 
     def _check_seen(self) -> None:
         """Refuse a layer that was not seen because its class does not normalize by Keras' own ``call``."""
-        for entered in self._entered.values():
-            own = "call" in vars(entered.layer) or not graphs.is_from_keras(type(entered.layer), "call")
-            if own and not entered.asked:
-                reason = "whose call is its own, or was traced when the model was saved; then load the model anew"
-                allowed = (
-                    f"one whose BatchNorm normalizes as Keras'; {entered.path!r} is {type(entered.layer).__name__}"
-                )
-                raise RequestError("model", self.model.name, f"{allowed}, {reason}")
+        for seen in self._seen.values():
+            own = "call" in vars(seen.layer) or not graphs.is_from_keras(type(seen.layer), "call")
+            if own and not seen.learns:
+                kind = type(seen.layer).__name__
+                reason = f"the call of {seen.path!r} ({kind}) is its own, or was traced when the model was saved"
+                raise RequestError("model", self.model.name, problem=f"{reason}; in that case load the model anew")
 
 
-class _Entered:
+class _Seen:
     """What has entered a BatchNorm layer: the number of elements, their mean, and their squared distance from it.
 
     They are kept in variables, since Python does not see all calls that wrappers and cells make in a traced function.
@@ -203,20 +198,17 @@ class _Entered:
         zeros = tf.zeros(layer.moving_mean.shape, tf.float64)
         self.count, self.mean, self.squares = (tf.Variable(zeros, trainable=False) for _ in range(3))
         self.calls = tf.Variable(0, dtype=tf.int64, trainable=False)
-        self.asked: list[bool] = []  # for each call in training, whether it moves the averages
+        self.variables = (self.count, self.mean, self.squares, self.calls)
+        self.learns: list[bool] = []  # for each call in training, whether it moves the averages
         self.looped = False
         self.position = 0
-
-    def reset(self) -> None:
-        for variable in (self.count, self.mean, self.squares, self.calls):
-            variable.assign(tf.zeros_like(variable))
 
     def next_learns(self) -> bool:
         """Tell whether the next call moves the averages when the model trains."""
         self.position += 1
-        if len(set(self.asked)) > 1:
-            return self.position <= len(self.asked) and self.asked[self.position - 1]
-        return any(self.asked)
+        if len(set(self.learns)) > 1:
+            return self.position <= len(self.learns) and self.learns[self.position - 1]
+        return any(self.learns)
 
     def add(self, inputs: tf.Tensor, mask: tf.Tensor | None) -> None:
         """Add the elements of a call, those that the layer itself counts when it trains."""
@@ -230,11 +222,10 @@ class _Entered:
             count = tf.fill(tf.shape(mean), tf.cast(tf.size(inputs) / tf.size(mean), tf.float64))
         else:
             counts = tf.broadcast_to(tf.cast(tf.expand_dims(mask, -1), tf.bool), tf.shape(inputs))
-            count = tf.reduce_sum(tf.cast(counts, tf.float64), others)
-            total = tf.reduce_sum(tf.where(counts, inputs, 0), others, keepdims=True)
-            mean = tf.math.divide_no_nan(total, tf.reshape(count, tf.shape(total)))
-            distances = tf.reduce_sum(tf.where(counts, (inputs - mean) ** 2, 0), others)
-            mean, variance = tf.reshape(mean, tf.shape(count)), tf.math.divide_no_nan(distances, count)
+            weights = tf.cast(counts, tf.float64)
+            count = tf.reduce_sum(weights, others)
+            mean, variance = tf.nn.weighted_moments(tf.where(counts, inputs, 0), others, weights)
+            mean, variance = (tf.where(count > 0, moment, 0) for moment in (mean, variance))  # else 0 / 0
         mean, variance, count = (tf.reshape(value, self.mean.shape) for value in (mean, variance, count))
         # The law of total variance, two parts at a time: a sum of squares less a square would lose digits.
         together, shift = self.count + count, mean - self.mean
@@ -261,10 +252,10 @@ class _Entered:
 
     def why_left(self, steps: int) -> str:
         """Return why no reading changes the layer's averages; empty: they are changed."""
-        if not self.layer.trainable and not any(self.asked):
-            return "frozen"
-        if not any(self.asked):
-            return "called with training=False" if self.asked else "not called when the model trains"
+        if not any(self.learns):
+            if not self.layer.trainable:
+                return "frozen"
+            return "called with training=False" if self.learns else "not called when the model trains"
         if self.layer.momentum == 1:
             return "its momentum is 1"
         return "called only when the model trains, or on nothing" if steps and not self.counted else ""
@@ -300,8 +291,8 @@ def _learns(layer: tf.keras.layers.Layer, training: Any) -> bool:
 
 
 @contextlib.contextmanager
-def _noting(note: Callable) -> Iterator[None]:
-    """Have a function told of each call of a BatchNorm layer, and say whether the layer normalizes by its batch.
+def _at_each_call(note: Callable) -> Iterator[None]:
+    """Call a function before each call of a BatchNorm layer; what it returns is the layer's ``training``.
 
     Functions that were traced before would call the layer unseen: they run as the Python that they were made of.
     """
@@ -333,12 +324,7 @@ def _signature(model: tf.keras.Model) -> Any:
         if options or len(arguments) != 1:
             raise ValueError("it was called with several arguments")
         return arguments[0]
-    return _of_shapes(model.get_build_config()["input_shape"], model.compute_dtype)
-
-
-def _of_shapes(shapes: Any, dtype: str) -> Any:
-    if isinstance(shapes, dict):
-        return {name: _of_shapes(shape, dtype) for name, shape in shapes.items()}
-    if all(size is None or isinstance(size, int) for size in shapes):
-        return tf.TensorSpec((None, *shapes[1:]), dtype)
-    return [_of_shapes(shape, dtype) for shape in shapes]
+    shapes = model.get_build_config()["input_shape"]
+    return tf.keras.tree.map_shape_structure(
+        lambda shape: tf.TensorSpec((None, *shape[1:]), model.compute_dtype), shapes
+    )

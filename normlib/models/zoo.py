@@ -6,6 +6,7 @@ Layers are named after their place: the convolution before slot 3 is ``convoluti
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ from normlib.models.kinds import normalization_layer
 if TYPE_CHECKING:
     from normlib.models.instance import Instance
 
+ACTIVATION = "activation"
 ACTIVATIONS = ("none", "relu")
 OPTIMIZERS = ("adam", "sgd")
 SGD_MOMENTUM = 0.9
@@ -27,19 +29,29 @@ class Model:
     Args:
         build: Builds it, not compiled, from ``tf.keras``, so that TensorFlow is not needed here, and an Instance. None:
             a model of one's own, which is built elsewhere.
-        slots: Length of an ordering. None: any, since the model is built elsewhere; the ordering goes along it.
-        channels: Numbers of channels that there are where normalization may stand.
+        follows: What follows each slot of an ordering, in short lines; ``ACTIVATION`` where that is a setting. Empty:
+            an ordering of any length, since the model is built elsewhere.
+        channels: Numbers of channels of the convolutions before the slots, in turn; in a model of blocks, of all.
         groups: GroupNorm's number of groups unless the user sets one.
         smallest_image: Height and width that an image has at least.
+        end: What stands before the classes, in short lines.
+        blocks: How often all slots are repeated, behind a convolution whose slot is as the first one; 0: no blocks.
         activations: Values of ``activation`` that it takes; a model with activations of its own takes but ``none``.
     """
 
     build: Callable[[Any, Instance], Any] | None
-    slots: int | None
+    follows: tuple[str, ...]
     channels: tuple[int, ...]
     groups: int
     smallest_image: int
+    end: str = ""
+    blocks: int = 0
     activations: tuple[str, ...] = ("none",)
+
+    @property
+    def slots(self) -> int | None:
+        """Length of an ordering; None: any."""
+        return len(self.follows) or None
 
 
 def source_cnn(keras: Any, instance: Instance) -> Any:
@@ -79,9 +91,7 @@ def resnet20(keras: Any, instance: Instance) -> Any:
     since BatchNorm has an offset; here it has one where nothing stands in its slot.
     """
     inputs, *first = _first_layers(keras, instance)
-    x = inputs
-    for layer in first:
-        x = layer(x)
+    x = functools.reduce(lambda x, layer: layer(x), first, inputs)
     kinds = instance.layers.slots
     x = keras.layers.ReLU()(_convolution(keras, instance, x, 1, kinds[0], filters=16))
     place = 2
@@ -107,18 +117,8 @@ def _first_layers(keras: Any, instance: Instance) -> list[Any]:
 
 
 def _slot(instance: Instance, place: int, kinds: tuple[str, ...], channels: int) -> list[Any]:
-    return [
-        normalization_layer(
-            kind,
-            channels,
-            instance.groups_of(channels),
-            instance.momentum,
-            instance.provider,
-            instance.epsilon,
-            name=f"slot_{place}_{number}",
-        )
-        for number, kind in enumerate(kinds, start=1)
-    ]
+    how = (channels, instance.groups_of(channels), instance.momentum, instance.provider, instance.epsilon)
+    return [normalization_layer(kind, *how, name=f"slot_{place}_{i}") for i, kind in enumerate(kinds, start=1)]
 
 
 def _convolution(
@@ -130,9 +130,7 @@ def _convolution(
         filters, (3, 3), strides, "same", use_bias=not kinds, kernel_initializer="he_normal",
         name=f"convolution_{place}",
     )(x)  # fmt: skip
-    for layer in _slot(instance, place, kinds, filters):
-        x = layer(x)
-    return x
+    return functools.reduce(lambda x, layer: layer(x), _slot(instance, place, kinds, filters), x)
 
 
 def _shortcut(keras: Any, x: Any, strides: int) -> Any:
@@ -144,10 +142,26 @@ def _shortcut(keras: Any, x: Any, strides: int) -> Any:
 
 
 MODELS = {
-    "source_cnn": Model(source_cnn, slots=2, channels=(10,), groups=5, smallest_image=5, activations=ACTIVATIONS),
-    "convnet": Model(convnet, slots=4, channels=(16,), groups=8, smallest_image=4),
+    "source_cnn": Model(
+        source_cnn,
+        follows=(ACTIVATION, ACTIVATION),
+        channels=(10,),
+        groups=5,
+        smallest_image=5,
+        end="dense 128\nReLU,\ndropout 0.2",
+        activations=ACTIVATIONS,
+    ),
+    "convnet": Model(convnet, ("ReLU", "ReLU,\npooling") * 2, (16,), groups=8, smallest_image=4),
     # Its ordering is the pattern of a block.
-    "resnet20": Model(resnet20, slots=2, channels=(16, 32, 64), groups=8, smallest_image=4),
+    "resnet20": Model(
+        resnet20,
+        follows=("ReLU", "+ input\nof the block,\nReLU"),
+        channels=(16, 32, 64),
+        groups=8,
+        smallest_image=4,
+        end="mean over\npositions",
+        blocks=9,
+    ),
 }
 # A model of one's own; the number of groups is Wu and He's (2018) and Keras' default.
-OWN_MODEL = Model(None, slots=None, channels=(), groups=32, smallest_image=1)
+OWN_MODEL = Model(None, (), (), groups=32, smallest_image=1)

@@ -1,36 +1,58 @@
-"""Cards: what notebooks show of settings, a run, a study, a comparison."""
+"""Cards: what notebooks show of settings, a run, a study, its results, a comparison. One template writes their HTML."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
+import jinja2
+import markupsafe
 import pandas as pd
 
-from normlib.analysis import conditions
-from normlib.analysis.statistics import MEASURES, summarize
+from normlib.analysis.comparison import Comparison
 from normlib.errors import RequestError
 from normlib.models.instance import Instance
 from normlib.models.ordering import short_form
-from normlib.report import html, tables
-from normlib.report.diagrams import boxes
+from normlib.report import sentences, tables
+from normlib.report.diagrams import model_boxes
+from normlib.runs.measures import MEASURES
 from normlib.runs.store import Record
+from normlib.studies.results import Results
 from normlib.studies.study import Study
 
 _MOST_ORDERINGS = 30  # drawn
+_TEMPLATES = jinja2.Environment(loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True)
+Part = tuple[Any, ...]  # of a card, see card.html.j2: ("text", "...") or ("table", caption, header, rows), say
+
+
+def card(title: str, *parts: Part) -> str:
+    """Return the HTML of a title with parts below it. Plain text in them is escaped, so that it never is markup."""
+    return _TEMPLATES.get_template("card.html.j2").render(title=title, parts=parts)
+
+
+def page(title: str, *parts: Part) -> str:
+    """Return the same as an HTML page of its own."""
+    return _TEMPLATES.get_template("card.html.j2").render(title=title, parts=parts, whole_page=True)
+
+
+def table(caption: str, frame: pd.DataFrame) -> Part:
+    """Return a table of text as a part of a card."""
+    return "table", caption, list(frame.columns), frame.itertuples(index=False)
 
 
 def instance_card(instance: Instance) -> str:
     """Return what stands where as a small picture, then the settings that differ from the defaults, then others."""
     title = f"Instance {short_form(instance.ordering)} of {instance.model}"
-    return html.card(title, html.picture(boxes(instance)), html.settings(instance.settings, Instance().settings))
+    return card(title, ("boxes", model_boxes(instance)), *_settings(instance.settings, Instance().settings))
 
 
 def record_card(record: Record) -> str:
     """Return figures, what stands where as a small picture, settings that differ from the defaults, then others."""
     try:
-        drawn: str = html.picture(boxes(Instance.of(**{**record.instance, "provider": "auto"})))
+        drawn = model_boxes(Instance.from_settings(**{**record.instance, "provider": "auto"}))
     except RequestError:  # its data's file is elsewhere
-        drawn = ""
+        drawn = []
     measured = {"running, last epoch": {name: values[-1] for name, values in record.training.items()}}
     measured |= record.evaluation
     figures = [(name, *(f"{found[m]:.4f}" for m in ("loss", "accuracy"))) for name, found in measured.items()]
@@ -38,56 +60,55 @@ def record_card(record: Record) -> str:
     del rest["versions"]
     rest |= {f"{name.replace('_', '-')} weights": f"{count:,}" for name, count in record.parameters.items()}
     rest |= {f"seconds to {name}": f"{seconds:.1f}" for name, seconds in record.seconds.items()}
-    return html.card(
+    return card(
         f"Run {record.key}: {record.ordering}, seed {record.seed}",
-        html.table("Training, and evaluation in each reading", ["", "loss", "accuracy"], figures),
-        drawn,
-        html.settings(record.instance, {**record.instance, **Instance().settings}),
-        html.folded("Where it was made, weights and seconds", html.table("", ["fact", "value"], rest.items())),
+        ("table", "Training, and evaluation in each reading", ["", "loss", "accuracy"], figures),
+        ("boxes", drawn),
+        *_settings(record.instance, {**record.instance, **Instance().settings}),
+        ("details", "Where it was made, weights and seconds", ("table", "", ["fact", "value"], rest.items())),
     )
 
 
 def study_card(study: Study) -> str:
     """Return the question, the orderings with small pictures, what varies, contrasts, then shared settings."""
-    return html.card(
-        f"Study {study.name}", study.question, study.citation, _runs(study), _orderings(study), *_varies(study),
-        *_contrasts(study), _settings(study),
-    )  # fmt: skip
-
-
-def _runs(study: Study) -> str:
     instances, seeds = len(study.instances), study.run_seeds
     conditions = instances // len(study.orderings)
     under = f" under {conditions} conditions" if conditions > 1 else ""
     several = f"{len(seeds)} seeds, from {seeds[0]} to {seeds[-1]}" if len(seeds) > 1 else f"seed {seeds[0]}"
-    return f"{instances * len(seeds)} runs: {len(study.orderings)} orderings{under}, each with {several}."
-
-
-def _orderings(study: Study) -> html.Markup:
-    shown = study.instances[: min(len(study.orderings), _MOST_ORDERINGS)]  # those of the first condition
-    rows = [(short_form(instance.ordering), html.picture(boxes(instance))) for instance in shown]
-    more = len(study.orderings) - len(shown)
-    title = f"Orderings, and {more} more" if more else "Orderings"
-    return html.table(title, ["ordering", "what stands where"], rows)
-
-
-def _varies(study: Study) -> list[html.Markup]:
-    rows = [(name, ", ".join(map(str, values))) for group in study.varies for name, values in group.items()]
-    return [html.table("What varies besides", ["setting", "values"], rows)] if rows else []
-
-
-def _contrasts(study: Study) -> list[html.Markup]:
-    title = f"Declared contrasts in {MEASURES[study.measure]}; differences up to {study.margin:g} do not matter"
-    return [html.table(title, ["name", "contrast"], study.contrasts.items())] if study.contrasts else []
-
-
-def _settings(study: Study) -> html.Markup:
-    apart = {"ordering", *study.own_settings, *(name for group in study.varies for name in group)}
+    drawn = study.instances[: min(len(study.orderings), _MOST_ORDERINGS)]  # those of the first condition
+    more = len(study.orderings) - len(drawn)
+    varied = {name: ", ".join(map(str, values)) for group in study.varies for name, values in group.items()}
+    measure = MEASURES[study.measure].phrase
+    declared = f"Declared contrasts in {measure}; differences up to {study.margin:g} do not matter"
+    apart = {"ordering", *study.own_settings, *varied}
     shared = {name: value for name, value in study.instances[0].settings.items() if name not in apart}
-    return html.settings(shared, Instance().settings)
+    return card(
+        f"Study {study.name}",
+        ("text", study.question),
+        ("text", study.citation),
+        ("text", f"{instances * len(seeds)} runs: {len(study.orderings)} orderings{under}, each with {several}."),
+        _orderings(f"Orderings, and {more} more" if more else "Orderings", drawn),
+        *([("table", "What varies besides", ["setting", "values"], varied.items())] if varied else []),
+        *([("table", declared, ["name", "contrast"], study.contrasts.items())] if study.contrasts else []),
+        *_settings(shared, Instance().settings),
+    )
 
 
-class Comparison(pd.DataFrame):
+def results_card(results: Results) -> str:
+    """Return the question, what was found, the contrasts and the table of results."""
+    from nbconvert.filters import markdown2html  # slow to import, and only needed here
+
+    found = markupsafe.Markup(markdown2html(sentences.findings(results)))
+    return card(
+        f"Results of {results.study.name}: {len(results.runs)} runs",
+        ("text", results.study.question),
+        ("html", found),
+        table("Declared contrasts", tables.contrast_table(results.estimates).reset_index()),
+        table("Means over runs and their 95 % intervals", tables.result_table(results).reset_index()),
+    )
+
+
+class ComparedRuns(pd.DataFrame):
     """One row a run, as ``normlib.load_records`` gives; what is selected of it is a plain DataFrame.
 
     Args:
@@ -103,20 +124,33 @@ class Comparison(pd.DataFrame):
 
     def _repr_html_(self) -> str:
         """Return means by ordering, best first, with small pictures; settings that differ; then all runs."""
-        means = summarize(self, "train_loss")["mean"].sort_values()
-        results = tables.results(self).drop(columns="source's label", errors="ignore")
-        drawn = [(short_form(instance.ordering), html.picture(boxes(instance))) for instance in self.instances]
-        title = f"{len(self)} runs of {len(means)} orderings, by {MEASURES['train_loss']}, lowest first"
+        runs = Comparison(pd.DataFrame(self))
+        means = runs.summary("train_loss").loc[""]["mean"].sort_values()
+        results = tables.result_table(runs).drop(columns="source's label", errors="ignore").loc[means.index]
         shared = {name: value for name, value in self.instances[0].settings.items() if name != "ordering"}
-        return html.card(
-            title,
-            f"It holds for {conditions.in_words(self)}.",
-            html.table(
-                "Means over runs and their 95 % intervals",
-                ["ordering", *results.columns],
-                results.loc[means.index].itertuples(),
-            ),
-            html.table("What stands where", ["ordering", "from image to class"], drawn),
-            html.settings(shared, Instance().settings),
-            html.folded("All runs", html.Markup(pd.DataFrame(self).to_html())),
+        everything = markupsafe.Markup(runs.records.to_html())
+        return card(
+            f"{len(self)} runs of {len(means)} orderings, by {runs.measure.phrase}, lowest first",
+            ("text", " ".join(sentences.winner_sentences(runs))),
+            ("text", f"It holds for {sentences.shared_settings(runs.records)}."),
+            table("Means over runs and their 95 % intervals", results.reset_index()),
+            _orderings("What stands where", self.instances),
+            *_settings(shared, Instance().settings),
+            ("details", "All runs", ("html", everything)),
         )
+
+
+def _orderings(title: str, instances: Iterable[Instance]) -> Part:
+    rows = [(short_form(instance.ordering), model_boxes(instance)) for instance in instances]
+    return "table", title, ["ordering", "from image to class"], rows
+
+
+def _settings(values: Mapping[str, object], defaults: Mapping[str, object]) -> list[Part]:
+    """Return the settings that differ from the defaults, and behind a click all others."""
+    changed = [(name, value, defaults[name]) for name, value in values.items() if value != defaults[name]]
+    same = [(name, value) for name, value in values.items() if value == defaults[name]]
+    header = ["setting", "value", "default"]
+    parts: list[Part] = [("table", "Settings that differ from the defaults", header, changed)]
+    parts = parts if changed else [("text", "All settings are at their defaults.")]
+    others: Part = ("details", "Settings at their defaults", ("table", "", header[:2], same))
+    return [*parts, *([others] if same else [])]

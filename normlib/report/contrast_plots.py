@@ -1,4 +1,4 @@
-"""Plots of declared contrasts, and of who wins where: records in, figure and axes out."""
+"""Figures of comparisons: declared contrasts, who wins where, the lottery of single seeds, one study in two places."""
 
 from __future__ import annotations
 
@@ -11,24 +11,31 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 
-from normlib.analysis.conditions import Varies, expand, label, split_records
-from normlib.analysis.rankings import winners
-from normlib.analysis.statistics import MEASURES
-from normlib.analysis.verdicts import Contrast, estimate, paired_differences
+from normlib.analysis.agreement import compare_figures
+from normlib.analysis.comparison import Comparison, as_comparison
+from normlib.analysis.conditions import Varies, expand, label
+from normlib.analysis.rankings import places
+from normlib.analysis.verdicts import Contrasts, paired_differences
 from normlib.errors import checked
 from normlib.models.ordering import is_baseline
-from normlib.report.style import Drawn, Figure, styles, subplots
+from normlib.report.style import Drawn, Figure, in_style, legend_below, name_rows, panels, styles, subplots
+from normlib.runs.measures import MAIN_MEASURES, MEASURES
 
 
 @checked
+@in_style()
 def plot_contrasts(
-    records: pd.DataFrame, contrasts: Sequence[Contrast], measure: str, margin: float, varies: Varies = ()
+    records: pd.DataFrame | Comparison,
+    contrasts: Contrasts | None = None,
+    measure: str | None = None,
+    margin: float | None = None,
+    varies: Varies | None = None,
 ) -> tuple[Figure, Axes]:
     """Draw each declared contrast: every pair a circle, the mean difference, its interval, and the margin as a band.
 
     Args:
-        records: One row a run, as ``load_records`` gives.
-        contrasts: The declared contrasts.
+        records: One row a run, as ``load_records`` gives; or ``normlib.Results``, which know all else.
+        contrasts: The declared contrasts, as text by name: ``{"order": "bn/gn - gn/bn"}``.
         measure: A column, such as ``train_loss``.
         margin: The largest difference, either way, that does not matter.
         varies: What the study varies besides the ordering; each contrast has a row for each condition.
@@ -36,39 +43,39 @@ def plot_contrasts(
     Returns:
         The figure and its axes; a row a contrast and condition, contrasts together.
     """
-    estimates = estimate(records, contrasts, measure, margin, varies)
-    parts = split_records(records, varies)
-    rows = [(contrast, row) for contrast in contrasts for _, row in estimates.loc[[contrast.name]].iterrows()]
-    figure, axis = subplots(
-        figsize=(9, 1.3 + 0.62 * len(rows)),
-        layout="constrained",
-        shows="Declared contrasts: mean differences with 95 % intervals, pairs as dots, verdicts in words",
-    )
-    axis.axvspan(-margin, margin, color="#E6E6E6", label=f"margin: differences that do not matter, ± {margin:g}")
+    runs = as_comparison(records, contrasts, measure, margin, varies)
+    rows = [(contrast, row) for contrast in runs.contrasts for _, row in runs.estimates.loc[[contrast.name]].iterrows()]
+    shows = "Declared contrasts: mean differences with 95 % intervals, pairs as dots, verdicts in words"
+    figure, axis = subplots(figsize=(9, 1.3 + 0.62 * len(rows)), shows=shows)
+    band = f"margin: differences that do not matter, ± {runs.margin:g}"
+    axis.axvspan(-runs.margin, runs.margin, color="#E6E6E6", label=band)
     axis.axvline(0, color="black", linewidth=0.8)
-    for place, (contrast, row) in enumerate(rows):
-        part = parts.get(row["condition"], records.iloc[:0])
-        _draw_contrast(axis, place, paired_differences(part, contrast, measure) if len(part) else pd.Series(), row)
-    axis.scatter([], [], s=16, facecolor="white", edgecolor="#0072B2", label="one pair of runs")
-    axis.errorbar(
-        [], [], xerr=[], fmt="s", color="black", markersize=5, capsize=4, label="mean difference, 95 % interval"
-    )
-    told = [textwrap.fill(f"{row['condition'] or row['contrast']}: {row['verdict']}", 64) for _, row in rows]
-    names = [f"{contrast.name}\n{text}" for (contrast, _), text in zip(rows, told, strict=True)]
-    axis.set_yticks(range(len(rows)), names, fontsize="small", parse_math=False)  # names are the study's, not ours
-    axis.set_ylim(len(rows) - 0.4, -0.6)
-    axis.set_xlabel(f"difference in {MEASURES.get(measure, measure)}")
-    axis.spines[["top", "right", "left"]].set_visible(False)
-    figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize="small")
+    circle = {"s": 16, "facecolor": "white", "edgecolor": "#0072B2"}
+    mean = {"fmt": "s", "color": "black", "markersize": 5, "capsize": 4}
+    for y, (contrast, row) in enumerate(rows):
+        if row["condition"] in runs.parts:
+            pairs = paired_differences(runs.parts[row["condition"]], contrast, runs.measure.column)
+            axis.scatter(pairs, np.full(len(pairs), y - 0.2), **circle)
+        if np.isfinite(row["mean"]):
+            axis.errorbar(row["mean"], y + 0.1, xerr=row["high"] - row["mean"], **mean)
+    axis.scatter([], [], label="one pair of runs", **circle)
+    axis.errorbar([], [], xerr=[], label="mean difference, 95 % interval", **mean)
+    texts = [textwrap.fill(f"{row['condition'] or row['contrast']}: {row['verdict']}", 64) for _, row in rows]
+    name_rows(axis, [f"{contrast.name}\n{text}" for (contrast, _), text in zip(rows, texts, strict=True)])
+    axis.set_xlabel(f"difference in {runs.measure.phrase}")
+    legend_below(figure, columns=3)
     return Drawn(figure, axis)
 
 
 @checked
-def plot_winners(records: pd.DataFrame, measure: str, varies: Varies) -> tuple[Figure, Axes]:
+@in_style()
+def plot_winners(
+    records: pd.DataFrame | Comparison, measure: str | None = None, varies: Varies | None = None
+) -> tuple[Figure, Axes]:
     """Draw a map of the conditions: which ordering has the best mean in each, and how far it is ahead.
 
     Args:
-        records: One row a run, as ``load_records`` gives.
+        records: One row a run, as ``load_records`` gives; or ``normlib.Results``, which know all else.
         measure: A column, such as ``train_loss``.
         varies: What the study varies besides the ordering. The last group runs across, all others down.
 
@@ -77,61 +84,38 @@ def plot_winners(records: pd.DataFrame, measure: str, varies: Varies) -> tuple[F
         with its 95 % interval, that over the baseline, and the number of seeds with which it comes first. Hatched: the
         interval holds zero, or there is none.
     """
-    found = winners(records, measure, varies)
-    across = expand(varies[-1:])
-    down = expand(varies[:-1])
-    look = styles(list(records["ordering"].unique()))
-    figure, axis = subplots(
-        figsize=(2 + 2.6 * len(across), 1.2 + 1.05 * len(down)),
-        layout="constrained",
-        shows="A map of the conditions: the ordering with the best mean in each, and how far it is ahead",
-    )
+    runs = as_comparison(records, measure=measure, varies=varies)
+    across, down = expand(runs.varies[-1:]), expand(runs.varies[:-1])
+    looks = styles(list(runs.records["ordering"].unique()))
+    shows = "A map of the conditions: the ordering with the best mean in each, and how far it is ahead"
+    figure, axis = subplots(figsize=(2 + 2.6 * len(across), 1.2 + 1.05 * len(down)), shows=shows)
     for y, outer in enumerate(down):
         for x, inner in enumerate(across):
-            condition = label({**outer, **inner}, varies)
-            if condition in found.index:
-                _draw_cell(axis, x, y, found.loc[condition], look)
-    axis.set_xticks(range(len(across)), [label(condition, varies[-1:]) for condition in across])
-    axis.set_yticks(range(len(down)), [label(condition, varies[:-1]) for condition in down])
+            condition = label({**outer, **inner}, runs.varies)
+            if condition in runs.winners.index:
+                _draw_cell(axis, x, y, runs.winners.loc[condition], looks)
+    axis.set_xticks(range(len(across)), [label(condition, runs.varies[-1:]) for condition in across])
+    axis.set_yticks(range(len(down)), [label(condition, runs.varies[:-1]) for condition in down])
     axis.set(xlim=(-0.5, len(across) - 0.5), ylim=(len(down) - 0.5, -0.5))
     axis.tick_params(length=0)
     axis.spines[:].set_visible(False)
     axis.set_title(
-        f"Best mean {MEASURES.get(measure, measure)}, and its lead over the next best with 95 % interval\n"
+        f"Best mean {runs.measure.phrase}, and its lead over the next best with 95 % interval\n"
         "(of orderings chosen after looking, not corrected); hatched: not clear of zero",
         fontsize="small",
+        loc="center",
     )
     return Drawn(figure, axis)
 
 
-def _draw_contrast(axis: Axes, place: int, pairs: pd.Series, row: pd.Series) -> None:
-    axis.scatter(
-        pairs,
-        np.full(len(pairs), place - 0.2),
-        s=16,
-        facecolor="white",
-        edgecolor="#0072B2",
-    )
-    if np.isfinite(row["mean"]):
-        axis.errorbar(
-            row["mean"],
-            place + 0.1,
-            xerr=row["high"] - row["mean"],
-            fmt="s",
-            color="black",
-            markersize=5,
-            capsize=4,
-        )
-
-
-def _draw_cell(axis: Axes, x: int, y: int, winner: pd.Series, look: dict[str, tuple[str, str]]) -> None:
+def _draw_cell(axis: Axes, x: int, y: int, winner: pd.Series, looks: dict[str, tuple[str, str]]) -> None:
     clear = winner["low"] > 0
     axis.add_patch(
         Rectangle(
             (x - 0.48, y - 0.47),
             0.96,
             0.94,
-            facecolor=look[winner["winner"]][0],
+            facecolor=looks[winner["winner"]][0],
             alpha=0.45,
             hatch=None if clear else "//",
             edgecolor="white",
@@ -144,3 +128,76 @@ def _draw_cell(axis: Axes, x: int, y: int, winner: pd.Series, look: dict[str, tu
     lines.append(f"first with {winner['first']:.0f} of {winner['seeds']:.0f} seeds")
     axis.text(x, y - 0.24, winner["winner"], ha="center", va="center", weight="bold")
     axis.text(x, y + 0.16, "\n".join(lines), ha="center", va="center", fontsize="small")
+
+
+@checked
+@in_style()
+def plot_places(records: pd.DataFrame | Comparison, measure: str | None = None) -> tuple[Figure, Axes]:
+    """Draw the lottery of one run each: in which share of seeds each ordering took each place.
+
+    Args:
+        records: One row a run, as ``load_records`` gives, of one condition; or ``normlib.Results``.
+        measure: A column, such as ``train_loss``.
+
+    Returns:
+        The figure and its axes; a row an ordering, the best mean on top, a column a place.
+    """
+    runs = as_comparison(records, measure=measure)
+    shares = places(runs.records, runs.measure.column)
+    size = len(shares)
+    shows = "In which share of single seeds each ordering took each place"
+    figure, axis = subplots(figsize=(2.2 + 0.75 * size, 1.3 + 0.42 * size), shows=shows)
+    axis.imshow(shares, cmap="Blues", vmin=0, vmax=1.4, aspect="auto")
+    for y, row in enumerate(shares.to_numpy()):
+        for x, share in enumerate(row):
+            if share > 0:
+                axis.text(x, y, f"{share:.0%}", ha="center", va="center", fontsize="small")
+    axis.set_xticks(range(size), shares.columns)
+    axis.set_yticks(range(size), shares.index)
+    axis.tick_params(length=0)
+    axis.set_xlabel("place")
+    axis.set_title(f"Share of single seeds, by {runs.measure.phrase}")
+    axis.spines[:].set_visible(False)
+    return Drawn(figure, axis)
+
+
+# Where in its row a side stands, and how it is drawn.
+_SIDES = {"A": (-0.17, {"fmt": "o", "color": "#0072B2"}), "B": (0.17, {"fmt": "s", "color": "#D55E00"})}
+
+
+@in_style()
+def plot_agreement(a: Comparison, b: Comparison, measures: Sequence[str] = MAIN_MEASURES) -> tuple[Figure, np.ndarray]:
+    """Draw the figures of two sides of a study beside each other: means over runs with their 95 % intervals.
+
+    Args:
+        a: Side A.
+        b: Side B, of the same study.
+        measures: Columns to draw, one panel each, two beside each other.
+
+    Returns:
+        The figure and its axes ``[len(measures)]``; a row a condition and ordering that both sides have. Beside a row
+        stands *differs* or *undecided* where it does not agree, see ``normlib.analysis.agreement``.
+    """
+    figures = compare_figures(a, b, measures)
+    rows = figures[["condition", "ordering"]].drop_duplicates()
+    shows = "One study run in two places: the means of both with their 95 % intervals, and which of them differ"
+    figure, axes = panels(len(measures), 2, (5.5, 1.5 + 0.42 * len(rows)), shows, sharey=True)
+    for axis, measure in zip(axes, measures, strict=True):
+        part = figures[figures["measure"] == measure].reset_index()
+        for (letter, (shift, look)), side in zip(_SIDES.items(), (a, b), strict=True):
+            means, high = (part[f"{end}_{letter.lower()}"].to_numpy() for end in ("mean", "high"))
+            reach = np.nan_to_num(high - means)  # of one run there is no interval
+            facts = (" and ".join({*side.records[name].map(str)}) for name in ("stack", "processor", "threads"))
+            label = f"{letter}: {', '.join(facts)} threads"
+            places = part.index.to_numpy() + shift
+            axis.errorbar(means, places, xerr=reach, markersize=5, capsize=4, label=label, **look)
+        for y, verdict in enumerate(part["verdict"]):
+            if verdict != "agrees":
+                axis.text(1.02, y, verdict, va="center", fontsize="small", transform=axis.get_yaxis_transform())
+        axis.set_title(MEASURES[measure].phrase)
+        axis.set_xlabel(MEASURES[measure].unit)
+        axis.locator_params(axis="x", nbins=6)
+        axis.grid(axis="x")
+        name_rows(axis, [": ".join(filter(None, row)) for row in rows.itertuples(index=False)])
+    legend_below(figure, columns=1, title="means over runs, with their 95 % intervals")
+    return Drawn(figure, axes)

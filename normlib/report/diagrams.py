@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.patches import FancyBboxPatch, Rectangle
 
 from normlib.errors import RequestError, checked, whole_number
+from normlib.models import zoo
 from normlib.models.instance import Instance
 from normlib.models.kinds import EMPTY, KINDS, kind_of
 from normlib.report.style import Drawn, Figure, subplots
@@ -35,46 +35,46 @@ class Box:
         return {PLAIN: "#F2F2F2", EMPTY: "#FFFFFF"}.get(self.kind) or kind_of(self.kind).colour
 
 
-def boxes(instance: Instance) -> list[Box]:
+def model_boxes(instance: Instance) -> list[Box]:
     """Return what stands where, in data-flow order, empty slots among it.
 
     Args:
         instance: The settings.
     """
-    image = Box(f"image\n{' × '.join(map(str, instance.data_facts.image_shape))}")
-    classes = Box(f"dense {instance.data_facts.classes}\nsoftmax")
-    inner: Callable[[Instance], list[Box]]
-    inner = {"source_cnn": _source_cnn, "convnet": _convnet, "resnet20": _resnet20}.get(instance.model, _own_model)
-    return [image, *inner(instance), *([] if inner is _own_model else [classes])]
+    data, facts = instance.data_facts, instance.model_facts
+    found = [Box(f"image\n{' × '.join(map(str, data.image_shape))}")]
+    if facts.build is None:
+        return [*found, *_own_model(instance)]
+    if facts.blocks:
+        found += [*_convolution(instance, 1, facts.channels[:1]), Box(f"ReLU;\n{facts.blocks} blocks of")]
+    activation = {"none": "", "relu": "ReLU"}[instance.activation]
+    for slot, text in enumerate(facts.follows, start=1):
+        channels = facts.channels if facts.blocks else (facts.channels[(slot - 1) % len(facts.channels)],)
+        after = activation if text == zoo.ACTIVATION else text
+        found += [*_convolution(instance, slot, channels), *([Box(after)] if after else [])]
+    return [*found, *([Box(facts.end)] if facts.end else []), Box(f"dense {data.classes}\nsoftmax")]
 
 
-def _source_cnn(instance: Instance) -> list[Box]:
-    found = []
-    for number in (1, 2):
-        found += _convolution(f"convolution {number}", instance, number, [10])
-        found += [] if instance.activation == "none" else [Box("ReLU")]
-    return [*found, Box("dense 128\nReLU,\ndropout 0.2")]
+def _convolution(instance: Instance, slot: int, channels: tuple[int, ...]) -> list[Box]:
+    """Return the boxes of a 3 x 3 convolution and of what stands in its slot."""
+    kinds = instance.layers.slots[slot - 1]
+    name = "convolution" if instance.model_facts.blocks else f"convolution {slot}"
+    numbers = ", ".join(map(str, channels)) + (" " if len(channels) == 1 else "\n")
+    inside = [Box(_describe(kind, channels, instance), kind) for kind in kinds]
+    return [Box(f"{name}\n3 × 3,\n{numbers}channels"), *(inside or [Box(f"slot {slot}\nempty", EMPTY)])]
 
 
-def _convnet(instance: Instance) -> list[Box]:
-    found = []
-    for number in (1, 2, 3, 4):
-        found += _convolution(f"convolution {number}", instance, number, [16])
-        found.append(Box("ReLU" if number % 2 else "ReLU,\npooling"))
-    return found
+def _describe(kind: str, channels: tuple[int, ...], instance: Instance) -> str:
+    number = kind_of(kind).groups
+    if number is None:
+        return kind_of(kind).name
+    groups = [number(c, instance.groups_of(c)) for c in channels]
+    sizes = [c // g for c, g in zip(channels, groups, strict=True)]
+    return f"{kind_of(kind).name}\n{_count(groups, 'group')} of\n{_count(sizes, 'channel')}"
 
 
-def _resnet20(instance: Instance) -> list[Box]:
-    blocks = [16, 32, 64]
-    return [
-        *_convolution("convolution", instance, 1, [16]),
-        Box("ReLU;\n9 blocks of"),
-        *_convolution("convolution", instance, 1, blocks),
-        Box("ReLU"),
-        *_convolution("convolution", instance, 2, blocks),
-        Box("+ input\nof the block,\nReLU"),
-        Box("mean over\npositions"),
-    ]
+def _count(numbers: list[int], noun: str) -> str:
+    return f"{', '.join(map(str, dict.fromkeys(numbers)))} {noun}{'s' if max(numbers) > 1 else ''}"
 
 
 def _own_model(instance: Instance) -> list[Box]:
@@ -83,27 +83,6 @@ def _own_model(instance: Instance) -> list[Box]:
     for kinds in instance.layers.slots:
         found += [Box(kind_of(kind).name, kind) for kind in kinds] or [Box("none", EMPTY)]
     return [*found, *([Box("and so on,\nin turn")] if len(instance.layers.slots) > 1 else [])]
-
-
-def _convolution(name: str, instance: Instance, slot: int, channels: list[int]) -> list[Box]:
-    """Return the boxes of a 3 x 3 convolution and of what stands in its slot."""
-    kinds = instance.layers.slots[slot - 1]
-    numbers = ", ".join(map(str, channels))
-    space = " " if len(channels) == 1 else "\n"
-    found = [Box(f"{name}\n3 × 3,\n{numbers}{space}channels")]
-    found += [Box(_describe(kind, channels, instance), kind) for kind in kinds]
-    return found + ([] if kinds else [Box(f"slot {slot}\nempty", EMPTY)])
-
-
-def _describe(kind: str, channels: list[int], instance: Instance) -> str:
-    number = kind_of(kind).groups
-    if number is None:
-        return kind_of(kind).name
-    groups = [number(c, instance.groups_of(c)) for c in channels]
-    sizes = [c // g for c, g in zip(channels, groups, strict=True)]
-    numbers = [", ".join(map(str, dict.fromkeys(values))) for values in (groups, sizes)]
-    plural = ("s" if max(groups) > 1 else "", "s" if max(sizes) > 1 else "")
-    return f"{KINDS[kind].name}\n{numbers[0]} group{plural[0]} of\n{numbers[1]} channel{plural[1]}"
 
 
 @checked
@@ -116,9 +95,9 @@ def plot_model(instance: Instance) -> tuple[Figure, Axes]:
     Returns:
         The figure and its axes.
     """
-    found = boxes(instance)
-    told = ", then ".join(box.text.replace("\n", " ") for box in found)
-    figure, axis = subplots(shows=f"What stands where in the model: {told}", figsize=(1.28 * len(found), 1.3))
+    found = model_boxes(instance)
+    listed = ", then ".join(box.text.replace("\n", " ") for box in found)
+    figure, axis = subplots(shows=f"What stands where in the model: {listed}", figsize=(1.28 * len(found), 1.3))
     for place, box in enumerate(found):
         empty = box.kind == EMPTY
         axis.add_patch(
@@ -166,14 +145,14 @@ def plot_normalization_axes(images: int = 3, channels: int = 6, groups: int = 3)
     # Height and width of a part, in cells.
     parts = {"bn": (images, 1), "gn": (1, channels // groups), "ln": (1, channels), "in": (1, 1)}
     shows = "What shares a mean and a variance, images down and channels across: " + "; ".join(
-        f"{KINDS[kind].name}, parts of {height} image{'s' * (height > 1)} and {width} channel{'s' * (width > 1)}"
+        f"{KINDS[kind].name}, parts of {_count([height], 'image')} and {_count([width], 'channel')}"
         for kind, (height, width) in parts.items()
     )
     figure, axes = subplots(1, 4, figsize=(10.5, 2.1), sharey=True, layout="constrained", shows=shows)
     for axis, (kind, part) in zip(axes, parts.items(), strict=True):
         _draw_parts(axis, images, channels, part, KINDS[kind].colour)
         count = images * channels // (part[0] * part[1])
-        axis.set_title(f"{KINDS[kind].name}: {count} mean{'s' * (count > 1)}", fontsize="medium")
+        axis.set_title(f"{KINDS[kind].name}: {_count([count], 'mean')}", fontsize="medium")
         axis.set_xlabel("channel")
     axes[0].set_ylabel("image")
     return Drawn(figure, axes)

@@ -1,4 +1,4 @@
-"""Figures of a study: bars, gap, places, training, and its figures beside a paper's."""
+"""Figures of measures: bars, the readings of runs, the moving-average gap, and a study beside a paper's figure."""
 
 from __future__ import annotations
 
@@ -9,22 +9,14 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from normlib.analysis.conditions import Varies, expand, label, split_records
-from normlib.analysis.rankings import places
-from normlib.analysis.statistics import (
-    MEASURES,
-    check_comparable,
-    follows_source,
-    half_width,
-    order_orderings,
-    summarize,
-)
-from normlib.analysis.verdicts import READING_COLUMNS
-from normlib.errors import checked
-from normlib.models.ordering import SOURCE_INSTANCES, find_baseline, has_batch_norm, is_baseline
-from normlib.report.curves import examples_an_epoch, interval_means
-from normlib.report.style import Drawn, Figure, styles, subplots
-from normlib.runs.store import Record, load_original_stack, to_frame
+from normlib.analysis.comparison import Comparison, as_comparison
+from normlib.analysis.conditions import Varies, expand, label
+from normlib.analysis.statistics import check_comparable, follows_source, summarize
+from normlib.errors import RequestError, checked
+from normlib.models.ordering import SOURCE_INSTANCES, find_baseline, has_batch_norm
+from normlib.report.style import Drawn, Figure, in_style, legend_below, line_styles, name_rows, styles, subplots
+from normlib.runs.measures import MEASURES, READINGS
+from normlib.runs.store import Record, check_one_instance, load_original_stack, to_frame
 from normlib.studies.study import Paper
 
 _LONGEST_LABEL = 12  # characters below a bar; a line a slot where one is longer
@@ -32,18 +24,20 @@ _SLOTS = {
     "source_cnn": "after the first / the second convolution",
     "resnet20": "after the first / the second convolution of each block",
 }
+_LOSSES = {reading: MEASURES["eval_loss"].in_reading(reading).column for reading in READINGS}
 
 
 @checked
+@in_style()
 def plot_bars(
-    records: pd.DataFrame, measures: str | Sequence[str] = ("train_accuracy", "train_loss")
+    records: pd.DataFrame | Comparison, measures: str | Sequence[str] = ("train_accuracy", "train_loss")
 ) -> tuple[Figure, np.ndarray]:
     """Draw a bar for each ordering: mean, every run, interval, the source's figure, the baseline across.
 
     Beside the source's figure stands the spread of its own stack: twenty runs of its cells with TensorFlow 2.2.
 
     Args:
-        records: One row a run, as ``load_records`` or ``compare`` gives.
+        records: One row a run, as ``load_records`` or ``compare`` gives; or ``normlib.Results``.
         measures: Columns to draw, one panel each; or the name of one.
 
     Returns:
@@ -52,23 +46,15 @@ def plot_bars(
     Raises:
         RequestError: No runs, or runs that differ in more than ordering and seed.
     """
+    records = records.records if isinstance(records, Comparison) else records
     check_comparable(records)
     measures = [measures] if isinstance(measures, str) else measures
     width = max(3.8, 0.95 * records["ordering"].nunique()) * len(measures)
-    figure, axes = subplots(
-        1,
-        len(measures),
-        figsize=(width, 4.4),
-        squeeze=False,
-        layout="constrained",
-        shows="Bars: the mean of each ordering with its 95 % interval and every run as a dot",
-    )
+    shows = "Bars: the mean of each ordering with its 95 % interval and every run as a dot"
+    figure, axes = subplots(1, len(measures), figsize=(width, 4.4), squeeze=False, shows=shows)
     for axis, measure in zip(axes[0], measures, strict=True):
         _draw_bars(axis, records, measure)
-    handles: dict = {}
-    for axis in axes[0]:
-        handles |= dict(zip(*reversed(axis.get_legend_handles_labels()), strict=True))
-    figure.legend(handles.values(), handles, loc="outside lower center", ncols=2, frameon=False, fontsize="small")
+    legend_below(figure, columns=2)
     return Drawn(figure, axes[0])
 
 
@@ -83,9 +69,9 @@ def _draw_bars(axis: Axes, records: pd.DataFrame, measure: str) -> None:
         axis.axhline(summary.loc[baseline, "mean"], color="#444444", linestyle="--", linewidth=1.2, label=label)
     beside = _draw_source(axis, records, measure, bars.index)
     axis.set_xlabel(_SLOTS.get(records["model"].iloc[0], "what stands in the slots, in data-flow order"))
-    axis.set_title(MEASURES.get(measure, measure), loc="left", fontsize="medium")
-    axis.spines[["top", "right"]].set_visible(False)
-    if measure.endswith("accuracy"):
+    known = MEASURES.get(measure)
+    axis.set_title(known.phrase if known else measure)
+    if known and known.figure == "accuracy":
         drawn = [records[measure], summary["low"], summary["high"], beside]
         _cut_axis(axis, np.concatenate(drawn))
 
@@ -143,7 +129,7 @@ def _draw_source(axis: Axes, records: pd.DataFrame, measure: str, orderings: Seq
 
     Nothing is drawn where the runs do not follow its protocol, or for a measure that it did not print.
     """
-    figure = {"train_loss": "loss", "train_accuracy": "accuracy"}.get(measure)
+    figure = MEASURES[measure].figure if measure in ("train_loss", "train_accuracy") else None
     places = {place + 0.26: ordering for place, ordering in enumerate(orderings) if ordering in SOURCE_INSTANCES}
     if figure is None or not places or not follows_source(records):
         return []
@@ -170,231 +156,136 @@ def _cut_axis(axis: Axes, values: np.ndarray) -> None:
     margin = max(0.2 * (high - low), 0.002)
     start = max(0.0, np.floor((low - margin) * 100) / 100)
     axis.set_ylim(start, min(1.0, high + margin))
-    axis.set_title(f"{axis.get_title(loc='left')} (axis starts at {start:.2f})", loc="left", fontsize="medium")
+    axis.set_title(f"{axis.get_title(loc='left')} (axis starts at {start:.2f})")
 
 
-_READING_LOOKS = {"inference": ("o", "#D55E00"), "debiased": ("^", "#0072B2"), "recalibrated": ("s", "#009E73")}
-_ONE_READING = {"inference": ("o", "black")}
-_LINES = ("-", "--", "-.", ":")
+# Okabe and Ito's colours, as everywhere, and a marker each.
+_READING_STYLES = {"inference": ("o", "#D55E00"), "debiased": ("^", "#0072B2"), "recalibrated": ("s", "#009E73")}
 
 
 @checked
-def plot_places(records: pd.DataFrame, measure: str) -> tuple[Figure, Axes]:
-    """Draw the lottery of one run each: in which share of seeds each ordering took each place.
+@in_style()
+def plot_readings(records: Sequence[Record]) -> tuple[Figure, Axes]:
+    """Draw the running training loss and the evaluation loss in each reading of one instance on one axis.
 
     Args:
-        records: One row a run, as ``load_records`` gives, of one condition.
-        measure: A column, such as ``train_loss``.
+        records: Runs of one instance.
 
     Returns:
-        The figure and its axes; a row an ordering, the best mean on top, a column a place.
+        The figure and its axes: a row a figure, a circle a run, a bar at their mean.
     """
-    shares = places(records, measure)
-    size = len(shares)
-    figure, axis = subplots(
-        figsize=(2.2 + 0.75 * size, 1.3 + 0.42 * size),
-        layout="constrained",
-        shows="In which share of single seeds each ordering took each place",
-    )
-    axis.imshow(shares, cmap="Blues", vmin=0, vmax=1.4, aspect="auto")
-    for y, row in enumerate(shares.to_numpy()):
-        for x, share in enumerate(row):
-            if share > 0:
-                axis.text(x, y, f"{share:.0%}", ha="center", va="center", fontsize="small")
-    axis.set_xticks(range(size), shares.columns)
-    axis.set_yticks(range(size), shares.index)
-    axis.tick_params(length=0)
-    axis.set_xlabel("place")
-    axis.set_title(f"Share of single seeds, by {MEASURES.get(measure, measure)}", loc="left", fontsize="medium")
-    axis.spines[:].set_visible(False)
+    check_one_instance(records)
+    frame = to_frame(records)
+    colour = styles([records[0].ordering])[records[0].ordering][0]
+    rows = {"train_loss": "running training loss"}
+    rows |= {column: f"evaluation: {reading}" for reading, column in _LOSSES.items()}
+    figure, axis = subplots(figsize=(8, 2.3), shows="The evaluation loss of each run in three readings")
+    for place, column in enumerate(rows):
+        look = {"color": "black" if column == "train_loss" else colour}
+        axis.plot(frame[column], [place] * len(frame), "o", markersize=6, markerfacecolor="white", **look)
+        axis.plot([frame[column].mean()] * 2, [place - 0.3, place + 0.3], linewidth=3, **look)
+    name_rows(axis, list(rows.values()))
+    axis.set_xlabel("loss (circle: one run; bar: mean)")
+    axis.grid(axis="x")
     return Drawn(figure, axis)
 
 
 @checked
-def plot_training(
-    runs: Sequence[Record], varies: Varies = (), own: Sequence[str] = (), measure: str = "loss"
-) -> tuple[Figure, np.ndarray]:
-    """Draw learning curves: the mean over seeds of each ordering, and its 95 % interval as a band.
-
-    Args:
-        runs: Records, as ``normlib.runs.store.read_records`` gives.
-        varies: What the study varies besides the ordering; a panel a condition.
-        own: Settings that each ordering has its own values of, which may therefore differ.
-        measure: ``loss`` or ``accuracy``, means over the images since the point before, while the weights change.
-
-    Returns:
-        The figure and its axes ``[conditions]``. The first point, of an untrained model, is left out.
-    """
-    records = to_frame(runs)
-    parts = split_records(records.assign(**dict.fromkeys(own, "each ordering's own value")), varies)
-    by_key = {run.key: run for run in runs}
-    columns = min(3, len(parts))
-    rows = -(-len(parts) // columns)
-    size = (7.5, 4.2) if len(parts) == 1 else (3.6 * columns, 2.9 * rows)
-    figure, axes = subplots(
-        rows,
-        columns,
-        figsize=size,
-        squeeze=False,
-        sharey=True,
-        layout="constrained",
-        shows="Learning curves: the mean over seeds of each ordering with its 95 % interval as a band",
-    )
-    look = styles([run.ordering for run in runs])
-    lines = {ordering: _LINES[(i + i // len(_LINES)) % len(_LINES)] for i, ordering in enumerate(look)}
-    handles: dict = {}
-    for axis, (condition, part) in zip(axes.flat, parts.items(), strict=False):
-        for ordering in order_orderings(part["ordering"]):
-            curves = [_curve(by_key[key]) for key in part.loc[part["ordering"] == ordering, "key"]]
-            _draw_curve(axis, curves, measure, ordering, look[ordering][0], lines[ordering])
-        handles |= dict(zip(*reversed(axis.get_legend_handles_labels()), strict=True))
-        axis.set_title(condition, fontsize="small", loc="left")
-        axis.set_xlabel("training images seen")
-        axis.spines[["top", "right"]].set_visible(False)
-    for axis in axes[:, 0]:
-        axis.set_ylabel(f"training {measure}")
-    for axis in axes.flat[len(parts) :]:
-        axis.set_visible(False)
-    figure.legend(handles.values(), handles, loc="outside lower center", ncols=5, frameon=False, fontsize="small")
-    return Drawn(figure, axes.flatten()[: len(parts)])
-
-
-@checked
-def plot_gap(records: pd.DataFrame, varies: Varies = ()) -> tuple[Figure, Axes]:
+@in_style()
+def plot_gap(records: pd.DataFrame | Comparison, varies: Varies | None = None) -> tuple[Figure, Axes]:
     """Draw the evaluation loss in each reading, and the baseline's beside it: the moving-average gap.
 
     Args:
-        records: One row a run, as ``load_records`` gives.
+        records: One row a run, as ``load_records`` gives; or ``normlib.Results``, which know what varies.
         varies: What the study varies besides the ordering.
 
     Returns:
         The figure and its axes; a row a condition and ordering. Means with Student's t intervals at 95 %.
     """
-    rows = []
-    for condition, part in split_records(records, varies).items():
-        summaries = {name: summarize(part, f"{column}_loss") for name, column in READING_COLUMNS.items()}
-        rows += [(condition, name, summaries) for name in order_orderings(part["ordering"])]
-    figure, axis = subplots(
-        figsize=(8.5, 1.3 + 0.36 * len(rows)),
-        layout="constrained",
-        shows="The evaluation loss of each ordering in three readings: means with 95 % intervals",
-    )
-    for y, (_, ordering, summaries) in enumerate(rows):
-        looks = _READING_LOOKS if has_batch_norm(ordering) else _ONE_READING
-        for (reading, (marker, colour)), shift in zip(
-            looks.items(), (-0.2, 0, 0.2) if len(looks) > 1 else (0,), strict=True
+    runs = as_comparison(records, varies=varies)
+    summaries = {reading: runs.summary(column) for reading, column in _LOSSES.items()}
+    rows = list(summaries["inference"].index)
+    shows = "The evaluation loss of each ordering in three readings: means with 95 % intervals"
+    figure, axis = subplots(figsize=(8.5, 1.3 + 0.36 * len(rows)), shows=shows)
+    for y, (condition, ordering) in enumerate(rows):
+        several = has_batch_norm(ordering)
+        for shift, (reading, (marker, colour)) in enumerate(
+            _READING_STYLES.items() if several else [("inference", ("o", "black"))]
         ):
-            row = summaries[reading].loc[ordering]
-            reach = np.nan_to_num(row["high"] - row["mean"])
-            axis.errorbar(row["mean"], y + shift, xerr=reach, fmt=marker, color=colour, capsize=3)
-    for reading, (marker, colour) in _READING_LOOKS.items():
+            row = summaries[reading].loc[(condition, ordering)]
+            place, reach = y + 0.2 * (shift - 1) * several, np.nan_to_num(row["high"] - row["mean"])
+            axis.errorbar(row["mean"], place, xerr=reach, fmt=marker, color=colour, capsize=3)
+        if y and condition != rows[y - 1][0]:
+            axis.axhline(y - 0.5, color="#DDDDDD", linewidth=0.8)
+    for reading, (marker, colour) in _READING_STYLES.items():
         axis.plot([], [], marker, color=colour, label=reading)
     axis.plot([], [], "o", color="black", label="no BatchNorm: one reading")
-    axis.set_yticks(range(len(rows)), [f"{condition}  {name}".strip() for condition, name, _ in rows], fontsize="small")
-    for y in range(1, len(rows)):
-        if rows[y][0] != rows[y - 1][0]:
-            axis.axhline(y - 0.5, color="#DDDDDD", linewidth=0.8)
-    axis.set_ylim(len(rows) - 0.5, -0.5)
-    axis.set_xlabel(MEASURES["eval_loss"])
-    axis.grid(axis="x", color="#EEEEEE")
-    axis.spines[["top", "right", "left"]].set_visible(False)
-    figure.legend(loc="outside lower center", ncols=4, frameon=False, fontsize="small")
+    name_rows(axis, [f"{condition}  {ordering}".strip() for condition, ordering in rows])
+    axis.set_xlabel(MEASURES["eval_loss"].phrase)
+    axis.grid(axis="x")
+    legend_below(figure, columns=4)
     return Drawn(figure, axis)
 
 
-def _curve(run: Record) -> pd.DataFrame:
-    return interval_means(run.curve, run.instance["batch_size"], examples_an_epoch(run)).iloc[1:]
-
-
-def _draw_curve(axis: Axes, curves: list[pd.DataFrame], measure: str, ordering: str, colour: str, line: str) -> None:
-    values = np.stack([curve[measure] for curve in curves])
-    images, mean = curves[0]["images"], values.mean(axis=0)
-    dark = "black" if is_baseline(ordering) else colour
-    axis.plot(images, mean, color=dark, linestyle=line, linewidth=1.6, label=ordering)
-    if len(curves) > 1:
-        with np.errstate(invalid="ignore"):  # an infinite loss has no spread
-            reach = half_width(values.std(axis=0, ddof=1), len(curves))
-        axis.fill_between(images, mean - reach, mean + reach, color=dark, alpha=0.15, linewidth=0)
-
-
-_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
-
-
 @checked
-def plot_beside_paper(records: pd.DataFrame, measure: str, varies: Varies, paper: Paper) -> tuple[Figure, np.ndarray]:
+@in_style()
+def plot_beside_paper(
+    records: pd.DataFrame | Comparison,
+    measure: str | None = None,
+    varies: Varies | None = None,
+    paper: Paper | None = None,
+) -> tuple[Figure, np.ndarray]:
     """Draw a measure along the setting that a paper's figure goes along, and the paper's figure beside it.
 
     Args:
-        records: One row a run, as ``load_records`` gives.
+        records: One row a run, as ``load_records`` gives; or ``normlib.Results``, which know all else.
         measure: A column, such as ``eval_accuracy``, which is drawn as the error in percent.
         varies: What the study varies: one group of settings.
         paper: What the paper reports.
 
     Returns:
         The figure and its axes ``[2]``: the study's means with Student's t intervals at 95 %, and the paper's numbers.
+
+    Raises:
+        RequestError: No paper stands beside these runs.
     """
-    figure, axes = subplots(
-        1,
-        2,
-        figsize=(8.2, 3.6),
-        layout="constrained",
-        shows="The runs along the setting that varies, and the figures of a paper beside them",
-    )
-    look = _look([*records["ordering"], *paper.lines])
-    _draw_study(axes[0], records, measure, varies, paper.against, look)
+    runs = as_comparison(records, measure=measure, varies=varies)
+    paper = paper or getattr(getattr(records, "study", None), "reported", None)
+    if paper is None:
+        raise RequestError("paper", paper, "what a paper reports, since these runs have none beside them")
+    shows = "The runs along the setting that varies, and the figures of a paper beside them"
+    figure, (here, there) = subplots(1, 2, figsize=(8.2, 3.6), shows=shows)
+    looks = line_styles([*runs.records["ordering"], *paper.lines])
     for ordering, line in paper.lines.items():
-        values = list(line)
-        axes[1].plot([_place(v) for v in values], list(line.values()), label=ordering, **look[ordering])
-    _label(axes[1], paper.against, sorted({value for line in paper.lines.values() for value in line}))
-    axes[1].set_title(textwrap.fill(paper.reports, 48), fontsize="small", loc="left")
-    axes[1].set_ylabel("error, %")
-    handles: dict = {}
-    for axis in axes[::-1]:  # those with intervals take the place of those without
-        handles |= dict(zip(*reversed(axis.get_legend_handles_labels()), strict=True))
-    figure.legend(handles.values(), handles, loc="outside lower center", ncols=5, frameon=False)
-    return Drawn(figure, axes)
+        there.plot(list(map(np.log2, line)), list(line.values()), label=ordering, **looks[ordering])
+    _label_values(there, paper.against, sorted({value for line in paper.lines.values() for value in line}))
+    there.set_title(textwrap.fill(paper.reports, 48), fontsize="small")
+    there.set_ylabel("error, %")
+    _draw_along(here, runs, paper.against, looks)
+    legend_below(figure, columns=5)
+    return Drawn(figure, np.array([here, there]))
 
 
-def _draw_study(axis: Axes, records: pd.DataFrame, measure: str, varies: Varies, against: str, look: dict) -> None:
-    parts = split_records(records, varies)
-    values = {label(condition, varies): condition[against] for condition in expand(varies)}
-    error = measure.endswith("accuracy")
-    orderings = order_orderings(records["ordering"])
-    summaries = {values[name]: summarize(part, measure) for name, part in parts.items()}
+def _draw_along(axis: Axes, runs: Comparison, against: str, looks: dict[str, dict]) -> None:
+    values = {label(condition, runs.varies): condition[against] for condition in expand(runs.varies)}
+    error = not runs.measure.lower_is_better
+    summary = runs.summary(runs.measure.column)
+    orderings = list(summary.index.unique("ordering"))
     for number, ordering in enumerate(orderings):
-        rows = {value: summary.loc[ordering] for value, summary in summaries.items() if ordering in summary.index}
-        means = np.array([100 * (1 - row["mean"]) if error else row["mean"] for row in rows.values()])
-        reach = np.array([(100 if error else 1) * (row["high"] - row["mean"]) for row in rows.values()])
+        rows = summary.xs(ordering, level="ordering")
+        means, reach = rows["mean"].to_numpy(), (rows["high"] - rows["mean"]).fillna(0).to_numpy()
         # Beside each other, so that intervals of the same value can be told apart.
-        places = [_place(value) + 0.05 * (number - (len(orderings) - 1) / 2) for value in rows]
-        axis.errorbar(places, means, np.nan_to_num(reach), label=ordering, capsize=3, **look[ordering])
-    _label(axis, against, sorted(values.values()))
-    named = MEASURES[measure].replace("accuracy", "error")
-    axis.set_title(f"here: {named}, mean and 95 % interval", fontsize="small", loc="left")
-    axis.set_ylabel(f"{named.split(',')[0]}, %" if error else named)
+        places = np.log2([values[name] for name in rows.index]) + 0.05 * (number - (len(orderings) - 1) / 2)
+        means, reach = (100 * (1 - means), 100 * reach) if error else (means, reach)
+        axis.errorbar(places, means, reach, label=ordering, capsize=3, **looks[ordering])
+    _label_values(axis, against, sorted(values.values()))
+    name = runs.measure.phrase.replace("accuracy", "error")
+    axis.set_title(f"here: {name}, mean and 95 % interval", fontsize="small")
+    axis.set_ylabel(f"{name.split(',')[0]}, %" if error else name)
 
 
-def _look(orderings: list[str]) -> dict[str, dict]:
-    """Return how each ordering is drawn: with a colour and, for those who do not tell it, a marker of its own."""
-    return {
-        ordering: {
-            "color": "black" if is_baseline(ordering) else colour,
-            "marker": _MARKERS[number % len(_MARKERS)],
-            "linestyle": "--" if is_baseline(ordering) else "-",
-            "markersize": 5,
-            "linewidth": 1.3,
-        }
-        for number, (ordering, (colour, _)) in enumerate(styles(orderings).items())
-    }
-
-
-def _place(value: float) -> float:
-    """Return where a value stands: batch sizes and numbers of groups are usually doubled from one to the next."""
-    return float(np.log2(value))
-
-
-def _label(axis: Axes, against: str, values: list[float]) -> None:
-    axis.set_xticks([_place(value) for value in values], [f"{value:g}" for value in values])
+def _label_values(axis: Axes, against: str, values: list[float]) -> None:
+    """Label a log scale: batch sizes and numbers of groups are usually doubled from one to the next."""
+    axis.set_xticks(np.log2(values), [f"{value:g}" for value in values])
     axis.set_xlabel(f"{against.replace('_', ' ')} (log scale)")
-    axis.grid(axis="y", color="#EEEEEE")
-    axis.spines[["top", "right"]].set_visible(False)
+    axis.grid(axis="y")

@@ -1,10 +1,12 @@
-"""How figures look: the colour and hatch of each ordering; and that they say in words what they show."""
+"""How figures look: one style, the marks of orderings; and that figures say in words what they show."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import contextlib
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
+import matplotlib as mpl
 import matplotlib.figure
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
@@ -12,6 +14,17 @@ from matplotlib.axes import Axes
 from normlib.analysis.statistics import order_orderings
 from normlib.models.ordering import is_baseline
 
+_STYLE: Any = {  # what all figures share
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "axes.titlelocation": "left",
+    "axes.titlesize": "medium",
+    "figure.constrained_layout.use": True,
+    "grid.color": "#E6E6E6",
+    "legend.fontsize": "small",
+    "legend.frameon": False,
+    "legend.title_fontsize": "small",
+}
 # Okabe and Ito's colours, which colour-blind readers can tell apart; hatches for those who print in grey.
 _SOURCE_STYLES = {
     "bn/none": ("#0072B2", ""),
@@ -25,7 +38,25 @@ _OTHER_STYLES = [
     for hatches in (("--", "\\\\", "oo", "++"), ("||", "**", "//", "xx"))
     for colour, hatch in zip(("#56B4E9", "#D55E00", "#F0E442", "#BBBBBB"), hatches, strict=True)
 ]
+# What tells lines apart without colour.
+_LINES = ("-", "--", "-.", ":")
+_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 _MOST_PANELS = 6  # told one by one
+
+
+@contextlib.contextmanager
+def in_style() -> Iterator[None]:
+    """Draw in the style that all figures share; it decorates the functions that draw.
+
+    Unlike ``matplotlib.rc_context``, it leaves all other settings as they then are: a notebook's backend sets itself to
+    be interactive when it first draws, and would else show no later figure.
+    """
+    before = {name: mpl.rcParams[name] for name in _STYLE}
+    mpl.rcParams.update(_STYLE)
+    try:
+        yield
+    finally:
+        mpl.rcParams.update(before)
 
 
 class Figure(matplotlib.figure.Figure):
@@ -82,6 +113,43 @@ def subplots(rows: int = 1, columns: int = 1, *, shows: str, **options: Any) -> 
     return figure, axes
 
 
+def panels(count: int, columns: int, size: tuple[float, float], shows: str, **options: Any) -> tuple[Figure, Any]:
+    """Make a figure of so many panels of one size, beside and below each other.
+
+    Args:
+        count: Number of panels.
+        columns: The most beside each other.
+        size: Width and height of a panel, in inches.
+        shows: As for ``subplots``.
+        **options: As Matplotlib has them.
+
+    Returns:
+        The figure and its axes ``[count]``.
+    """
+    columns = min(columns, count)
+    rows = -(-count // columns)
+    whole = (size[0] * columns, size[1] * rows)
+    figure, axes = subplots(rows, columns, shows=shows, figsize=whole, squeeze=False, **options)
+    for axis in axes.flat[count:]:
+        axis.set_visible(False)
+    return figure, axes.flatten()[:count]
+
+
+def legend_below(figure: Figure, columns: int, **options: Any) -> None:
+    """Draw one legend of all panels below them, each entry once."""
+    handles: dict = {}
+    for axis in figure.axes:
+        handles |= dict(zip(*reversed(axis.get_legend_handles_labels()), strict=True))
+    figure.legend(handles.values(), handles, loc="outside lower center", ncols=columns, **options)
+
+
+def name_rows(axis: Axes, names: Sequence[str]) -> None:
+    """Write beside each row of a figure what it shows, the first one on top."""
+    axis.set_yticks(range(len(names)), names, fontsize="small", parse_math=False)  # names may be a user's own
+    axis.set_ylim(len(names) - 0.5, -0.6)
+    axis.spines["left"].set_visible(False)
+
+
 def _panel(axis: Axes) -> str:
     title = " ".join(filter(None, (axis.get_title(loc=side) for side in ("left", "center", "right"))))
     parts = [title]
@@ -110,3 +178,17 @@ def styles(orderings: Sequence[str]) -> dict[str, tuple[str, str]]:
     chosen = {name: _OTHER_STYLES[i % len(_OTHER_STYLES)] for i, name in enumerate(others)}
     chosen |= _SOURCE_STYLES
     return {name: chosen.get(name, _BASELINE_STYLE) for name in order_orderings(orderings)}
+
+
+def line_styles(names: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Return how the line of each ordering is drawn: colour, dashes and marker, the baseline in black."""
+    return {
+        name: {
+            "color": "black" if is_baseline(name) else colour,
+            "linestyle": _LINES[(i + i // len(_LINES)) % len(_LINES)],
+            "marker": _MARKERS[i % len(_MARKERS)],
+            "linewidth": 1.4,
+            "markersize": 4.5,
+        }
+        for i, (name, (colour, _)) in enumerate(styles(names).items())
+    }

@@ -1,178 +1,134 @@
-"""Tables of results, and of one instance's runs."""
+"""Tables of a study's results, and of one instance's runs."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from normlib.analysis.conditions import Varies, in_words, split_records
-from normlib.analysis.statistics import MEASURES, follows_source, summarize
-from normlib.analysis.verdicts import SIGNIFICANCE, seeds_in_words, split_gap
+from normlib.analysis.comparison import GAP_PARTS, Comparison
+from normlib.analysis.statistics import follows_source
+from normlib.analysis.verdicts import SIGNIFICANCE, seeds_in_words
+from normlib.errors import checked, one_of
 from normlib.models import zoo
 from normlib.models.instance import Instance
-from normlib.models.ordering import SOURCE_INSTANCES, SourceInstance
-from normlib.runs.store import Record, load_original_stack
+from normlib.models.ordering import SOURCE_INSTANCES
+from normlib.report.sentences import interval, mean_and_sd
+from normlib.runs.measures import MAIN_MEASURES, MEASURES
+from normlib.runs.store import Record, check_one_instance, load_original_stack, to_frame
+from normlib.studies.results import Results
 
 if TYPE_CHECKING:
     from pandas.io.formats.style import Styler
 
-# Figures of a single process, whose bits differ between processors, are written with five decimals, kept ones with
-# four: notebooks/sanitize.cfg tells them apart by that.
-_MEASURED = "{:.5f}".format
-
-
-def figures(instance: Instance, records: Sequence[Record]) -> pd.DataFrame:
-    """Put the source's figures beside those of some runs of one instance, with the meaning of each.
-
-    Args:
-        instance: The settings.
-        records: Runs of it.
-
-    Returns:
-        Indexed by figure: ``source`` (empty where it printed none, or had other settings); ``here``, the mean over the
-        runs, with its standard deviation when there are several; ``meaning``.
-    """
-    source = _source_instance(instance)
-    frame = pd.DataFrame([record.row() for record in records])
-    training = f"mean over epoch {instance.epochs} on {instance.fit_split}, while the weights change, dropout on"
-    trained_on = (
-        f"{instance.overlap} of {len(instance.evaluate_examples)} images trained on" if instance.overlap else ""
-    )
-    evaluation = f"on {instance.evaluate_split}, {trained_on or 'images not trained on'}, weights fixed, dropout off"
-    rows = [
-        ("running training loss", source and source.loss, "train_loss", training),
-        ("running training accuracy", source and source.accuracy, "train_accuracy", training),
-        ("evaluation loss", None, "eval_loss", evaluation),
-        ("evaluation accuracy", None, "eval_accuracy", evaluation),
-        ("evaluation loss, debiased", None, "debiased_loss", "as above, initial values out of the moving averages"),
-        ("evaluation loss, recalibrated", None, "recalibrated_loss", "as above, statistics of all images trained on"),
-    ]
-    return pd.DataFrame(
-        {
-            "figure": name,
-            "source": f"{figure:.4f}" if figure else "",
-            "here": _mean_and_sd(frame[measure]),
-            "meaning": meaning,
-        }
-        for name, figure, measure, meaning in rows
-    ).set_index("figure")
-
-
-def distance_from_source(instance: Instance, records: Sequence[Record]) -> pd.DataFrame:
-    """Measure how far runs lie from the same ordering's twenty runs on the source's own stack of 2020.
-
-    Args:
-        instance: The settings.
-        records: Runs of it.
-
-    Returns:
-        For ``loss`` and ``accuracy``: ``here``, ``original`` (means) and ``distance`` in the original runs' standard
-        deviations. Empty where the instance is not the source's protocol, which those runs followed.
-    """
-    original = load_original_stack()
-    original = original[original["ordering"] == instance.ordering]
-    if original.empty or not instance.follows_source:
-        return pd.DataFrame(columns=["here", "original", "distance"])
-    rows = {}
-    for measure in ("loss", "accuracy"):
-        here = pd.Series([record.training[measure][-1] for record in records]).mean()
-        mean, sd = original[measure].mean(), original[measure].std()
-        rows[measure] = {"here": here, "original": mean, "distance": (here - mean) / sd}
-    return pd.DataFrame.from_dict(rows, orient="index")
-
-
-def takeaway(instance: Instance, records: Sequence[Record]) -> str:
-    """Return what some runs of one instance gave, as a sentence in Markdown."""
-    frame = pd.DataFrame([record.row() for record in records])
-    source = _source_instance(instance)
-    beside = f" (the source's instance {source.number}: {source.loss:.4f}, {source.accuracy:.4f})" if source else ""
-    count = f"one run, seed {records[0].seed}" if len(records) == 1 else f"mean of {len(records)} runs"
-    return (
-        f"**{instance.ordering}**, {count}: running training loss {_mean_and_sd(frame['train_loss'])}, accuracy "
-        f"{_mean_and_sd(frame['train_accuracy'])}{beside}; on {instance.evaluate_split}, loss "
-        f"{_mean_and_sd(frame['eval_loss'])}, accuracy {_mean_and_sd(frame['eval_accuracy'])}. It holds for "
-        f"{in_words(frame)}."
-    )
-
-
-def made_with(record: Record) -> str:
-    """Return where a record was made, as one line."""
-    environment = record.environment
-    versions = [f"{name} {number}" for name, number in environment["versions"].items() if number]
-    where = [environment["device"], environment["processor"], f"threads: {environment['threads']}"]
-    return f"made with: {', '.join([*versions, *where])}, commit {environment['commit']}"
-
-
-def _source_instance(instance: Instance) -> SourceInstance | None:
-    """Return the source's instance that this one repeats, if it does."""
-    return SOURCE_INSTANCES.get(instance.ordering) if instance.follows_source else None
-
-
-def _mean_and_sd(values: pd.Series) -> str:
-    return _MEASURED(values.mean()) + (f" ± {_MEASURED(values.std())}" if len(values) > 1 else "")
-
-
-_RESULT_COLUMNS = {
-    "train_loss": "training loss",
-    "train_accuracy": "training accuracy",
-    "eval_loss": "evaluation loss",
-    "eval_accuracy": "evaluation accuracy",
-}
 # Tints of Okabe and Ito's colours; the words stand in the cells as well.
 _VERDICT_COLOURS = {"differs negligibly": "#DDEEF8", "differs": "#A6CEE8", "level": "#B2DFCF", "undecided": "#EEEEEE"}
+_GAP_TITLES = (
+    "evaluation loss, as Keras evaluates it",
+    "of it, debiasing removes",
+    "recalibration removes beyond",
+    "the rest",
+)
 
 
-def results(records: pd.DataFrame, varies: Varies = ()) -> pd.DataFrame:
+@checked
+def describe_runs(records: Sequence[Record]) -> pd.DataFrame:
+    """Describe the figures of some runs of one instance, and put the source's beside them.
+
+    Args:
+        records: Runs of one instance.
+
+    Returns:
+        Indexed by figure, all text: ``here``, the mean over the runs, with its standard deviation when there are
+        several; ``source``, what it printed, where the settings are the source's; ``from 20 runs on its stack``, how
+        far the mean here is from that of the source's cells run with twenty seeds on their own stack of 2020, in
+        standard deviations of these; ``meaning``.
+    """
+    check_one_instance(records)
+    frame, run = to_frame(records), Instance.from_settings(**{**records[0].instance, "provider": "auto"})
+    source = SOURCE_INSTANCES.get(run.ordering) if run.follows_source else None
+    original = load_original_stack()
+    original = original[(original["ordering"] == run.ordering) & run.follows_source]
+    seen = (
+        f"{run.overlap} of {len(run.evaluate_examples)} images trained on" if run.overlap else "images not trained on"
+    )
+    meanings = {
+        "": f"mean over epoch {run.epochs} on {run.fit_split}, while the weights change, dropout on",
+        "inference": f"on {run.evaluate_split}, {seen}, weights fixed, dropout off",
+        "debiased": "as above, initial values out of the moving averages",
+        "recalibrated": "as above, statistics of all images trained on",
+    }
+    rows = []
+    for measure in (MEASURES[name] for name in (*MAIN_MEASURES, "debiased_loss", "recalibrated_loss")):
+        values, beside = frame[measure.column], {}
+        if not measure.reading:
+            twenty = original[measure.figure]
+            distance = (values.mean() - twenty.mean()) / twenty.std()
+            beside = {
+                "source": f"{getattr(source, measure.figure):.4f}" if source else "",
+                "from 20 runs on its stack": f"{distance:+.5f} sd" if len(twenty) else "",
+            }
+        rows.append(
+            {"figure": measure.phrase, "here": mean_and_sd(values), **beside, "meaning": meanings[measure.reading]}
+        )
+    return pd.DataFrame(rows).fillna("").set_index("figure")
+
+
+def show(results: Results, name: str) -> Styler:
+    """Return a table as notebooks show it: a caption, rules between rows, verdicts tinted.
+
+    Args:
+        results: What it shows.
+        name: ``contrasts``, ``rankings``, ``gap``, ``results`` or ``provenance``.
+
+    Raises:
+        RequestError: There is no such table.
+    """
+    contrasts = f"Declared contrasts in {results.measure.column}, margin {results.margin:g}"
+    shown: dict[str, tuple[str, Callable[[Results], pd.DataFrame]]] = {
+        "contrasts": (contrasts, lambda results: contrast_table(results.estimates)),
+        "rankings": ("Rankings, the most frequent first", ranking_table),
+        "gap": ("The evaluation loss, split", gap_table),
+        "results": ("Results", result_table),
+        "provenance": ("Provenance", lambda results: provenance(results.records).rename_axis("fact")),
+    }
+    one_of("table", name, shown)
+    caption, make = shown[name]
+    return style(make(results), caption)
+
+
+def result_table(runs: Comparison) -> pd.DataFrame:
     """Return the table of results: one row an ordering, the source's label and figures beside means over seeds.
 
     Args:
-        records: One row a run, as ``load_records`` gives.
-        varies: What the study varies besides the ordering; each condition then has rows of its own.
+        runs: The runs; each condition has rows of its own.
 
     Returns:
         Indexed by ordering; all columns are text, the intervals are Student's t at 95 %. The source's columns are
         there where the runs follow its protocol, the column ``condition`` where something varies.
     """
+    source = follows_source(runs.records)
+    summaries = {MEASURES[column].phrase: runs.summary(column) for column in MAIN_MEASURES}
     rows = []
-    for condition, part in split_records(records, varies).items():
-        summaries = {measure: summarize(part, measure) for measure in _RESULT_COLUMNS}
-        for ordering, runs in summaries["train_loss"]["runs"].items():
-            rows.append(
-                {
-                    "ordering": ordering,
-                    **({"condition": condition} if varies else {}),
-                    **(_source_columns(ordering) if follows_source(records) else {}),
-                    "runs": str(runs),
-                    **{title: _interval(summaries[name].loc[ordering]) for name, title in _RESULT_COLUMNS.items()},
-                    "median seconds to fit": f"{part.loc[part['ordering'] == ordering, 'fit_seconds'].median():.1f}",
-                }
-            )
+    for condition, ordering in runs.summary("train_loss").index:
+        part = runs.parts[condition]
+        seconds = part.loc[part["ordering"] == ordering, "fit_seconds"]
+        rows.append(
+            {
+                "ordering": ordering,
+                **({"condition": condition} if runs.varies else {}),
+                **(_source_columns(ordering) if source else {}),
+                "runs": str(len(seconds)),
+                **{name: _interval(summary.loc[(condition, ordering)]) for name, summary in summaries.items()},
+                "median seconds to fit": f"{seconds.median():.1f}",
+            }
+        )
     return pd.DataFrame(rows).set_index("ordering")
 
 
-def summaries(records: pd.DataFrame, varies: Varies = ()) -> pd.DataFrame:
-    """Return the numbers behind the table of results, one row a condition, ordering and measure, for other programs.
-
-    Args:
-        records: One row a run, as ``load_records`` gives.
-        varies: What the study varies besides the ordering.
-
-    Returns:
-        Columns ``condition``, ``ordering``, ``measure`` and, as ``summarize`` gives them, ``runs``, ``mean``, ``sd``,
-        ``low``, ``high``.
-    """
-    parts = [
-        summarize(part, measure).reset_index().assign(condition=condition, measure=measure)
-        for condition, part in split_records(records, varies).items()
-        for measure in MEASURES
-    ]
-    return pd.concat(parts)[["condition", "ordering", "measure", "runs", "mean", "sd", "low", "high"]]
-
-
-def verdicts(estimates: pd.DataFrame) -> pd.DataFrame:
+def contrast_table(estimates: pd.DataFrame) -> pd.DataFrame:
     """Return the table of declared contrasts.
 
     Args:
@@ -189,7 +145,7 @@ def verdicts(estimates: pd.DataFrame) -> pd.DataFrame:
             **({"condition": row["condition"]} if varied else {}),
             "contrast": row["contrast"],
             "pairs": str(row["pairs"]),
-            "difference": "" if pd.isna(row["mean"]) else f"{row['mean']:+.4f} [{row['low']:+.4f}, {row['high']:+.4f}]",
+            "difference": _interval(row, "+"),
             "sign-flip p (Holm)": _p(row, len(estimates)),
             "t p (Holm)": "" if pd.isna(row["holm_t_p"]) else _small(row["holm_t_p"]),
             "first better in": "" if pd.isna(row["mean"]) else f"{row['first_better']:.0%}",
@@ -200,35 +156,28 @@ def verdicts(estimates: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=None if rows else ["name", "contrast", "pairs", "verdict"]).set_index("name")
 
 
-def gap(records: pd.DataFrame, varies: Varies = ()) -> pd.DataFrame:
-    """Return the table of the moving-average gap: what each reading takes from the evaluation loss, and the rest.
+def ranking_table(results: Results) -> pd.DataFrame:
+    """Return the rankings that single seeds gave, the eight most frequent, with their shares of seeds as text."""
+    table = results.rankings.head(8)
+    return table.assign(share=table["share"].map("{:.0%}".format))
 
-    Args:
-        records: One row a run, as ``load_records`` gives.
-        varies: What the study varies besides the ordering.
+
+def gap_table(runs: Comparison) -> pd.DataFrame:
+    """Return the table of the moving-average gap: what each reading takes from the evaluation loss, and the rest.
 
     Returns:
         Indexed by ordering, those with BatchNorm; all text: means over runs with Student's t intervals at 95 %.
     """
-    columns = {
-        "inference": "evaluation loss, as Keras evaluates it",
-        "debiasing": "of it, debiasing removes",
-        "recalibration": "recalibration removes beyond",
-        "rest": "the rest",
-    }
     rows = [
         {
-            "ordering": row["ordering"],
-            **({"condition": row["condition"]} if varies else {}),
-            "runs": str(row["runs"]),
-            **{
-                title: _interval({"mean": row[name], "low": row[f"{name}_low"], "high": row[f"{name}_high"]})
-                for name, title in columns.items()
-            },
+            "ordering": ordering,
+            **({"condition": condition} if runs.varies else {}),
+            "runs": f"{row['rest', 'runs']:.0f}",
+            **{title: _interval(row[part]) for part, title in zip(GAP_PARTS, _GAP_TITLES, strict=True)},
         }
-        for _, row in split_gap(records, varies).iterrows()
+        for (condition, ordering), row in runs.gap.iterrows()
     ]
-    return pd.DataFrame(rows, columns=None if rows else ["ordering", "runs", *columns.values()]).set_index("ordering")
+    return pd.DataFrame(rows, columns=None if rows else ["ordering", "runs", *_GAP_TITLES]).set_index("ordering")
 
 
 def style(table: pd.DataFrame, caption: str) -> Styler:
@@ -293,9 +242,8 @@ def _verdict(row: pd.Series) -> str:
     return f"{row['verdict']}{more}"
 
 
-def _interval(summary: pd.Series | dict[str, float]) -> str:
-    interval = "" if pd.isna(summary["low"]) else f" [{summary['low']:.4f}, {summary['high']:.4f}]"
-    return f"{summary['mean']:.4f}{interval}"
+def _interval(row: pd.Series, sign: str = "") -> str:
+    return interval(row["mean"], row["low"], row["high"], sign)
 
 
 def _tint(verdict: str) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -14,10 +13,6 @@ from normlib.models import zoo
 from normlib.models.instance import Instance
 from normlib.runs.store import Record
 from normlib.runs.train import train
-
-# TensorFlow is imported in the functions that train, so that a wrong request is refused without waiting for it.
-if TYPE_CHECKING:
-    from normlib.tf import tf
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,10 +78,12 @@ def diagnose(
         thread_count(threads)
     steps = instance.epochs * -(-len(instance.fit_examples) // instance.batch_size)
     x, y = data.load_split(instance.dataset, instance.fit_examples)
+    from normlib.runs.probes import Observer
+
     named = instance.model in zoo.MODELS
-    watch = _Watch(moments(steps, points), named, x[:images], y[:images], instance.batch_size)
-    record = train(instance, seed, threads, callbacks=[watch.callback()])
-    return Diagnosis(record, pd.DataFrame(watch.rows, columns=["step", "quantity", "place", "layer", "value"]))
+    observer = Observer(moments(steps, points), named, x[:images], y[:images], instance.batch_size)
+    record = train(instance, seed, threads, callbacks=[observer.callback])
+    return Diagnosis(record, pd.DataFrame(observer.rows, columns=["step", "quantity", "place", "layer", "value"]))
 
 
 def moments(steps: int, points: int) -> list[int]:
@@ -97,36 +94,3 @@ def moments(steps: int, points: int) -> list[int]:
     for step in np.geomspace(1, steps, points - 1) if points > 2 else [steps]:
         chosen.append(max(chosen[-1] + 1, round(step)))
     return chosen
-
-
-class _Watch:
-    """Looks at the model that is being trained at some steps.
-
-    Args:
-        steps: Numbers of steps taken.
-        *how: What a ``Probe`` needs besides the model.
-    """
-
-    def __init__(self, steps: list[int], *how: Any):
-        self.rows: list[tuple[int, str, int, str, float]] = []
-        self._steps, self._how, self._taken = set(steps), how, 0
-
-    def callback(self) -> tf.keras.callbacks.Callback:
-        from normlib.tf import tf
-
-        self._callback = tf.keras.callbacks.LambdaCallback(on_train_begin=self._begin, on_train_batch_end=self._step)
-        return self._callback
-
-    def _begin(self, logs: dict | None = None) -> None:
-        from normlib.runs.probes import Probe
-
-        self._probe = Probe(self._callback.model, *self._how)
-        self._look()
-
-    def _step(self, batch: int, logs: dict | None = None) -> None:
-        self._taken += 1
-        self._look()
-
-    def _look(self) -> None:
-        if self._taken in self._steps:
-            self.rows += [(self._taken, *row) for row in self._probe.look()]

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -62,7 +62,7 @@ def _found_slots(model: tf.keras.Model) -> list[Slot]:
     slots: list[Slot] = []
     inside: set[int] = set()
     for place in graphs.find_places(model):
-        stack = _is_stack(place.layer)
+        stack = isinstance(place.layer, tf.keras.Sequential) and all(map(find_kind, place.layer.layers))
         if (
             not place.in_graph
             or id(place.layer) in inside
@@ -74,10 +74,6 @@ def _found_slots(model: tf.keras.Model) -> list[Slot]:
         before = place.path + "/" if stack else place.path.removesuffix(place.layer.name)
         slots.append(Slot(len(slots) + 1, place.path, place.layer, _batch_norms(members, before)))
     return slots
-
-
-def _is_stack(layer: tf.keras.layers.Layer) -> bool:
-    return isinstance(layer, tf.keras.Sequential) and all(find_kind(inner) for inner in layer.layers)
 
 
 def _batch_norms(layers: list, before: str = "") -> dict:
@@ -150,38 +146,34 @@ class Probe:
 
     def look(self) -> list[Row]:
         """Return what there is to see now: quantity, place, layer and value, see ``normlib.diagnose``."""
-        sums = []
-        self._watch.reset()
+        images = sum(self._sizes)
+        sums = [np.zeros(1)] * len(self._slots)
         means: dict[str, list] = {path: [0.0] * len(kernels) for path, kernels in self._kernels.items()}
+        self._watch.reset()
         with np.errstate(all="ignore"), graphs.keeping_variables(self._model):  # of diverged runs
             for batch, size in zip(self._batches, self._sizes, strict=True):
                 unit_sums, gradients = self._look_at_batch(*batch)
-                sums.append(unit_sums)
+                sums = [total + part.numpy() for total, part in zip(sums, unit_sums, strict=True)]
                 # Added up at once: those of all batches together may be larger than the memory.
                 for path, parts in gradients.items():
-                    shares = [size / sum(self._sizes) * np.asarray(part, np.float64) for part in parts]
+                    shares = [size / images * np.asarray(part, np.float64) for part in parts]
                     means[path] = [mean + share for mean, share in zip(means[path], shares, strict=True)]
-        with np.errstate(all="ignore"):
-            return [*self._cosines(sums), *self._norms(means), *self._distances()]
-
-    def _cosines(self, sums: list[list]) -> Iterator[Row]:
-        for slot, parts in zip(self._slots, zip(*sums, strict=True), strict=True):
-            total = np.sum([part.numpy() for part in parts], axis=0)
-            yield "cosine similarity", slot.number, slot.path, mean_cosine(total, sum(self._sizes))
-
-    def _norms(self, means: dict[str, list]) -> Iterator[Row]:
-        """Yield the norm of each layer's gradients, given as their means over images."""
-        for number, (path, parts) in enumerate(means.items(), start=1):
-            yield "gradient norm", number, path, float(np.sqrt(sum(np.sum(part**2) for part in parts)))
+            rows: list[Row] = [
+                ("cosine similarity", slot.number, slot.path, mean_cosine(total, images))
+                for slot, total in zip(self._slots, sums, strict=True)
+            ]
+            for number, (path, parts) in enumerate(means.items(), start=1):
+                rows.append(("gradient norm", number, path, float(np.sqrt(sum(np.sum(part**2) for part in parts)))))
+        return rows + self._distances()
 
     def _distances(self) -> list[Row]:
         """Return how far each BatchNorm layer's moving averages are from the population that has been seen."""
-        places = {id(layer): (slot.number, path) for slot in self._slots for path, layer in slot.batch_norms.items()}
+        numbers = {path: slot.number for slot in self._slots for path in slot.batch_norms}
         moving, population = batch_norm.moving_statistics(self._model), self._watch.population
         return [
-            (f"moving {name} distance", *places[key], relative_distance(estimate, true))
-            for key, statistics in population.items()
-            for name, estimate, true in zip(("mean", "variance"), moving[key], statistics, strict=True)
+            (f"moving {name} distance", numbers[path], path, relative_distance(estimate, true))
+            for path, statistics in population.items()
+            for name, estimate, true in zip(("mean", "variance"), moving[path], statistics, strict=True)
         ]
 
     def _traced(self) -> Callable:
@@ -201,6 +193,34 @@ class Probe:
             return sums, tape.gradient(loss, self._kernels, unconnected_gradients="zero")
 
         return look
+
+
+class Observer:
+    """Looks at the model that is being trained at some steps, and keeps what it sees in ``rows``.
+
+    Its ``callback`` is Keras' own kind: of other classes Keras 2 measures the time, and warns that they are slow.
+
+    Args:
+        steps: Numbers of steps taken before.
+        *how: What a ``Probe`` needs besides the model.
+    """
+
+    def __init__(self, steps: Collection[int], *how: Any):
+        self.rows: list[tuple[int, str, int, str, float]] = []
+        self.callback = tf.keras.callbacks.LambdaCallback(on_train_begin=self._begin, on_train_batch_end=self._step)
+        self._steps, self._how, self._taken = steps, how, 0
+
+    def _begin(self, logs: dict | None = None) -> None:
+        self._probe = Probe(self.callback.model, *self._how)
+        self._look()
+
+    def _step(self, batch: int, logs: dict | None = None) -> None:
+        self._taken += 1
+        self._look()
+
+    def _look(self) -> None:
+        if self._taken in self._steps:
+            self.rows += [(self._taken, *row) for row in self._probe.look()]
 
 
 @contextlib.contextmanager

@@ -6,7 +6,6 @@ import io
 import sys
 import time
 from collections.abc import Mapping
-from types import TracebackType
 from typing import Any
 
 import tqdm
@@ -39,7 +38,7 @@ class Live:
         self.headline = ""
         self._watched = is_watched()
         self._line = self._picture = None
-        self._curves: list[tuple[list, list]] = []  # of the runs: steps and losses
+        self._curves: dict[str, tuple[list, list]] = {}  # of each run: steps and losses
         self._drawn = 0.0
 
     def say(self, headline: str, detail: str = "") -> None:
@@ -50,14 +49,11 @@ class Live:
             detail: What stands behind it.
         """
         self.headline = headline
-        self._show("; ".join(filter(None, [headline, detail])))
-
-    def begin(self) -> None:
-        """Begin the curve of a further run; those of the runs before stay, in grey."""
-        self._curves.append(([], []))
+        if self._watched:
+            self._line = _display(self._line, {"text/plain": "; ".join(filter(None, [headline, detail]))})
 
     def follow(self, run: str, step: int, steps: int, loss: float, accuracy: float) -> None:
-        """Show how far the present run is.
+        """Show how far a run is; the curves of those before stay, in grey.
 
         Args:
             run: What it is called.
@@ -68,17 +64,13 @@ class Live:
         """
         if not self._watched:
             return
-        for values, value in zip(self._curves[-1], (step, loss), strict=True):
+        for values, value in zip(self._curves.setdefault(run, ([], [])), (step, loss), strict=True):
             values.append(value)
         if time.monotonic() - self._drawn < _SECONDS and step < steps:
             return
         self.say(self.headline, f"{run}: step {step} of {steps}, loss {loss:.4f}, accuracy {accuracy:.4f}")
         self._draw(run)
         self._drawn = time.monotonic()
-
-    def _show(self, line: str) -> None:
-        if self._watched:
-            self._line = _display(self._line, {"text/plain": line})
 
     def _draw(self, run: str) -> None:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -87,7 +79,7 @@ class Live:
         figure = Figure(figsize=(4.2, 1.5), layout="constrained")
         FigureCanvasAgg(figure)  # and not pyplot's, which would show the figure once more at the cell's end
         axis = figure.subplots()
-        *before, (steps, losses) = self._curves
+        *before, (steps, losses) = self._curves.values()
         for earlier in before:
             axis.plot(*earlier, color="#BBBBBB", linewidth=0.8)
         axis.plot(steps, losses, color="#0072B2", marker=".", markersize=3, linewidth=1.4)
@@ -122,33 +114,29 @@ def _display(handle: Any, data: Mapping[str, object], metadata: dict | None = No
 class Progress:
     """Shows how many of how many runs are done, failed and running, how long the rest will take, and the latest result.
 
+    A terminal gets a bar, a notebook that a person has open a line, a log file a line a run; a notebook that nobody
+    looks at while it runs, such as papermill's, gets nothing.
+
     Args:
         total: Number of runs.
         title: What the runs are for.
         done: Number of runs that were done before.
-
-    In a notebook that nobody looks at while it runs, such as papermill's, it is quiet.
 
     Use it in a ``with`` statement, call ``advance`` or ``fail`` once a run, and set ``running`` where several do.
     """
 
     def __init__(self, total: int, title: str, done: int = 0):
         self._title, self._total, self._done, self._failed, self._running = title, total, done, 0, 0
+        self._done_before, self._began = done, time.monotonic()
         self._latest = ""
         self.live = Live()
         self.live.say(self._line())
-        terminal, notebook = sys.stderr.isatty(), in_notebook()
-        self._log = not notebook and not terminal
-        # In a notebook the bar is not drawn; it tells the time that is left.
-        target = sys.stderr if terminal and not notebook else io.StringIO()
-        self._bar = tqdm.tqdm(total=total, initial=done, desc=title, unit="run", file=target, disable=self._log)
+        self._bar = tqdm.tqdm(total=total, initial=done, desc=title, unit="run", disable=None)  # unless in a terminal
 
     def __enter__(self) -> Progress:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._bar.close()
         self.live.say(self._line())
 
@@ -164,37 +152,31 @@ class Progress:
             self._show()
 
     def advance(self, latest: str) -> None:
-        """Count one more run that is done.
-
-        Args:
-            latest: The run, and what it gave.
-        """
+        """Count one more run that is done; ``latest`` names it and what it gave."""
         self._done += 1
         self._bar.update()
         self._report(latest)
 
     def fail(self, latest: str) -> None:
-        """Count one more run that failed.
-
-        Args:
-            latest: The run, and why.
-        """
+        """Count one more run that failed; ``latest`` names it and why."""
         self._failed += 1
         self._report(f"failed: {latest}")
 
     def _report(self, latest: str) -> None:
         self._latest = latest
-        if self._log:
+        if self._bar.disable and not in_notebook():
             print(f"{self._line()}; {latest}", file=sys.stderr, flush=True)
         self._show()
 
     def _show(self) -> None:
-        state = [f"{self._failed} failed"] * bool(self._failed) + [f"{self._running} running"] * bool(self._running)
-        self._bar.set_postfix_str(", ".join([*state, self._latest]), refresh=not self._log)
-        rate = self._bar.format_dict["rate"]
-        left = [f"{tqdm.tqdm.format_interval((self._total - self._done) / rate)} left"] if rate else []
-        headline = ", ".join([self._line(), *[f"{self._running} running"] * bool(self._running), *left])
-        self.live.say(headline, self._latest)
+        failed = [f"{self._failed} failed"] * bool(self._failed)
+        running = [f"{self._running} running"] * bool(self._running)
+        self._bar.set_postfix_str(", ".join([*failed, *running, self._latest]))
+        left = []
+        if done := self._done - self._done_before:
+            seconds = (time.monotonic() - self._began) / done * (self._total - self._done)
+            left = [f"{tqdm.tqdm.format_interval(seconds)} left"]
+        self.live.say(", ".join([self._line(), *running, *left]), self._latest)
 
     def _line(self) -> str:
         failed = f", {self._failed} failed" if self._failed else ""

@@ -59,7 +59,7 @@ def train(
         threads = thread_count(threads)
 
     from normlib.models.batch_norm import moving_statistics
-    from normlib.models.build import build_model
+    from normlib.models.build import build_model, count_weights
     from normlib.models.readings import evaluate_readings
     from normlib.tf import describe_environment, tf, use_threads, without_autotuning
 
@@ -74,7 +74,9 @@ def train(
     model = build_model(instance)
     times.append(time.perf_counter())
     initial = moving_statistics(model)  # of a model with weights they are not what initializers give
-    curve = _Curve(f"{instance.ordering}, seed {seed}", -(-len(images) // instance.batch_size), instance.epochs, live)
+    points: dict[str, list] = {"epoch": [], "step": [], "loss": [], "accuracy": []}
+    steps_per_epoch, name = -(-len(images) // instance.batch_size), f"{instance.ordering}, seed {seed}"
+    curve = _curve_callback(points, name, steps_per_epoch, instance.epochs, live or Live())
     with without_autotuning():
         history = model.fit(
             images,
@@ -82,21 +84,25 @@ def train(
             batch_size=instance.batch_size,
             epochs=instance.epochs,
             verbose=0,
-            callbacks=[curve.callback(), *callbacks],
+            callbacks=[curve, *callbacks],
         ).history
     times.append(time.perf_counter())
     steps = int(model.optimizer.iterations)
     evaluation = evaluate_readings(model, unseen_images, unseen_labels, images, steps, instance.batch_size, initial)
     times.append(time.perf_counter())
+    weights = {
+        "trainable": count_weights(model.trainable_weights),
+        "non_trainable": count_weights(model.non_trainable_weights),
+    }
 
     return Record(
         key=run_key(instance, seed, threads),
         instance=instance.settings,
         seed=seed,
         training={measure: [float(value) for value in history[measure]] for measure in ("loss", "accuracy")},
-        curve=curve.points,
+        curve=points,
         evaluation=evaluation,
-        parameters=_count_parameters(model),
+        parameters={"total": sum(weights.values()), **weights},
         seconds=dict(zip(("build", "fit", "evaluate"), (b - a for a, b in itertools.pairwise(times)), strict=True)),
         environment=describe_environment(instance.provider, threads),
         data=data_used(instance),
@@ -154,8 +160,9 @@ def train_all(
     return records
 
 
+@checked
 def compare(
-    orderings: Iterable[str], seeds: int = 3, first_seed: int = 0, threads: int | None = None, **settings: object
+    orderings: str | Iterable[str], seeds: int = 3, first_seed: int = 0, threads: int | None = None, **settings: object
 ) -> pd.DataFrame:
     """Train orderings that share all other settings in this process: for a quick look.
 
@@ -172,64 +179,40 @@ def compare(
     Raises:
         RequestError: No ordering, one that stands twice, or a setting that does not exist or has a wrong value.
     """
-    if not isinstance(orderings, Iterable):
-        raise RequestError("orderings", orderings, "one ordering or more, each once")
-    instances = [
-        Instance.of(ordering=ordering, **settings)
-        for ordering in ([orderings] if isinstance(orderings, str) else orderings)
-    ]
-    if not instances or len(set(instances)) < len(instances):
-        raise RequestError("orderings", orderings, "one ordering or more, each once")
-    from normlib.report.cards import Comparison
+    orderings = [orderings] if isinstance(orderings, str) else list(orderings)
+    instances = [Instance.from_settings(ordering=ordering, **settings) for ordering in orderings]
+    if not instances:
+        raise RequestError("orderings", orderings, "one ordering or more")
+    if len(set(instances)) < len(instances):
+        raise RequestError("orderings", orderings, problem="one stands there twice")
+    from normlib.report.cards import ComparedRuns
 
-    return Comparison(to_frame(train_all(instances, seeds, first_seed, threads)), instances)
+    return ComparedRuns(to_frame(train_all(instances, seeds, first_seed, threads)), instances)
 
 
-class _Curve:
-    """Keeps the running figures at some steps of each epoch, and shows them on the way.
+def _curve_callback(
+    points: dict[str, list], run: str, steps: int, epochs: int, live: Live
+) -> tf.keras.callbacks.Callback:
+    """Return a callback that keeps the running figures at some steps of each epoch, and shows them on the way.
 
     Args:
+        points: Where they are kept: lists of ``epoch``, ``step``, ``loss`` and ``accuracy``.
         run: What the run is called.
         steps: Number of steps an epoch.
         epochs: Number of epochs.
-        live: Where they are shown; None: on a display of their own.
+        live: Where they are shown.
     """
+    from normlib.tf import tf
 
-    def __init__(self, run: str, steps: int, epochs: int, live: Live | None):
-        self.points: dict[str, list] = {"epoch": [], "step": [], "loss": [], "accuracy": []}
-        self._run, self._steps, self._epochs = run, steps, epochs
-        self._kept = {round(steps * (i + 1) / CURVE_POINTS) for i in range(CURVE_POINTS)}
-        self._epoch = 0
-        self._live = Live() if live is None else live
-        self._live.begin()
+    kept = {round(steps * (i + 1) / CURVE_POINTS) for i in range(CURVE_POINTS)}
+    taken = itertools.count()
 
-    def callback(self) -> tf.keras.callbacks.Callback:
-        from normlib.tf import tf
+    def keep(batch: int, logs: dict) -> None:
+        epoch, step = (number + 1 for number in divmod(next(taken), steps))
+        if step in kept:
+            figures = {measure: float(logs[measure]) for measure in ("loss", "accuracy")}
+            for name, value in {"epoch": epoch, "step": step, **figures}.items():
+                points[name].append(value)
+            live.follow(run, (epoch - 1) * steps + step, steps * epochs, **figures)
 
-        return tf.keras.callbacks.LambdaCallback(on_epoch_begin=self._begin, on_train_batch_end=self._keep)
-
-    def _begin(self, epoch: int, logs: dict) -> None:
-        self._epoch = epoch + 1
-
-    def _keep(self, batch: int, logs: dict) -> None:
-        step = batch + 1
-        if step not in self._kept:
-            return
-        figures = {measure: float(logs[measure]) for measure in ("loss", "accuracy")}
-        point = {"epoch": self._epoch, "step": step, **figures}
-        for name, value in point.items():
-            self.points[name].append(value)
-        passed = (self._epoch - 1) * self._steps + step
-        self._live.follow(self._run, passed, self._steps * self._epochs, **figures)
-
-
-def _count_parameters(model: tf.keras.Model) -> dict[str, int]:
-    from normlib.models.build import count_weights
-
-    trainable = count_weights(model.trainable_weights)
-    non_trainable = count_weights(model.non_trainable_weights)
-    return {
-        "total": trainable + non_trainable,
-        "trainable": trainable,
-        "non_trainable": non_trainable,
-    }
+    return tf.keras.callbacks.LambdaCallback(on_train_batch_end=keep)

@@ -1,4 +1,4 @@
-"""A study's output folder: records with their study, failures, and how far it has come."""
+"""A study's output folder: its study, failures, and how far it has come."""
 
 from __future__ import annotations
 
@@ -16,23 +16,18 @@ import pandas as pd
 from normlib.analysis.conditions import label
 from normlib.errors import RequestError, one_line
 from normlib.files import read_text, write_atomically
-from normlib.models.instance import Instance
 from normlib.models.ordering import short_form
 from normlib.runs.record import recorded_changes
-from normlib.runs.store import KEPT, SOURCE_RECORDS, Record, load_records, read_records
+from normlib.runs.store import Record, read_records
 from normlib.studies.study import Study, read_study
-from normlib.studies.tuning import tuned
 
 
 class UndeclaredStudy(Study):
     """What stands for the study of records beside which none was declared."""
 
 
-def study_of_records(records_dir: str | Path) -> Study:
+def study_of_folder(folder: Path) -> Study:
     """Return the study that some records belong to: ``study.yaml`` in their folder or in the one above.
-
-    Args:
-        records_dir: The folder; empty: the source study's records, which ship with the package.
 
     Returns:
         The study, called as its folder; where there is no such file, one without contrasts, since nothing was declared.
@@ -40,79 +35,10 @@ def study_of_records(records_dir: str | Path) -> Study:
     Raises:
         RequestError: The file is no study.
     """
-    if not str(records_dir):
-        return read_study("source")
-    folder = Path(records_dir)
     for path in (folder / "study.yaml", folder.parent / "study.yaml"):
         if os.path.isfile(path):
             return dataclasses.replace(read_study(path), name=path.parent.name)
     return UndeclaredStudy(folder.name, "No study was declared beside these records.", ("none",))
-
-
-def read_study_records(records_dir: str | Path) -> tuple[Study, list[Record]]:
-    """Return the study that some records belong to, and those of them that have its settings.
-
-    A folder keeps also what was run before a setting of its study was changed; of that, nothing is compared. Orderings
-    and seeds are not settings in this sense: those of earlier calls count.
-
-    Args:
-        records_dir: As for ``study_of_records``.
-
-    Raises:
-        RequestError: There is no such folder, or the study's file is none.
-    """
-    study, records = study_of_records(records_dir), read_records(records_dir or SOURCE_RECORDS)
-    if isinstance(study, UndeclaredStudy):
-        return study, records
-    return study, runs_of(study, records)
-
-
-def read_folder(folder: Path, setting: str = "DIR") -> tuple[Study, list[Record]]:
-    """Return the study of an output folder, and its runs, one at least.
-
-    Args:
-        folder: The study's output folder, with ``records/`` in it.
-        setting: Name of the setting that holds it.
-
-    Raises:
-        RequestError: There are none.
-    """
-    # Not Path's own test, which raises of what can be no path.
-    study, runs = read_study_records(folder / "records") if os.path.isdir(folder / "records") else (None, [])
-    if study is None or not runs:
-        raise RequestError(setting, str(folder), "a study's output folder, with at least one record in records/")
-    return study, runs
-
-
-def read_kept(name: str) -> tuple[Study, list[Record]]:
-    """Return a study whose records ship with normlib, its orderings' own settings chosen, and its runs.
-
-    Args:
-        name: The study's name.
-
-    Raises:
-        RequestError: There is no such study, or it has no records.
-    """
-    study, records = read_study(name), read_records(KEPT / f"{name}.jsonl")
-    study = tuned(study, records) if study.tune else study
-    return study, runs_of(study, records)
-
-
-def runs_of(study: Study, records: Iterable[Record]) -> list[Record]:
-    """Return those records that have a study's settings, whatever their seeds and, unless it has own ones, orderings.
-
-    Args:
-        study: The study.
-        records: Some records.
-    """
-    # "auto" means another library on another stack; where providers are compared, they are named.
-    varied = {name for group in study.varies for name in group}
-    settings = [n for n in Instance().settings if n != "ordering" and (n != "provider" or n in varied)]
-    if study.own:
-        settings.append("ordering")  # with whose own settings a run counts
-    defaults = Instance().settings
-    planned = {tuple(str(instance.settings[name]) for name in settings) for instance in study.instances}
-    return [r for r in records if tuple(str((defaults | r.instance)[name]) for name in settings) in planned]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -156,9 +82,8 @@ def read_failures(out: Path) -> list[Failure]:
         try:
             failure = Failure(**json.loads(read_text(path)))
             recorded_changes(json.dumps(failure.instance))  # refuses settings that are none
-            texts = (failure.key, failure.reason, failure.log, failure.notebook)
-            if {*map(type, texts)} != {str} or {type(failure.seed), type(failure.tries)} != {int}:
-                raise TypeError("a failure's reason, log and notebook are texts, its seed and tries numbers")
+            if [*map(type, vars(failure).values())] != [str, dict, int, str, str, str, int]:
+                raise TypeError("a value of another type than the field's")
             failures.append(failure)
         except (OSError, ValueError, TypeError, RecursionError):
             warnings.warn(f"left out {path.name} of {path.parent}: no failure of normlib's", stacklevel=2)
@@ -173,29 +98,27 @@ def failure_path(out: Path, key: str) -> Path:
 _LOG_LINES = 5  # of a failed run's log that are shown
 
 
-def planned_runs(records: pd.DataFrame, study: Study) -> pd.DataFrame:
+def planned_runs(study: Study, records: Iterable[Record]) -> pd.DataFrame:
     """Set the runs that a study plans beside those that there are.
 
     Args:
-        records: One row a run, as ``load_records`` gives.
         study: The study.
+        records: Some runs.
 
     Returns:
         One row a planned run, in the study's order: ``condition``, empty where nothing varies, ``ordering``, ``seed``,
         ``done``.
     """
-    # "auto" means another library on another stack; where providers are compared, they are named.
-    varied = {name for group in study.varies for name in group}
-    settings = [name for name in Instance().settings if name != "provider" or name in varied]
-    settings = [name for name in settings if name not in study.own_settings]
-    there = set(records[[*settings, "seed"]].map(str).itertuples(index=False, name=None))
-    rows = []
-    for instance, seed in itertools.product(study.instances, study.run_seeds):
-        values = {**instance.settings, "ordering": short_form(instance.ordering)}
-        run = tuple(str(value) for value in [*(values[name] for name in settings), seed])
-        condition = label(instance.settings, study.varies)
-        rows.append({"condition": condition, "ordering": values["ordering"], "seed": seed, "done": run in there})
-    return pd.DataFrame(rows)
+    there = {(study.identify(record.instance), record.seed) for record in records}
+    return pd.DataFrame(
+        {
+            "condition": label(instance.settings, study.varies),
+            "ordering": short_form(instance.ordering),
+            "seed": seed,
+            "done": (study.identify(instance.settings), seed) in there,
+        }
+        for instance, seed in itertools.product(study.instances, study.run_seeds)
+    )
 
 
 def name_run(run: Mapping[str, Any]) -> str:
@@ -221,23 +144,17 @@ def read_status(folder: Path | str) -> pd.DataFrame:
     folder = Path(folder)
     if not os.path.isfile(folder / "study.yaml"):  # and not Path's own, which raises of what can be no path
         raise RequestError("DIR", str(folder), "a study's output folder, with study.yaml in it")
-    study = study_of_records(folder)
-    records = load_records(folder / "records") if (folder / "records").is_dir() else load_records(folder)
-    runs = planned_runs(records, study)
-    failures = {(*_values(failure.instance), failure.seed): failure for failure in read_failures(folder)}
-    why = [
-        failures.get((*_values(instance.settings), seed))
+    study = study_of_folder(folder)
+    runs = planned_runs(study, read_records(folder))
+    failures = {(study.identify(failure.instance), failure.seed): failure for failure in read_failures(folder)}
+    reasons = [
+        failures.get((study.identify(instance.settings), seed))
         for instance, seed in itertools.product(study.instances, study.run_seeds)
     ]
     for name in ("reason", "log", "notebook"):
-        runs[name] = [getattr(failure, name, "") for failure in why]
+        runs[name] = [getattr(failure, name, "") for failure in reasons]
     runs["state"] = ["done" if run["done"] else "failed" if run["reason"] else "missing" for _, run in runs.iterrows()]
     return runs[["condition", "ordering", "seed", "state", "reason", "log", "notebook"]]
-
-
-def _values(settings: Mapping[str, object]) -> list[object]:
-    """Return the values of all settings that there are; where one is left out, as in what is older, its default."""
-    return [settings.get(name, default) for name, default in Instance().settings.items()]
 
 
 def describe_status(folder: Path | str) -> str:

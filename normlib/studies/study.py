@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import os
 import re
 from collections import Counter
@@ -14,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from normlib.analysis.conditions import Varies, check_varies, expand
-from normlib.analysis.statistics import MEASURES
-from normlib.analysis.verdicts import Contrast, Family
+from normlib.analysis.verdicts import Contrast, check_margin, read_contrasts
 from normlib.errors import RequestError, checked, mapping, one_of, printable, real_number, seed_range
-from normlib.files import LARGEST_FILE, load, read_small
+from normlib.files import LARGEST_FILE, read_yaml
 from normlib.models.instance import Instance
 from normlib.models.ordering import short_form
+from normlib.runs.measures import MEASURES
 from normlib.runs.store import Record, to_frame
 
 if TYPE_CHECKING:
@@ -48,7 +47,7 @@ class Paper:
     differs: str
 
     @classmethod
-    def of(cls, content: object, varies: Varies) -> Paper:
+    def read(cls, content: object, varies: Varies) -> Paper:
         """Read what stands under ``paper`` in a study's file.
 
         Args:
@@ -64,29 +63,21 @@ class Paper:
         paper = cls(**content)
         for name in ("reports", "differs"):
             printable(f"paper: {name}", getattr(paper, name), most=2000, lines=True)
-        first = next(iter(varies[0]), "") if len(varies) == 1 else ""
-        if paper.against != first or not all(map(_positive, varies[0][first])):
+        against, values = next(iter(varies[0].items())) if len(varies) == 1 else ("", ())
+        if paper.against != against or not all(isinstance(value, int | float) and value > 0 for value in values):
             allowed = "the first setting of the one group that the study varies, whose values are positive numbers"
             raise RequestError("paper: against", paper.against, allowed)
-        if not paper.lines:
-            raise RequestError("paper: lines", paper.lines, "at least one")
+        if not paper.lines or not all(isinstance(line, dict) and line for line in paper.lines.values()):
+            raise RequestError("paper: lines", paper.lines, "numbers by the values of the setting, by ordering")
         for ordering, line in paper.lines.items():
             printable("paper: lines", ordering, most=100)
-            if not isinstance(line, dict) or not line:
-                raise RequestError("paper: lines", line, "numbers by the values of the setting")
-            for number in line.values():
+            for value, number in line.items():
                 real_number("paper: lines", number, "finite numbers", lambda _: True)
-            for value in line:
-                real_number("paper: lines", value, "positive values of the setting", lambda value: value > 0)
+                real_number("paper: lines", value, "numbers by positive values of the setting", lambda v: v > 0)
         return paper
 
 
-def _positive(value: object) -> bool:
-    return isinstance(value, int | float) and value > 0
-
-
 _NAME = re.compile(r"\w[\w .+-]{0,99}")
-_MOST_INSTANCES = 10_000
 _QUICKER = ("seeds", "first_seed", "defaults", "varies", "tune")
 SHIPPED = Path(__file__).parent
 
@@ -114,6 +105,12 @@ class Study:
         contrasts: Declared differences by name, such as ``{"order": "bn/gn - gn/bn"}``.
         declared_in: SHA-256 of the file that declares it, which goes into the records; empty where there is none.
 
+    Attributes:
+        run_seeds: The seeds of each instance's runs.
+        instances: The instances: each ordering under each condition.
+        declared: The contrasts, read.
+        reported: What a paper reports; None where the study has none beside it.
+
     Raises:
         RequestError: A setting that does not exist, or has a value that is not allowed.
     """
@@ -134,88 +131,70 @@ class Study:
     margin: float = 0.01
     contrasts: dict[str, str] = dataclasses.field(default_factory=dict)
     declared_in: str = dataclasses.field(default="", compare=False)
+    # What follows from these, read once.
+    run_seeds: range = dataclasses.field(init=False, repr=False, compare=False)
+    instances: list[Instance] = dataclasses.field(init=False, repr=False, compare=False)
+    declared: list[Contrast] = dataclasses.field(init=False, repr=False, compare=False)
+    reported: Paper | None = dataclasses.field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         printable("name", self.name, most=255)  # a folder's, perhaps
         for key in ("question", "citation"):
             printable(key, getattr(self, key), most=2000, lines=True)
         if not isinstance(self.declared_in, str) or not re.fullmatch("([0-9a-f]{64})?", self.declared_in):
-            raise RequestError("declared_in", self.declared_in, "a SHA-256, as normlib writes it; leave it out")
-        seed_range(self.first_seed, self.seeds)
-        for name in ("defaults", "tune", "quick", "paper"):
+            raise RequestError("declared_in", self.declared_in, "left out, or a SHA-256 as normlib writes it")
+        for name in ("defaults", "tune", "quick", "paper", "own", "contrasts"):
             mapping(name, getattr(self, name))
         if "ordering" in self.defaults:
-            raise RequestError("defaults", self.defaults, "settings by name; orderings stand in 'orderings'")
+            raise RequestError("defaults", self.defaults, problem="orderings stand in 'orderings'")
         if not isinstance(self.orderings, list | tuple) or not self.orderings:
             raise RequestError("orderings", self.orderings, "a list of orderings, such as [bn/none, none/none]")
-        check_varies(self.varies, self.defaults)
-        if (count := len(self.orderings) * len(expand(self.varies))) > _MOST_INSTANCES:
-            allowed = f"at most {_MOST_INSTANCES:,} instances, and with all conditions these are {count:,}"
-            raise RequestError("orderings", self.orderings, allowed)
-        object.__setattr__(self, "varies", tuple(self.varies))
+        check_varies(self.varies, self.defaults, len(self.orderings))
         self._check_own()
-        instances = self.instances
-        for instance, times in Counter(instances).items():
-            if times > 1:
-                raise RequestError("orderings", instance.ordering, "each ordering once, and each condition")
-        full = {str(given): instance.ordering for given, instance in zip(self.orderings, instances, strict=False)}
-        object.__setattr__(self, "own", {full[ordering]: settings for ordering, settings in self.own.items()})
-        object.__setattr__(self, "orderings", tuple(dict.fromkeys(instance.ordering for instance in instances)))
-        if len(set(map(short_form, self.orderings))) < len(self.orderings):
-            allowed = "kinds of your own that differ behind the colon, which is what tables and figures call them"
-            raise RequestError("orderings", self.orderings, allowed)
-        self._check_contrasts()
-        self.reported  # noqa: B018  (a property that refuses what is no paper)
-        if self.quick:
-            self.quickly()  # refuses what would not be a study
-
-    def _check_own(self) -> None:
-        allowed = "for all orderings, in their order, the same settings, such as {bn/none: {learning_rate: 0.003}}"
-        taken = {"ordering", *self.defaults, *(name for group in self.varies for name in group)}
-        for settings in mapping("own", self.own).values():
-            mapping("own", settings)
-        others = self.own and [*self.own] != [*map(str, self.orderings)]
-        if others or taken & {*self.own_settings} or len({tuple(settings) for settings in self.own.values()}) > 1:
-            raise RequestError("own", self.own, allowed)
-
-    def _check_contrasts(self) -> None:
+        self._set("varies", tuple(self.varies))
+        self._set("run_seeds", seed_range(self.first_seed, self.seeds))
+        self._read_orderings()
         one_of("measure", self.measure, MEASURES)
-        allowed = "a positive, finite number, in the unit of the measure"
-        object.__setattr__(self, "margin", real_number("margin", self.margin, allowed, lambda margin: margin > 0))
-        if not isinstance(self.contrasts, dict) or not all(isinstance(name, str) for name in self.contrasts):
-            raise RequestError("contrasts", self.contrasts, "differences by name, such as {order: bn/gn - gn/bn}")
+        self._set("margin", check_margin(self.margin))
         for name in self.contrasts:
             printable("a contrast's name", name, most=100)
-        self.declared  # noqa: B018  (a property that refuses a wrong contrast)
+        self._set("declared", read_contrasts(self.contrasts, map(short_form, self.orderings)))
+        self._set("reported", Paper.read(self.paper, self.varies) if self.paper else None)
+        if self.quick:
+            self.quick_version()  # refuses what would not be a study
 
-    @property
-    def declared(self) -> list[Contrast]:
-        """The contrasts, read."""
-        return [Contrast.parse(name, text, map(short_form, self.orderings)) for name, text in self.contrasts.items()]
+    def _set(self, name: str, value: object) -> None:
+        object.__setattr__(self, name, value)  # the way of frozen dataclasses
 
-    @property
-    def family(self) -> Family:
-        """What was declared, as ``normlib.estimate`` and ``normlib.plot_contrasts`` take it behind the records."""
-        return {"contrasts": self.declared, "measure": self.measure, "margin": self.margin, "varies": self.varies}
+    def _check_own(self) -> None:
+        elsewhere = {"ordering", *self.defaults, *(name for group in self.varies for name in group)}
+        alike = {tuple(mapping("own", settings)) for settings in self.own.values()}
+        others = self.own and [*self.own] != [*map(str, self.orderings)]
+        if others or len(alike) > 1 or elsewhere & {*self.own_settings}:
+            allowed = "for all orderings, in their order, the same settings, such as {bn/none: {learning_rate: 0.003}}"
+            raise RequestError("own", self.own, allowed)
 
-    @property
-    def instances(self) -> list[Instance]:
-        """The instances: each ordering under each condition."""
-        return [
-            Instance.of(ordering=ordering, **self.defaults, **condition, **self.own.get(str(ordering), {}))
+    def _read_orderings(self) -> None:
+        """Read the orderings, and make of them the instances: each ordering under each condition."""
+        instances = [
+            Instance.from_settings(ordering=ordering, **self.defaults, **condition, **self.own.get(str(ordering), {}))
             for condition in expand(self.varies)
             for ordering in self.orderings
         ]
+        orderings = [instance.ordering for instance in instances[: len(self.orderings)]]
+        if twice := [instance.ordering for instance, times in Counter(instances).items() if times > 1]:
+            raise RequestError("orderings", twice[0], problem="an ordering, or its condition, stands there twice")
+        if len(set(map(short_form, orderings))) < len(orderings):
+            problem = "tables and figures call two of them the same, by what stands behind the colon"
+            raise RequestError("orderings", self.orderings, problem=problem)
+        self._set("instances", instances)
+        self._set("own", dict(zip(orderings, self.own.values(), strict=False)))
+        self._set("orderings", tuple(orderings))
 
     @property
     def own_settings(self) -> tuple[str, ...]:
         """The names of the settings that each ordering has its own value of."""
         return tuple(next(iter(self.own.values()), {}))
-
-    @property
-    def reported(self) -> Paper | None:
-        """What a paper reports; None where the study has none beside it."""
-        return Paper.of(self.paper, self.varies) if self.paper else None
 
     def to_frame(self, records: Iterable[Record]) -> pandas.DataFrame:
         """Return records as ``normlib.to_frame`` does; a setting of each ordering's own reads the same in all runs."""
@@ -226,25 +205,42 @@ class Study:
 
     def own_values(self, name: str) -> str:
         """Return the value of a setting for each ordering that has its own, as a phrase."""
-        first, *others = (settings[name] for settings in self.own.values())
-        told = (f"{settings[name]} for {ordering}" for ordering, settings in self.own.items())
-        return ", ".join(told) if {*others} - {first} else f"{first} for all of them"
+        values = {ordering: settings[name] for ordering, settings in self.own.items()}
+        if len(set(values.values())) == 1:
+            return f"{next(iter(values.values()))} for all of them"
+        return ", ".join(f"{value} for {ordering}" for ordering, value in values.items())
 
-    def quickly(self) -> Study:
+    def identify(self, settings: Mapping[str, Any]) -> tuple[str, ...]:
+        """Return by what an instance is known among this study's runs: all its settings, as text.
+
+        The provider is left out unless the study compares providers: "auto" is another one on another stack.
+
+        Args:
+            settings: The instance's, as records keep them; what is missing, as in older records, has its default.
+        """
+        values = {**Instance().settings, **settings}
+        compared = any("provider" in group for group in self.varies)
+        return tuple(str(value) for name, value in values.items() if compared or name != "provider")
+
+    def select(self, records: Iterable[Record]) -> list[Record]:
+        """Return those records that have the study's settings, whatever their seeds.
+
+        Their ordering may be any, too, unless each ordering has settings of its own.
+        """
+        anything = {} if self.own else {"ordering": ""}
+        planned = {self.identify(instance.settings | anything) for instance in self.instances}
+        return [record for record in records if self.identify(record.instance | anything) in planned]
+
+    def quick_version(self) -> Study:
         """Return the study for a quick look: with less, as ``quick`` says, and two seeds of its own, from 0."""
         if not {*self.quick} <= {*_QUICKER}:
-            raise RequestError("quick", self.quick, f"of {', '.join(_QUICKER)}, what is to be less")
+            raise RequestError("quick", self.quick, f"what is to be less of {', '.join(_QUICKER)}")
         less: dict[str, Any] = {"seeds": min(2, self.seeds), "first_seed": 0, **self.quick}
         for name in ("defaults", "tune"):
             less[name] = {**getattr(self, name), **mapping("quick", less.get(name, {}))}
         return dataclasses.replace(self, quick={}, **less)
 
-    @property
-    def run_seeds(self) -> range:
-        """The seeds of each instance's runs."""
-        return seed_range(self.first_seed, self.seeds)
-
-    def but(self, **changes: Any) -> Study:
+    def replace(self, **changes: Any) -> Study:
         """Return the study with other seeds or orderings; None changes nothing.
 
         With other orderings, contrasts of those that it then lacks are left out, and so is ``declared_in``.
@@ -256,14 +252,10 @@ class Study:
         if self.tune and "orderings" in changes:
             changes["own"] = {}  # chosen anew
         changed = dataclasses.replace(self, contrasts={}, **changes)
-        there = set(changed.orderings)
+        kept = [c.name for c in self.declared if {*map(short_form, changed.orderings)}.issuperset(c.first + c.second)]
         return dataclasses.replace(
             changed,
-            contrasts={
-                contrast.name: self.contrasts[contrast.name]
-                for contrast in self.declared
-                if there.issuperset(contrast.first + contrast.second)
-            },
+            contrasts={name: self.contrasts[name] for name in kept},
             declared_in=self.declared_in if changed.orderings == self.orderings else "",
         )
 
@@ -274,8 +266,8 @@ class Study:
 
     def to_yaml(self) -> str:
         """Return the study as YAML, which ``read_study`` reads."""
-        body = {**dataclasses.asdict(self), "orderings": list(self.orderings), "varies": list(self.varies)}
-        del body["name"]
+        body = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.init and f.name != "name"}
+        body |= {"orderings": list(self.orderings), "varies": list(self.varies)}
         return yaml.safe_dump(body, sort_keys=False, allow_unicode=True)
 
 
@@ -290,23 +282,22 @@ def read_study(name_or_file: str | Path) -> Study:
     if str(name_or_file) not in shipped_studies():
         path = Path(name_or_file)
         if not os.path.isfile(path):  # Path's own raises of what can be no path
-            allowed = f"{', '.join(shipped_studies())}, or the path of a YAML file"
+            allowed = f"one of {', '.join(shipped_studies())}, or the path of a YAML file"
             raise RequestError("study", str(name_or_file), allowed, names=shipped_studies())
     if not _NAME.fullmatch(path.stem):  # outputs are called by it
         allowed = "a file whose name starts with a letter or digit and has but letters, digits, spaces, _ . + - in it"
         raise RequestError("study", str(name_or_file), allowed)
-    content = read_small("study", path)
-    body = load("study", path, content)
+    body, sha256 = read_yaml("study", path)
     if not isinstance(body, dict):
         raise RequestError("study", str(name_or_file), "a YAML file with keys such as 'question' and 'orderings'")
-    keys = [field.name for field in dataclasses.fields(Study) if field.name != "name"]
+    keys = [field.name for field in dataclasses.fields(Study) if field.init and field.name != "name"]
     for key in body:
         one_of(f"a key of {path.name}", key, keys)
     for key in ("question", "orderings"):
         if key not in body:
-            raise RequestError(f"a key of {path.name}", key, "to be there, and it is missing")
+            raise RequestError("study", str(name_or_file), problem=f"its key {key!r} is missing")
     # What normlib wrote as run says itself in which file it was declared.
-    study = Study(**{"name": path.stem, "declared_in": hashlib.sha256(content).hexdigest(), **body})
+    study = Study(**{"name": path.stem, "declared_in": sha256, **body})
     if len(study.to_yaml().encode()) > LARGEST_FILE:  # as run, it has to be read again
         raise RequestError("study", str(name_or_file), f"a YAML file of at most {LARGEST_FILE:,} bytes")
     return study

@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 
 from normlib.analysis.conditions import expand
-from normlib.analysis.statistics import MEASURES, by_seed
+from normlib.analysis.statistics import by_seed
 from normlib.errors import RequestError
 from normlib.models.ordering import short_form
+from normlib.runs.measures import MEASURES
 from normlib.runs.store import Record, to_frame
 from normlib.studies.study import Study
 
@@ -54,16 +55,17 @@ def tuning_study(study: Study) -> Study:
         declared_in=study.declared_in,
     )
     if study.varies or len(stage.varies) != 1:
-        raise RequestError("tune", tune, f"{_FORM}; one group, and nothing that the study varies itself")
-    if not study.measure.startswith("eval"):
-        raise RequestError("measure", study.measure, "where settings are tuned, eval_loss or eval_accuracy")
+        problem = "it takes one group of settings, and none where the study itself varies some"
+        raise RequestError("tune", tune, problem=problem)
+    if MEASURES[study.measure].reading != "inference":
+        raise RequestError("measure", study.measure, "eval_loss or eval_accuracy where settings are tuned")
     if {*stage.run_seeds} & {*study.run_seeds}:
-        raise RequestError("tune", tune, "seeds that the study does not use")
+        raise RequestError("tune", tune, problem="the study uses some of its seeds")
     _check_images(study, stage)
     return stage
 
 
-def tuned(study: Study, records: Sequence[Record]) -> Study:
+def tune(study: Study, records: Sequence[Record]) -> Study:
     """Return the study with the settings that did best, by the mean over seeds, for each ordering.
 
     Args:
@@ -78,12 +80,12 @@ def tuned(study: Study, records: Sequence[Record]) -> Study:
     records = [record for record in records if record.seed in stage.run_seeds]
     names = list(stage.varies[0])
     candidates = expand(stage.varies)
-    sign = -1 if study.measure.endswith("accuracy") else 1
+    sign = 1 if MEASURES[study.measure].lower_is_better else -1
     own: dict[str, dict[str, Any]] = {}
     for ordering in study.orderings:
         means = [sign * _mean(records, ordering, candidate, study.measure, stage.seeds) for candidate in candidates]
         if np.isnan(means).all():
-            raise RequestError("tune", stage.varies[0], f"values with which {ordering} does not diverge, one at least")
+            raise RequestError("tune", stage.varies[0], problem=f"{ordering} diverges with all of these values")
         own[ordering] = {name: candidates[int(np.nanargmin(means))][name] for name in names}
     return dataclasses.replace(study, own=own)
 
@@ -97,12 +99,13 @@ def tuning_sentences(study: Study) -> list[str]:
     chosen = {ordering: settings[name] for ordering, settings in study.own.items()}
     ends = ", ".join(ordering for ordering, value in chosen.items() if value in (values[0], values[-1]))
     beyond = f" At an end of what was tried, where a value beyond may be better: {ends}." if ends else ""
-    told = study.own_values(name)
+    values_chosen = study.own_values(name)
     if others:
         name = f"{name}, and with it {', '.join(other for other, _ in others)}"
     return [
-        f"Each ordering has its own {name.replace('_', ' ')}, {told}: the best of {', '.join(map(str, values))} by its "
-        f"mean {MEASURES[study.measure]} over {stage.seeds} other seeds on {study.tune['evaluate_split']}.{beyond}"
+        f"Each ordering has its own {name.replace('_', ' ')}, {values_chosen}: the best of "
+        f"{', '.join(map(str, values))} by its mean {MEASURES[study.measure].phrase} over {stage.seeds} other seeds on "
+        f"{study.tune['evaluate_split']}.{beyond}"
     ]
 
 
@@ -111,7 +114,7 @@ def _mean(records: Sequence[Record], ordering: str, settings: dict[str, Any], me
     wanted = {"ordering": ordering, **settings}
     runs = [run for run in records if all(run.instance[name] == value for name, value in wanted.items())]
     if len(runs) < seeds:
-        raise RequestError("records", f"no run of {ordering} with {settings}", "all runs of the tuning study")
+        raise RequestError("records", f"without runs of {ordering} with {settings}", "all runs of the tuning study")
     frame = to_frame(runs)
     # An accuracy stays finite where the loss does not.
     finite = np.isfinite(frame[["train_loss", "eval_loss"]].astype(float)).all(axis=None)
@@ -124,4 +127,4 @@ def _check_images(study: Study, stage: Study) -> None:
     others = [("fit_split", instance.fit_examples) for instance in [*study.instances, *stage.instances]]
     for name, other in [*others, ("evaluate_split", study.instances[0].evaluate_examples)]:
         if other.overlap(chosen_on):
-            raise RequestError("tune", study.tune, f"images that are not among those of the study's {name}")
+            raise RequestError("tune", study.tune, problem=f"some of its images are among those of the study's {name}")

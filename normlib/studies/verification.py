@@ -12,21 +12,17 @@ import pandas as pd
 from normlib.analysis.statistics import half_width
 from normlib.errors import RequestError, whole_number
 from normlib.models.instance import Instance
+from normlib.runs.measures import MAIN_MEASURES
 from normlib.runs.progress import Progress
 from normlib.runs.store import KEPT, Record, read_records, to_frame
 from normlib.runs.train import train
+from normlib.studies.results import kept_studies
 
 EQUAL = "equal to the bit"
 INSIDE = "inside the study's spread"
 OUTSIDE = "outside the study's spread"
 _CONFIDENCE = 0.999  # so that one run in a thousand is called outside by chance, for each figure
 _RESULTS = ("training", "curve", "evaluation")
-_FIGURES = ("train_loss", "train_accuracy", "eval_loss", "eval_accuracy")
-
-
-def kept_studies() -> list[str]:
-    """Return the names of the studies whose records ship with normlib."""
-    return sorted(path.stem for path in KEPT.glob("*.jsonl"))
 
 
 def verify(study: str = "source", runs: int = 3) -> pd.DataFrame:
@@ -46,16 +42,17 @@ def verify(study: str = "source", runs: int = 3) -> pd.DataFrame:
         RequestError: A study without kept records, or a wrong number of runs.
     """
     if study not in kept_studies():
-        raise RequestError("study", study, f"{', '.join(kept_studies())}, whose records are kept", names=kept_studies())
+        allowed = f"one of {', '.join(kept_studies())}, whose records are kept"
+        raise RequestError("study", study, allowed, names=kept_studies())
     kept = read_records(KEPT / f"{study}.jsonl")
     whole_number("runs", runs, minimum=1)
     if runs > len(kept):
-        raise RequestError("runs", runs, f"at most the {len(kept)} that are kept of {study}")
+        raise RequestError("runs", runs, problem=f"only {len(kept)} runs of {study} are kept")
     rows = []
     with Progress(runs, "verifying") as progress:
         for record in random.sample(kept, runs):
             # "auto" takes the provider of this stack, which need not be that of the kept run.
-            instance = Instance.of(**{**record.instance, "provider": "auto"})
+            instance = Instance.from_settings(**{**record.instance, "provider": "auto"})
             again = train(instance, record.seed, record.environment["threads"], live=progress.live)
             rows.append({**_compare(record, again, instance), "verdict": judge(record, again, kept)})
             progress.advance(f"{record.instance['ordering']}, seed {record.seed}: {rows[-1]['verdict']}")
@@ -75,7 +72,7 @@ def judge(record: Record, again: Record, kept: Iterable[Record]) -> str:
         return EQUAL
     alike = to_frame(other for other in kept if other.instance == record.instance)
     row = again.row()
-    inside = [_is_inside(alike[name].to_numpy(float), row[name]) for name in _FIGURES]
+    inside = [_is_inside(alike[name].to_numpy(float), row[name]) for name in MAIN_MEASURES]
     return INSIDE if all(inside) else OUTSIDE
 
 

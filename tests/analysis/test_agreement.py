@@ -7,23 +7,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from normlib.analysis import agreement
-from normlib.analysis.verdicts import Contrast
-from normlib.errors import RequestError
+from normlib.analysis.comparison import Comparison
+from normlib.analysis.verdicts import read_contrasts
 
 SIZES = [{"batch_size": [32, 64]}]
-NONE = Contrast.parse("against none", "bn - none", ["bn/none", "none/none"])
-KERAS = {
-    "versions": {
-        "python": "3.13.1",
-        "normlib": "0.1.0",
-        "tensorflow": "2.21.0",
-        "keras": "3.15.1",
-        "tensorflow-addons": None,
-        "numpy": "2.3.0",
-    },
-    "provider": "keras",
-}
 FIGURES = st.lists(st.integers(0, 1000).map(lambda number: number / 1000), min_size=2, max_size=6).map(np.array)
+
+
+def figures(a, b, varies=(), **arguments):
+    return agreement.compare_figures(Comparison(a, varies=varies), Comparison(b, varies=varies), **arguments)
+
+
+def contrasts(a, b, texts=("bn/none - none/none",), varies=()):
+    declared = read_contrasts({text: text for text in texts}, ["bn/none", "none/none"])
+    sides = [Comparison(frame, declared, varies=varies) for frame in (a, b)]
+    return agreement.compare_contrasts(*sides)
 
 
 def row(frame, ordering="bn/none", measure="train_loss"):
@@ -43,25 +41,11 @@ def test_two_means_are_compared_by_welchs_interval_worked_out_by_hand():
 
 
 @given(FIGURES, FIGURES)
-def test_with_the_sides_swapped_the_difference_has_the_other_sign(a, b):
+def test_swapped_sides_turn_the_sign_and_the_interval_holds_zero_where_p_is_above_a_twentieth(a, b):
     there, back = agreement.welch(a, b), agreement.welch(b, a)
-    assert [there["difference"], there["low"], there["high"]] == pytest.approx(
-        [-back["difference"], -back["high"], -back["low"]]
-    )
-    assert there["p"] == pytest.approx(back["p"])
-
-
-@given(FIGURES, FIGURES)
-def test_the_interval_holds_zero_where_p_is_above_a_twentieth(a, b):
-    found = agreement.welch(a, b)
-    assert (found["low"] <= 0 <= found["high"]) == (found["p"] >= 0.05)
-
-
-@given(FIGURES)
-def test_figures_agree_with_themselves_and_differ_from_those_that_lie_far_off(values):
-    same, far = agreement.welch(values, values), agreement.welch(values, values + 1000)
-    assert same["low"] <= same["difference"] == 0 <= same["high"]
-    assert far["low"] > 0
+    turned = [-back["difference"], -back["high"], -back["low"], back["p"]]
+    assert [there[name] for name in ("difference", "low", "high", "p")] == pytest.approx(turned)
+    assert (there["low"] <= 0 <= there["high"]) == (there["p"] >= 0.05)
 
 
 def test_without_any_spread_means_are_equal_or_they_are_not():
@@ -80,77 +64,42 @@ def test_one_run_or_a_diverged_one_has_no_interval(values):
 def test_there_is_a_row_for_each_measure_and_ordering_with_the_figures_of_both_sides(make_frame):
     """0.45 and 0.47: mean 0.46, and 12.7062 (t, one degree of freedom) times 0.01 around it."""
     a = make_frame({"bn": [0.45, 0.47], "none": [0.4, 0.5]})
-    b = make_frame({"bn": [0.5, 0.5, 0.5], "none": [0.4, 0.5]}, environment=KERAS)
-    found = agreement.agreement(a, b)
+    b = make_frame({"bn": [0.5, 0.5, 0.5], "none": [0.4, 0.5]})
+    found = figures(a, b)
     assert found["measure"].unique().tolist() == ["train_loss", "train_accuracy", "eval_loss", "eval_accuracy"]
     assert found["ordering"].tolist() == 4 * ["bn/none", "none/none"]
-    assert set(found["condition"]) == {""}
     loss = row(found)
     assert (loss["runs_a"], loss["runs_b"], loss["mean_b"]) == (2, 3, 0.5)
     assert [loss["mean_a"], loss["low_a"], loss["high_a"]] == pytest.approx([0.46, 0.332938, 0.587062], abs=1e-6)
     assert loss["difference"] == pytest.approx(0.04)
 
 
-def test_a_side_against_itself_agrees_everywhere_and_one_far_off_nowhere(make_frame):
-    losses = {"bn": [0.45, 0.47, 0.44], "gn/bn": [0.40, 0.40, 0.40]}
-    a, far = make_frame(losses), make_frame(losses)
-    figures = list(agreement.FIGURES)
-    far[figures] += 1000
-    assert set(agreement.agreement(a, a)["verdict"]) == {"agrees"}
-    found = agreement.agreement(a, far)
-    assert set(found["verdict"]) == {"differs"}
-    assert (found["holm_p"] < 0.05).all()
-
-
 def test_the_verdict_is_that_of_its_own_interval_and_holms_p_is_beside_it(make_frame):
     """By hand, p of 1, 2, 3 against 4.4, 5.4, 6.4 (t 4.164, four degrees of freedom) is 0.0141, of eight 0.1128."""
     a = make_frame({"bn": [1.0, 2.0, 3.0], "none": [1.0, 2.0, 3.0]}, evaluation=lambda *_: {"loss": 1, "accuracy": 1})
     b = a.assign(train_loss=a["train_loss"] + 3.4 * (a["ordering"] == "bn/none"))
-    found = agreement.agreement(a, b)
+    found = figures(a, b)
     assert row(found)["p"] == pytest.approx(0.014101, abs=1e-5)
     assert row(found)["holm_p"] == pytest.approx(8 * 0.014101, abs=1e-4)
     assert found["verdict"].value_counts().to_dict() == {"agrees": 7, "differs": 1}
 
 
-@pytest.mark.parametrize("losses", [[0.4], [0.4, np.nan]])
-def test_where_a_side_has_but_one_run_or_a_diverged_one_nothing_is_said(make_frame, losses):
-    found = agreement.agreement(make_frame({"bn": losses}), make_frame({"bn": [0.4, 0.5]}))
-    assert row(found)["verdict"] == "undecided"
-    assert np.isnan(row(found)["holm_p"])
-
-
 def test_only_what_both_sides_have_is_compared_and_the_rest_can_be_told(make_frame):
-    a = pd.concat(make_frame({"bn": [0.4, 0.5], "gn": [0.4, 0.5]}, batch_size=size) for size in (32, 64))
+    a = pd.concat([make_frame({"bn": [0.4, 0.5], "gn": [0.4, 0.5]}), make_frame({"bn": [9.0, 9.1]}, batch_size=64)])
     b = pd.concat([make_frame({"bn": [0.4, 0.5]}), make_frame({"none": [0.4, 0.5]}, batch_size=64)])
-    found = agreement.agreement(a, b, SIZES)
-    assert set(zip(found["condition"], found["ordering"], strict=True)) == {("batch_size 32", "bn/none")}
-    assert agreement.only_in(a, b, SIZES) == ["gn/none", "bn/none (batch_size 64)"]
-    assert agreement.only_in(b, a, SIZES) == ["none/none"]
-
-
-def test_conditions_are_kept_apart(make_frame):
-    a = pd.concat(make_frame({"bn": [0.4, 0.5]}, batch_size=size) for size in (32, 64))
-    b = pd.concat(make_frame({"bn": [value, value]}, batch_size=size) for size, value in ((32, 0.4), (64, 9.0)))
-    found = agreement.agreement(a, b, SIZES, ["train_loss"])
-    assert found["condition"].tolist() == ["batch_size 32", "batch_size 64"]
-    assert found["verdict"].tolist() == ["agrees", "differs"]
-
-
-def test_a_measure_that_there_is_not_is_refused(make_frame):
-    frame = make_frame({"bn": [0.4, 0.5]})
-    with pytest.raises(RequestError, match=r"measure is 'train_los', but must be .*did you mean 'train_loss'"):
-        agreement.agreement(frame, frame, measures=["train_los"])
-
-
-def compare(a, b, margin=0.01, contrasts=(NONE,), varies=()):
-    return agreement.contrast_agreement(a, b, contrasts, "train_loss", margin, varies)
+    (found,) = figures(a, b, SIZES, measures=["train_loss"]).to_dict("records")
+    assert (found["condition"], found["ordering"], found["runs_a"]) == ("batch_size 32", "bn/none", 2)
+    assert found["verdict"] == "agrees"
+    sides = [Comparison(side, varies=SIZES) for side in (a, b)]
+    assert agreement.only_in(*sides) == ["gn/none", "bn/none (batch_size 64)"]
+    assert agreement.only_in(*reversed(sides)) == ["none/none"]
 
 
 def test_contrasts_have_both_estimates_and_the_interval_of_their_difference(make_frame):
     """Pairs differ by 1, 2, 3 in A and by 2, 4, 6, 8 in B, as in the first test."""
     a = make_frame({"bn": [2.0, 3.0, 4.0], "none": [1.0, 1.0, 1.0]})
     b = make_frame({"bn": [3.0, 5.0, 7.0, 9.0], "none": [1.0, 1.0, 1.0, 1.0]})
-    found = compare(a, b).loc["against none"]
+    found = contrasts(a, b).loc[0]
     assert found[["pairs_a", "mean_a", "pairs_b", "mean_b"]].tolist() == [3, 2, 4, 5]
     reach = 2.756285 * 2**0.5
     assert found[["low", "high"]].tolist() == pytest.approx([3 - reach, 3 + reach], rel=1e-6)
@@ -164,39 +113,25 @@ CLOSE = [0.4004, 0.4103, 0.4004, 0.4203, 0.4104, 0.4003]
 @pytest.mark.parametrize(
     ("baseline_b", "verdict", "same"),
     [(HIGHER, "differs", True), ([v - 0.2 for v in HIGHER], "differs", False), (CLOSE, "differs negligibly", False)],
-    ids=["same direction", "opposite directions", "another verdict"],
 )
 def test_the_verdict_is_the_same_where_word_and_direction_are(make_frame, baseline_b, verdict, same):
-    found = compare(make_frame({"bn": LOWER, "none": HIGHER}), make_frame({"bn": LOWER, "none": baseline_b}))
-    assert found.loc["against none", ["verdict_a", "verdict_b", "same_verdict"]].tolist() == ["differs", verdict, same]
+    found = contrasts(make_frame({"bn": LOWER, "none": HIGHER}), make_frame({"bn": LOWER, "none": baseline_b}))
+    assert found.loc[0, ["verdict_a", "verdict_b", "same_verdict"]].tolist() == ["differs", verdict, same]
 
 
 def test_a_contrast_without_runs_on_a_side_is_undecided_there_and_no_verdict_is_the_same(make_frame):
-    found = compare(make_frame({"bn": LOWER, "none": HIGHER}), make_frame({"bn": LOWER})).loc["against none"]
+    found = contrasts(make_frame({"bn": LOWER, "none": HIGHER}), make_frame({"bn": LOWER})).loc[0]
     assert found[["pairs_b", "verdict_b", "verdict", "same_verdict"]].tolist() == [0, "undecided", "undecided", False]
 
 
 def test_contrasts_stand_under_each_condition_also_where_a_side_lacks_it(make_frame):
     a = pd.concat(make_frame({"bn": LOWER, "none": HIGHER}, batch_size=size) for size in (32, 64))
     b = make_frame({"bn": LOWER, "none": HIGHER}, batch_size=64)
-    found = compare(a, b, varies=SIZES)
+    found = contrasts(a, b, varies=SIZES)
     assert found["condition"].tolist() == ["batch_size 32", "batch_size 64"]
     assert found["verdict"].tolist() == ["undecided", "agrees"]
 
 
 def test_without_contrasts_there_is_nothing_to_compare(make_frame):
     frame = make_frame({"bn": [0.4, 0.5]})
-    assert compare(frame, frame, contrasts=()).empty
-
-
-def test_one_place_is_one_stack_processor_device_and_number_of_threads(make_frame):
-    frame = make_frame({"bn": [0.4, 0.5]})
-    assert agreement.is_same_place(frame, frame)
-    for name, value in (("stack", "another"), ("processor", "another"), ("device", "GPU"), ("threads", 2)):
-        assert not agreement.is_same_place(frame, frame.assign(**{name: value}))
-
-
-def test_runs_of_the_same_seed_are_counted_and_those_that_are_equal_to_the_bit(make_frame):
-    a = make_frame({"bn": [0.4, 0.5, np.nan], "none": [0.3]})
-    b = make_frame({"bn": [0.4, np.nextafter(0.5, 1), np.nan, 0.6]})
-    assert agreement.count_equal(a, b) == (2, 3)
+    assert contrasts(frame, frame, texts=()).empty

@@ -1,4 +1,4 @@
-"""Real kernels, and what a worker's next execution finds of the one before."""
+"""Real kernels, and what the next execution finds of the one before."""
 
 import concurrent.futures
 import gc
@@ -9,11 +9,11 @@ import threading
 from pathlib import Path
 
 import nbformat
+import psutil
 import pytest
-from processes import alive, wait_until
+from processes import listening, wait_until
 
 from normlib.execution import kernels
-from normlib.execution.kernels import Kernels
 from normlib.execution.notebook import ExecutionError, execute
 
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
@@ -31,102 +31,91 @@ def printed(text):
 
 
 @pytest.fixture
-def worker():
-    """One worker with warm kernels."""
-    warm = Kernels(warm=True)
-    with concurrent.futures.ThreadPoolExecutor(1, "", kernels.work_with, (warm,)) as executor:
-        yield executor
-    warm.close()
+def run(request):
+    """Return a function that executes a notebook in a kernel that is kept, and returns what it printed."""
+    caller = request.node.name
+    yield lambda text, **how: printed(execute(text, caller=caller, keep=True, **how))
+    kernels.end(caller)
 
 
 PID = "import os; print(os.getpid())"
 
 
-def test_a_worker_hands_its_kernel_on_without_variables_or_figures_and_counts_cells_anew(worker):
+def test_a_kernel_is_handed_on_without_variables_or_figures_and_counts_cells_anew_until_something_fails(run):
     draws = "from matplotlib import pyplot; figure = pyplot.figure()"
-    first = worker.submit(execute, notebook(PID, "left = 1", draws)).result()
-    looks = "print('left' in dir(), sys.modules['matplotlib.pyplot'].get_fignums())"
-    second = worker.submit(execute, notebook(PID, f"import sys; {looks}")).result()
-    assert printed(second) == f"{printed(first)}False []\n"
-    assert [cell.execution_count for cell in nbformat.reads(second, 4).cells] == [1, 2]
-
-
-def test_a_kernel_in_which_something_failed_is_not_handed_on(worker):
-    first = printed(worker.submit(execute, notebook(PID)).result())
+    first = run(notebook(PID, "left = 1", draws))
+    looks = "print('left' in dir(), sys.modules['matplotlib.pyplot'].get_fignums(), len(In))"
+    assert run(notebook(PID, f"import sys; {looks}")) == f"{first}False [] 3\n"
     with pytest.raises(ExecutionError, match="ZeroDivisionError"):
-        worker.submit(execute, notebook("1 / 0")).result()
-    second = printed(worker.submit(execute, notebook(PID)).result())
-    assert first != second
-    assert not alive(int(first))
+        run(notebook("1 / 0"))
+    assert not psutil.pid_exists(int(first))
+    assert run(notebook(PID)) != first
 
 
-def test_a_kernel_has_the_variables_of_its_execution(worker):
+def test_a_kernel_has_the_variables_of_its_execution(run):
     shows = notebook("import os; print(os.environ.get('OF_A_STUDY'))")
-    found = [worker.submit(execute, shows, variables={"OF_A_STUDY": name}).result() for name in ("one", "two")]
-    assert [printed(text) for text in found] == ["one\n", "two\n"]
+    assert [run(shows, variables={"OF_A_STUDY": name}) for name in ("one", "two")] == ["one\n", "two\n"]
     assert "OF_A_STUDY" not in os.environ
 
 
-def test_a_kernel_is_given_up_after_some_runs_because_tensorflow_keeps_memory_of_each(worker):
-    pids = [printed(worker.submit(execute, notebook(PID), runs=runs).result()) for runs in (30, 20, 1, 49)]
+def test_a_kernel_is_given_up_after_some_runs_because_tensorflow_keeps_memory_of_each(run):
+    pids = [run(notebook(PID), runs=runs) for runs in (30, 20, 1, 49)]
     assert pids[0] == pids[1] != pids[2] == pids[3]
 
 
-def test_only_the_kernels_of_one_caller_are_killed_and_it_may_start_others():
-    here = Kernels()
-    with concurrent.futures.ThreadPoolExecutor(2, "", kernels.work_with, (here,)) as executor:
-        sleeps = notebook("import time; time.sleep(3)")
+def test_one_callers_kernels_are_ended_at_once_and_none_is_started_for_it_any_more():
+    """Those that work, and those that are kept; others' are left alone."""
+    endless, sleeps = (NOTEBOOKS / "endless.ipynb").read_text(), notebook("import time; time.sleep(2)")
+    with concurrent.futures.ThreadPoolExecutor(3) as executor:
         mine, others = (
-            executor.submit(execute, sleeps, variables={kernels.CALLER_VARIABLE: name}) for name in ("me", "you")
+            executor.submit(execute, endless, caller="mine"),
+            executor.submit(execute, sleeps, caller="others"),
         )
-        wait_until(lambda: len(here._running) == 2)
-        here.kill("me")
+        wait_until(lambda: len(kernels._kernels) == 2)
+        kept = int(printed(executor.submit(execute, notebook(PID), caller="mine", keep=True).result()))
+        kernels.end("mine")
+        assert not psutil.pid_exists(kept)
         with pytest.raises(ExecutionError, match="the kernel died"):
             mine.result()
         assert others.result()
-        assert executor.submit(execute, notebook(PID), variables={kernels.CALLER_VARIABLE: "me"}).result()
+    with pytest.raises(ExecutionError, match="the study was ended"):
+        execute(notebook(PID), caller="mine")
+    assert not kernels._kernels
 
 
-def test_executions_leave_no_thread_and_no_socket_open(worker):
+def test_executions_leave_no_thread_no_socket_and_no_event_loop_open(run, monkeypatch):
+    """Neither in a kernel that is kept nor in one that ends with its execution."""
+    loops = []
+    new_event_loop = kernels.asyncio.new_event_loop
+    monkeypatch.setattr(kernels.asyncio, "new_event_loop", lambda: loops.append(new_event_loop()) or loops[-1])
+
     def left():
         gc.collect()
         return threading.active_count(), len(os.listdir("/proc/self/fd"))
 
-    def run():
-        worker.submit(execute, notebook(PID)).result()  # the kernel is handed on
-        execute(notebook(PID))  # the kernel ends with its execution
+    def both():
+        run(notebook(PID))
+        execute(notebook(PID))
 
-    run()
+    both()
     threads, files = left()
     for _ in range(3):
-        run()
+        both()
     assert left()[0] <= threads
     assert left()[1] <= files
+    assert loops
+    assert all(loop.is_closed() for loop in loops)
 
 
-def test_ending_stops_what_works_at_once_and_nothing_starts_after_it():
-    warm = Kernels(warm=True)
-    with concurrent.futures.ThreadPoolExecutor(1, "", kernels.work_with, (warm,)) as executor:
-        future = executor.submit(execute, (NOTEBOOKS / "endless.ipynb").read_text())
-        wait_until(lambda: warm._running)
-        pids = [kernel.manager.provisioner.pid for kernel in warm._running]
-        warm.end()
-        with pytest.raises(ExecutionError, match="the kernel died"):
-            future.result()
-        with pytest.raises(ExecutionError, match="the study was ended"):
-            executor.submit(execute, notebook(PID)).result()
-    warm.close()
-    assert not any(alive(pid) for pid in pids)
-
-
-def test_kernels_end_with_the_process_that_started_them(tmp_path):
-    """Also where it was killed, so that it could end nothing itself."""
+def test_a_kernel_listens_on_loopback_only_and_ends_with_the_process_that_started_it():
+    """Also where that was killed, so that it could end nothing itself."""
     starts = (
         "from normlib.execution.kernels import Kernel; print(Kernel({}).manager.provisioner.pid, flush=True); input()"
     )
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
     with subprocess.Popen([sys.executable, "-c", starts], **pipes) as process:
-        pid = int(process.stdout.readline())
-        assert alive(pid)
+        kernel = psutil.Process(int(process.stdout.readline()))
+        wait_until(lambda: listening(kernel))
+        assert listening(kernel) == {"127.0.0.1"}
         process.kill()
-    wait_until(lambda: not alive(pid))
+    wait_until(lambda: not kernel.is_running())

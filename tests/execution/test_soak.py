@@ -1,6 +1,6 @@
 """What is killed at any moment loses nothing, and many executions leave nothing behind.
 
-A few trials of each here; ``make soak`` makes a hundred and a thousand.
+A few trials of each in ``make test-all``; ``make soak`` makes a hundred and a thousand.
 """
 
 import concurrent.futures
@@ -9,45 +9,32 @@ import os
 import random
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
+import masters
 import psutil
 import pytest
 from processes import dask_cluster, kernels_in, processes_in, wait_until
 
 from normlib.execution import kernels
-from normlib.execution.kernels import Kernels
 from normlib.execution.notebook import execute
 from normlib.runs.store import read_records
+from normlib.studies.study import Study
 
+pytestmark = pytest.mark.long
 SOUND = (Path(__file__).parents[1] / "notebooks" / "sound.ipynb").read_text("utf-8")
-STUDY = """
-question: Which?
-orderings: [gn/bn, none]
-seeds: 2
-defaults: {fit_split: "test[:320]", evaluate_split: "train[:200]"}
-"""
-DRIVER = """
-import sys
-from normlib.execution import schedule, workers
-from normlib.studies.study import read_study
-place = workers.dask_executor(sys.argv[1]) if sys.argv[1:] else workers.local_executor(2)
-with place as executor:
-    sys.exit(bool(schedule.run_study(read_study("mine.yaml"), "out", executor)))
-"""
+STUDY = Study("small", "Which?", ("gn/bn", "none"), seeds=2)
 
 
 def start(folder, *address):
     """Start a study in a folder, with a folder for temporary files of its own."""
     (folder / "tmp").mkdir(parents=True, exist_ok=True)
-    (folder / "mine.yaml").write_text(STUDY)
+    (folder / "master.ipynb").write_text(masters.made_up("import time; time.sleep(1)", "time.sleep(1)"))
     environment = os.environ | {"TMPDIR": str(folder / "tmp")}
     with (folder / "log").open("a") as log:
-        return subprocess.Popen(
-            [sys.executable, "-c", DRIVER, *address], cwd=folder, env=environment, stdout=log, stderr=log
-        )
+        command = masters.command(folder, STUDY, *address)
+        return subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=log)
 
 
 def results(folder):
@@ -121,7 +108,7 @@ def check(folder, expected):
 
 def temporary(folder):
     """Return what is in a folder for the time being."""
-    return [path for path in folder.rglob("*") if ".tmp" in path.suffixes and "normlib" in path.name]
+    return [path for path in folder.rglob("*") if "normlib-" in path.name]
 
 
 def is_worker(pid):
@@ -134,12 +121,11 @@ def is_worker(pid):
 
 def test_many_executions_leave_no_file_socket_thread_process_or_memory(executions):
     """Most in a kernel that is handed on, every tenth in one of its own; none with TensorFlow."""
-    warm = Kernels(warm=True)
-    with concurrent.futures.ThreadPoolExecutor(1, "", kernels.work_with, (warm,)) as executor:
+    with concurrent.futures.ThreadPoolExecutor(1) as executor:
 
         def run(count):
             for number in range(count):
-                executor.submit(execute, SOUND).result()
+                executor.submit(execute, SOUND, caller="soak", keep=True).result()
                 if number % 10 == 0:
                     execute(SOUND)
 
@@ -147,7 +133,7 @@ def test_many_executions_leave_no_file_socket_thread_process_or_memory(execution
         before = state()
         run(executions)
         after = state()
-    warm.close()
+    kernels.end("soak")
     print(f"before {before}, after {after}")
     for name in ("files", "sockets", "threads", "processes"):
         assert after[name] <= before[name], (name, before, after)

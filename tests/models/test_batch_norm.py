@@ -3,18 +3,13 @@
 import warnings
 
 import numpy as np
+from test_graphs import random
 
 from normlib.models import batch_norm, readings
 from normlib.tf import tf
 
 keras = tf.keras
 layers = keras.layers
-
-
-def random(*shape):
-    """Return random numbers whose channels, on the last axis, differ in mean and spread."""
-    channels = np.arange(1, shape[-1] + 1)
-    return (np.random.default_rng(3).normal(size=shape) * channels + channels).astype(np.float32)
 
 
 def norms(model):
@@ -33,7 +28,7 @@ def test_layers_are_found_by_path_and_start_from_mean_zero_and_variance_one():
 
 def test_what_is_assigned_is_read_again():
     model = keras.Sequential([keras.Input((3,)), layers.BatchNormalization(), layers.BatchNormalization()])
-    wanted = {id(layer): (random(3), random(3) + 9) for layer in norms(model)}
+    wanted = {path: (random(3), random(3) + 9) for path in batch_norm.batch_norm_layers(model)}
     batch_norm.assign_statistics(model, wanted)
     found = batch_norm.moving_statistics(model)
     for key, statistics in wanted.items():

@@ -11,8 +11,10 @@ from normlib.tf import tf
 keras = tf.keras
 
 
-def random(*shape):
-    return np.random.default_rng(3).normal(size=shape).astype(np.float32)
+def random(*shape, mean=0.0):
+    """Return random numbers whose channels, on the last axis, differ in mean and spread."""
+    channels = np.arange(1, shape[-1] + 1)
+    return (np.random.default_rng(3).normal(size=shape) * channels + channels + mean).astype(np.float32)
 
 
 def give_random_weights(model):

@@ -1,11 +1,8 @@
-import dataclasses
 import subprocess
 import sys
 
 import numpy as np
-import pytest
 
-from normlib.errors import RequestError
 from normlib.models.instance import Instance
 
 
@@ -63,38 +60,15 @@ def test_the_number_of_groups_is_the_models_or_as_asked():
     assert Instance("gn", "resnet20", channels_per_group=8).groups_of(64) == 8
 
 
-def test_it_cannot_be_changed():
-    with pytest.raises(dataclasses.FrozenInstanceError):
-        Instance().epochs = 2
-
-
 def test_numpys_numbers_are_kept_as_pythons():
     instance = Instance(epochs=np.int64(2), learning_rate=np.float32(0.5), groups=np.int32(2))
     assert [type(value) for value in (instance.epochs, instance.learning_rate, instance.groups)] == [int, float, int]
     assert instance == Instance(epochs=2, learning_rate=0.5, groups=2)
 
 
-@pytest.mark.parametrize(
-    ("fit", "evaluate", "overlap"),
-    [
-        ("test", "train[:10000]", 0),
-        ("train", "train[:10000]", 10_000),
-        ("train[:100]", "train[90:200]", 10),
-        ("train[:100]", "train[100:200]", 0),
-    ],
-)
-def test_images_that_are_trained_and_evaluated_on_are_counted(fit, evaluate, overlap):
-    assert Instance(fit_split=fit, evaluate_split=evaluate).overlap == overlap
-
-
 def test_it_follows_the_source_where_only_ordering_and_provider_differ():
     assert Instance("gn/gn", provider="keras").follows_source
     assert not Instance(epochs=2).follows_source
-
-
-def test_an_unknown_setting_is_refused_with_the_nearest_name():
-    with pytest.raises(RequestError, match=r"setting is 'learningrate'.*did you mean 'learning_rate'"):
-        Instance.of(learningrate=0.1)
 
 
 def test_settings_are_checked_before_tensorflow_loads():

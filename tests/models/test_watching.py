@@ -1,26 +1,22 @@
-"""What enters BatchNorm is seen wherever a layer stands and however often it is called; expected values are NumPy's."""
+"""What enters BatchNorm is seen wherever a layer stands and however often it is called; expected values are NumPy's.
+
+Layers that are shared, wrapped, nested, frozen or in blocks are drawn at random in test_drawn_models.py.
+"""
 
 import warnings
 
 import numpy as np
 import pytest
+from test_batch_norm import norms
+from test_graphs import random
 
 from normlib.errors import RequestError
-from normlib.models import batch_norm, graphs, readings, watching
+from normlib.models import graphs, readings, watching
 from normlib.tf import KERAS_3, tf
 
 keras = tf.keras
 layers = keras.layers
-
-
-def random(*shape, mean=0.0):
-    """Return random numbers whose channels, on the last axis, differ in mean and spread."""
-    channels = np.arange(1, shape[-1] + 1)
-    return (np.random.default_rng(3).normal(size=shape) * channels + channels + mean).astype(np.float32)
-
-
-def norms(model):
-    return list(batch_norm.batch_norm_layers(model).values())
+X = random(70, 3)
 
 
 def assert_population(layer, entered, **tolerance):
@@ -29,20 +25,6 @@ def assert_population(layer, entered, **tolerance):
     tolerance = {"rtol": 1e-5, "atol": 1e-5 * entered.std(), **tolerance}
     np.testing.assert_allclose(np.ravel(layer.moving_mean), entered.mean(axis=0), **tolerance)
     np.testing.assert_allclose(np.ravel(layer.moving_variance), entered.var(axis=0), **tolerance)
-
-
-class Block(layers.Layer):
-    """A layer of one's own that holds BatchNorm in a list, and calls it several times."""
-
-    def __init__(self, calls=1, **options):
-        super().__init__(**options)
-        self.calls, self.norms = calls, [layers.BatchNormalization()]
-
-    def call(self, inputs, training=None):
-        return sum(self.norms[0](inputs + 10.0 * i, training=training) for i in range(self.calls))
-
-    def get_config(self):
-        return {**super().get_config(), "calls": self.calls}
 
 
 class Cell(layers.Layer):
@@ -109,68 +91,9 @@ class Shifted(layers.BatchNormalization):
         return super().call(inputs + 5.0, training=training, mask=mask)
 
 
-class Homemade(layers.Layer):
-    """BatchNorm that is not made of Keras'."""
-
-    def build(self, shape):
-        self.moving_mean = self.add_weight(shape=(shape[-1],), name="mean", trainable=False)
-        self.moving_variance = self.add_weight(shape=(shape[-1],), name="variance", trainable=False)
-
-    def call(self, inputs):
-        return (inputs - self.moving_mean) / self.moving_variance
-
-
-def siamese():
-    norm = layers.BatchNormalization()
-    left, right = keras.Input((3,)), keras.Input((3,))
-    return keras.Model([left, right], layers.Add()([norm(left), norm(right)]))
-
-
-def submodel_called_twice():
-    inner = keras.Sequential([keras.Input((3,)), layers.BatchNormalization()])
-    left, right = keras.Input((3,)), keras.Input((3,))
-    return keras.Model([left, right], layers.Add()([inner(left), inner(right)]))
-
-
 def built(model, x):
     model(x)
     return model
-
-
-SHIFTED = [random(70, 3), random(70, 3, mean=10.0)]
-
-
-@pytest.mark.parametrize(
-    ("model", "x", "entered"),
-    [
-        (siamese, SHIFTED, SHIFTED),
-        (submodel_called_twice, SHIFTED, SHIFTED),
-        (lambda: keras.Sequential([keras.Input((3,)), Block(2)]), SHIFTED[0], [SHIFTED[0], SHIFTED[0] + 10]),
-        (lambda: built(Traced(), SHIFTED[0]), SHIFTED[0], [SHIFTED[0], SHIFTED[0] + 10]),
-        (lambda: built(Branching(), SHIFTED[0]), SHIFTED[0], [SHIFTED[0] + 1]),
-        (lambda: keras.Sequential([keras.Input((3,)), Shifted()]), SHIFTED[0], [SHIFTED[0] + 5]),
-        (
-            lambda: keras.Sequential([keras.Input((5, 3)), layers.TimeDistributed(layers.BatchNormalization())]),
-            random(70, 5, 3),
-            [random(70, 5, 3)],
-        ),
-    ],
-    ids=["two inputs", "a submodel twice", "a block", "a traced call", "a traced condition", "a subclass", "a wrapper"],
-)
-def test_the_population_is_all_that_enters_in_all_calls(model, x, entered):
-    model = model()
-    readings.recalibrate(model, x, batch_size=32, in_place=True)
-    assert_population(norms(model)[0], entered)
-
-
-def test_a_function_that_was_traced_before_is_seen_all_the_same():
-    """Its graph would call the layer itself; after fit and predict, in models and between plain layers."""
-    model = built(Traced(), SHIFTED[0])
-    model.compile("sgd", "mse")
-    model.fit(SHIFTED[0], SHIFTED[0], verbose=0)
-    model.predict(SHIFTED[0], verbose=0)
-    readings.recalibrate(model, SHIFTED[0], in_place=True)
-    assert_population(norms(model)[0], [SHIFTED[0], SHIFTED[0] + 10])
 
 
 @pytest.mark.parametrize("unroll", [False, True])
@@ -208,48 +131,6 @@ def test_statistics_are_taken_over_all_other_axes(axis):
     others = tuple(i for i in range(4) if i not in kept)
     np.testing.assert_allclose(np.ravel(norms(recalibrated)[0].moving_mean), x.mean(others).ravel(), rtol=1e-4)
     np.testing.assert_allclose(np.ravel(norms(recalibrated)[0].moving_variance), x.var(others).ravel(), rtol=1e-4)
-
-
-def masked(kind):
-    """Return a model that masks positions of zeros, and what its BatchNorm then counts of random data."""
-    x = random(66, 6, 3, mean=4.0)
-    x[:, 3:] = 0.0
-    if kind == "rank 3":
-        model = keras.Sequential([keras.Input((6, 3)), layers.Masking(), layers.BatchNormalization()])
-        return model, x, x[:, :3]
-    tokens = np.tile([[1, 2, 3, 0, 0, 0]], (66, 1)) + np.array([3 * (i % 2) for i in range(66)])[:, None] * [
-        1,
-        1,
-        1,
-        0,
-        0,
-        0,
-    ]
-    embedding = layers.Embedding(7, 3, mask_zero=True)
-    model = keras.Sequential([keras.Input((6,), dtype="int32"), embedding, layers.BatchNormalization()])
-    embedding.set_weights([random(7, 3)])
-    return model, tokens, random(7, 3)[tokens[:, :3]]
-
-
-@pytest.mark.parametrize("kind", ["rank 3", "embedding"])
-def test_under_a_mask_those_count_that_the_layer_counts_when_it_trains(kind):
-    """Whole batches with momentum 0 leave the layer's own statistics of the last batch: the same."""
-    model, x, counted = masked(kind)
-    recalibrated = readings.recalibrate(model, x, batch_size=64)
-    assert_population(norms(recalibrated)[0], [counted])
-    (norm,) = norms(model)
-    norm.momentum = 0.0
-    model(x, training=True)
-    np.testing.assert_allclose(norm.moving_mean, norms(recalibrated)[0].moving_mean, rtol=1e-3)
-    np.testing.assert_allclose(norm.moving_variance, norms(recalibrated)[0].moving_variance, rtol=2e-2)
-
-
-def test_the_fused_layer_of_keras_2_counts_what_is_masked():
-    x = random(64, 6, 2, 3, mean=4.0)
-    x[:, 3:] = 0.0
-    model = keras.Sequential([keras.Input((6, 2, 3)), layers.Masking(), layers.BatchNormalization()])
-    readings.recalibrate(model, x, batch_size=64, in_place=True)
-    assert_population(norms(model)[0], [x[:, :3] if KERAS_3 else x])
 
 
 class AtInference(layers.Layer):
@@ -328,8 +209,8 @@ def test_of_a_layer_that_some_calls_freeze_the_others_count():
             return self.norm(inputs, training=False) + self.norm(inputs + 10.0, training=training)
 
     model = keras.Sequential([keras.Input((3,)), Twice()])
-    readings.recalibrate(model, SHIFTED[0], in_place=True)
-    assert_population(norms(model)[0], [SHIFTED[0] + 10.0])
+    readings.recalibrate(model, X, in_place=True)
+    assert_population(norms(model)[0], [X + 10.0])
 
 
 def test_a_layer_that_is_only_called_in_training_is_named_and_left():
@@ -341,26 +222,10 @@ def test_a_layer_that_is_only_called_in_training_is_named_and_left():
     np.testing.assert_array_equal(auxiliary.moving_mean, [0.0] * 3)
 
 
-@pytest.mark.parametrize("steps", [1, 4])
-@pytest.mark.parametrize("model", [siamese, submodel_called_twice])
-def test_debiasing_counts_a_layers_own_updates(model, steps):
-    """The same batch each step: each of the two calls moves the averages."""
-    model = model()
-    for _ in range(steps):
-        model(SHIFTED, training=True)
-    (norm,) = norms(readings.debias(model, steps))
-    m, means = 0.99, [part.mean(axis=0, dtype=np.float64) for part in SHIFTED]
-    moving = np.zeros(3)
-    for _ in range(steps):
-        for mean in means:
-            moving = m * moving + (1 - m) * mean
-    np.testing.assert_allclose(norm.moving_mean, moving / (1 - m ** (2 * steps)), rtol=1e-4)
-
-
 def test_how_often_a_loop_calls_is_counted_on_data_and_not_guessed():
     model = keras.Sequential([keras.Input((4, 3)), layers.RNN(Cell()), layers.Dense(1)])
     model(np.zeros((1, 4, 3), np.float32))
-    with pytest.raises(RequestError, match="a loop calls it, which moving_average_gap counts on data"):
+    with pytest.raises(RequestError, match=r"a loop calls .* times, which moving_average_gap counts on data"):
         readings.debias(model, 3)
     x = random(32, 4, 3)
     model.compile(keras.optimizers.SGD(0.0), "mse")
@@ -404,47 +269,6 @@ def test_synchronized_and_renormalized_layers_are_known_and_left_whole(options):
         np.testing.assert_array_equal(weight, kept)
 
 
-def test_batch_norm_that_cannot_be_seen_is_refused():
-    """One that is not Keras', one that overrides all, and one that the model does not hold."""
-    x = random(64, 3)
-    homemade = keras.Sequential([keras.Input((3,)), Homemade(name="mine")])
-    with pytest.raises(RequestError, match="'mine' is Homemade"):
-        readings.recalibrate(homemade, x)
-    homemade.layers[0].running_mean = homemade.layers[0].moving_mean
-    del homemade.layers[0].moving_mean
-    with pytest.raises(RequestError, match="'mine' is Homemade"):
-        readings.recalibrate(homemade, x)
-
-    class Own(layers.BatchNormalization):
-        def call(self, inputs, training=None, mask=None):
-            return inputs - self.moving_mean
-
-    own = keras.Sequential([keras.Input((3,)), Own(name="own")])
-    with pytest.raises(RequestError, match="'own' is Own, whose call is its own"):
-        readings.recalibrate(own, x, in_place=True)
-    outside = layers.BatchNormalization(name="outside")
-    outside.build((None, 3))
-    lambdas = keras.Sequential([keras.Input((3,)), layers.Lambda(lambda x: outside(x)), layers.BatchNormalization()])
-    with pytest.raises(RequestError, match="'outside' is called, and was not among them"):
-        readings.recalibrate(lambdas, x, in_place=True)
-
-
-def test_batch_norm_that_the_model_does_not_hold_is_refused_also_where_it_is_the_only_one():
-    x = random(64, 3)
-    hidden = layers.BatchNormalization(name="hidden")
-    hidden.build((None, 3))
-    model = keras.Sequential([keras.Input((3,)), layers.Lambda(lambda x: hidden(x)), layers.Dense(1)])
-    model.compile("sgd", "mse")
-    model.fit(x, x[:, :1], verbose=0)
-    for call in (
-        lambda: readings.recalibrate(model, x),
-        lambda: readings.debias(model, 2),
-        lambda: readings.moving_average_gap(model, x, x[:, :1]),
-    ):
-        with pytest.raises(RequestError, match="'hidden' is called, and was not among them"):
-            call()
-
-
 @pytest.mark.skipif(KERAS_3, reason="Keras 3 does not load SavedModels")
 def test_graphs_of_a_saved_model_are_refused(tmp_path):
     """Saving leaves a traced call in each layer; loading without classes gives nothing else."""
@@ -455,65 +279,145 @@ def test_graphs_of_a_saved_model_are_refused(tmp_path):
         lambda: readings.recalibrate(plain, x, in_place=True),
         lambda: readings.debias(plain, 2, in_place=True),
     ):
-        with pytest.raises(RequestError, match="traced when the model was saved; then load the model anew"):
+        with pytest.raises(RequestError, match="was traced when the model was saved; in that case load the model anew"):
             call()
     loaded = keras.models.load_model(tmp_path / "plain")
     assert_population(norms(readings.recalibrate(loaded, x))[0], [x])
     built(Traced(), x).save(tmp_path / "own", save_format="tf")
-    with pytest.raises(RequestError, match=r"one that was loaded with its classes \(custom_objects\)"):
+    with pytest.raises(RequestError, match=r"it was loaded without the class of .*: load it with custom_objects"):
         readings.recalibrate(keras.models.load_model(tmp_path / "own"), x, in_place=True)
 
 
-def test_states_of_recurrent_layers_and_of_modules_are_put_back():
-    class Counting(layers.Layer):
-        def __init__(self, **options):
-            super().__init__(**options)
-            self.module, self.table = tf.Module(), {"count": tf.Variable(0.0, trainable=False)}
-            self.module.count = tf.Variable(0.0, trainable=False)
+@pytest.mark.parametrize(
+    ("model", "entered"),
+    [
+        (lambda: built(Traced(), X), [X, X + 10]),
+        (lambda: built(Branching(), X), [X + 1]),
+        (lambda: keras.Sequential([keras.Input((3,)), Shifted()]), [X + 5]),
+    ],
+    ids=["a traced call", "a traced condition", "a subclass"],
+)
+def test_the_population_is_all_that_enters_in_all_calls(model, entered):
+    model = model()
+    readings.recalibrate(model, X, batch_size=32, in_place=True)
+    assert_population(norms(model)[0], entered)
 
-        def call(self, inputs):
-            self.module.count.assign_add(1.0)
-            self.table["count"].assign_add(1.0)
-            return inputs + 0.0
 
-    inputs = keras.Input(batch_shape=(32, 4, 3))
-    recurrent = layers.LSTM(3, stateful=True)
-    counting = Counting()
-    model = keras.Model(inputs, layers.BatchNormalization()(recurrent(counting(inputs))))
-    model(random(32, 4, 3))
-    before = [np.array(state) for state in recurrent.states]
-    count = float(counting.module.count)
-    readings.recalibrate(model, random(64, 4, 3), in_place=True)
-    for state, kept in zip(recurrent.states, before, strict=True):
-        np.testing.assert_array_equal(state, kept)
-    assert (float(counting.module.count), float(counting.table["count"])) == (count, count)
+def test_a_function_that_was_traced_before_is_seen_all_the_same():
+    """Its graph would call the layer itself; after fit and predict, in models and between plain layers."""
+    model = built(Traced(), X)
+    model.compile("sgd", "mse")
+    model.fit(X, X, verbose=0)
+    model.predict(X, verbose=0)
+    readings.recalibrate(model, X, in_place=True)
+    assert_population(norms(model)[0], [X, X + 10])
+
+
+def masked(shape, *inner):
+    """Return data with positions of zeros, and a model that masks these."""
+    x = random(64, *shape, mean=4.0)
+    x[:, 3:] = 0.0
+    return x, keras.Sequential([keras.Input(shape), layers.Masking(), *inner])
+
+
+def test_under_a_mask_those_count_that_the_layer_counts_when_it_trains():
+    """A whole batch with momentum 0 leaves the layer's own statistics: the same."""
+    x, model = masked((6, 3), layers.BatchNormalization())
+    recalibrated = readings.recalibrate(model, x, batch_size=64)
+    assert_population(norms(recalibrated)[0], [x[:, :3]])
+    (norm,) = norms(model)
+    norm.momentum = 0.0
+    model(x, training=True)
+    np.testing.assert_allclose(norm.moving_mean, norms(recalibrated)[0].moving_mean, rtol=1e-3)
+    np.testing.assert_allclose(norm.moving_variance, norms(recalibrated)[0].moving_variance, rtol=2e-2)
+
+
+def test_the_fused_layer_of_keras_2_counts_what_is_masked():
+    x, model = masked((6, 2, 3), layers.BatchNormalization())
+    readings.recalibrate(model, x, batch_size=64, in_place=True)
+    assert_population(norms(model)[0], [x[:, :3] if KERAS_3 else x])
+
+
+def hidden(name, *others):
+    """Return a model that calls a BatchNorm which is not among its layers."""
+    norm = layers.BatchNormalization(name=name)
+    norm.build((None, 3))
+    return keras.Sequential([keras.Input((3,)), layers.Lambda(lambda x: norm(x)), *others])
+
+
+def homemade(mean):
+    """Return a model with BatchNorm that is not made of Keras'."""
+    layer = layers.Dense(3, name="mine")
+    setattr(layer, mean, np.zeros(3))
+    return keras.Sequential([keras.Input((3,)), layer])
+
+
+class Own(layers.BatchNormalization):
+    """BatchNorm whose call is its own."""
+
+    def call(self, inputs, training=None, mask=None):
+        return inputs - self.moving_mean
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: homemade("moving_mean"), "BatchNorm 'mine' is Dense, which is not made from Keras' BatchNorm"),
+        (lambda: homemade("running_mean"), "BatchNorm 'mine' is Dense"),
+        (lambda: keras.Sequential([keras.Input((3,)), Own(name="own")]), r"the call of 'own' \(Own\) is its own"),
+        (
+            lambda: hidden("outside", layers.BatchNormalization()),
+            "it calls the BatchNorm 'outside', which is not",
+        ),
+        (lambda: hidden("only"), "it calls the BatchNorm 'only', which is not among its layers"),
+    ],
+)
+def test_batch_norm_that_cannot_be_seen_is_refused(make, message):
+    model = make()
+    model.compile(keras.optimizers.SGD(0.0), "mse")
+    for call in (
+        lambda: readings.recalibrate(model, X, in_place=True),
+        lambda: readings.debias(model, 2),
+        lambda: readings.moving_average_gap(model, X, X, steps=2),
+    ):
+        with pytest.raises(RequestError, match=message):
+            call()
+
+
+class Counting(layers.Layer):
+    """Counts its calls in all kinds of variables that a layer may have."""
+
+    def __init__(self, **options):
+        super().__init__(**options)
+        self.count = self.add_weight(shape=(), initializer="zeros", trainable=False, name="count")
+        self.raw, self.table = tf.Variable(0.0, trainable=False), {"count": tf.Variable(0.0, trainable=False)}
+        self.module = tf.Module()
+        self.module.count = tf.Variable(0.0, trainable=False)
+
+    @property
+    def all_counts(self):
+        return [self.count, self.raw, self.table["count"], self.module.count]
+
+    def call(self, inputs):
+        for count in self.all_counts:
+            count.assign_add(1.0)
+        return inputs + 0.0
 
 
 def test_what_is_looked_at_is_left_as_it_was():
-    """Counters of layers of one's own, metrics, random numbers."""
-
-    class Counting(layers.Layer):
-        def __init__(self, **options):
-            super().__init__(**options)
-            self.count = self.add_weight(shape=(), initializer="zeros", trainable=False, name="count")
-            self.raw = tf.Variable(0.0, trainable=False)
-
-        def call(self, inputs):
-            self.count.assign_add(1.0)
-            self.raw.assign_add(1.0)
-            return inputs
-
-    x = random(64, 3)
-    norm = layers.BatchNormalization()
-    model = keras.Sequential([keras.Input((3,)), Counting(), layers.Dropout(0.5), norm, layers.Dense(1)])
+    """Counters of layers of one's own, states of recurrent layers, metrics, random numbers."""
+    x, y = random(64, 4, 3), random(64, 1)
+    counting, recurrent = Counting(), layers.LSTM(3, stateful=True)
+    inner = [counting, layers.Dropout(0.5), recurrent, layers.BatchNormalization(), layers.Dense(1)]
+    model = keras.Sequential([keras.Input(batch_shape=(32, 4, 3)), *inner])
     model.compile("sgd", "mse", metrics=["mae"])
-    model.fit(x, x[:, :1], verbose=0)
-    variables = [*model.layers[0].weights, model.layers[0].raw, *model.weights, *model.optimizer.variables]
+    model.fit(x, y, verbose=0, batch_size=32)
+    variables = [*counting.all_counts, *recurrent.states, *model.weights, *model.optimizer.variables]
     variables += [variable for metric in model.metrics for variable in metric.variables]
     before = [np.array(variable) for variable in variables]
     readings.recalibrate(model, x)
     readings.debias(model, 2)
-    readings.moving_average_gap(model, x, x[:, :1])
     watching.Watch(model)
+    readings.moving_average_gap(model, tf.data.Dataset.from_tensor_slices((x, y)).batch(32))
     for variable, kept in zip(variables, before, strict=True):
         np.testing.assert_array_equal(variable, kept)

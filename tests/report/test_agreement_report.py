@@ -2,72 +2,42 @@ import io
 
 import pandas as pd
 import pytest
-from test_agreement import KERAS, SIZES
 
+from conftest import SMALL
 from normlib.errors import RequestError
-from normlib.report.agreement import Report, Side, report
+from normlib.report import agreement
+from normlib.runs.store import save_record
+from normlib.studies.results import Results
 from normlib.studies.study import Study
 
+KERAS = {"versions": {"tensorflow": "2.21.0", "keras": "3.15.1", "tensorflow-addons": None}, "provider": "keras"}
 NAME = "<b>against</b> none"
-STUDY = Study("mine", "Which <i>one</i>?", ("bn", "none"), seeds=3, contrasts={NAME: "bn - none"})
+STUDY = Study("mine", "Which <i>one</i>?", ("bn", "none"), seeds=3, contrasts={NAME: "bn - none"}, defaults=SMALL)
 LOSSES = {"bn": [0.45, 0.46, 0.47], "none": [0.40, 0.40, 0.40]}
 
 
 @pytest.fixture
-def compare(make_record):
-    """Return a function that compares a made-up study with itself on the other stack: B's losses larger by a shift."""
+def make_sides(make_record):
+    """Return a function that gives a made-up study's results twice: B's on the other stack, its losses shifted."""
 
-    def compare(study=STUDY, shift=0.0, sizes=(32,)):
-        sides = []
-        for environment, added in (({}, 0.0), (KERAS, shift)):
-            runs = [
-                make_record(ordering, seed, loss + added, environment=environment, batch_size=size)
-                for size in sizes
-                for ordering, values in LOSSES.items()
-                for seed, loss in enumerate(values)
-            ]
-            sides.append(Side(study, runs))
-        return Report(*sides)
+    def make(shift=0.0, study=STUDY, orderings=("bn", "none")):
+        return [
+            Results(
+                study,
+                [
+                    make_record(ordering, seed, loss + added, environment=environment, **SMALL)
+                    for ordering in orderings
+                    for seed, loss in enumerate(LOSSES[ordering])
+                ],
+            )
+            for environment, added in (({}, 0.0), (KERAS, shift))
+        ]
 
-    return compare
-
-
-def test_the_text_has_a_table_for_each_measure_and_one_of_contrasts_then_sentences(compare):
-    parts = compare(shift=0.2).to_text().split("\n\n")
-    assert parts[0].splitlines()[1].startswith("B, mine: 6 runs, seeds: 3, from 0 to 2; tensorflow 2.21.0, keras 3.15")
-    assert [part.splitlines()[0] for part in parts[1:-1]] == [
-        "running training loss",
-        "running training accuracy",
-        "evaluation loss",
-        "evaluation accuracy",
-        "declared contrasts in running training loss",
-    ]
-    reach = 4.302653 * 0.01 / 3**0.5  # t of two degrees of freedom
-    (row,) = (line for line in parts[1].splitlines() if line.strip().startswith("bn/none"))
-    assert row.split()[:2] == ["bn/none", "3,"]
-    assert f"0.4600 [{0.46 - reach:.4f}, {0.46 + reach:.4f}]" in row
-    assert row.endswith("differs")
-    assert parts[-1].startswith("4 of 8 figures agree")
-    assert max(map(len, "".join(parts[:-1]).splitlines())) < 150
+    return make
 
 
-def test_a_study_that_varies_settings_has_tables_for_each_condition(compare):
-    varied = Study("mine", "Which?", ("bn", "none"), varies=SIZES, seeds=3, contrasts={NAME: "bn - none"})
-    comparison = compare(varied, sizes=(32, 64))
-    titles = [part.splitlines()[0] for part in comparison.to_text().split("\n\n")]
-    assert titles[1] == "running training loss, under batch_size 32"
-    assert titles[5] == "running training loss, under batch_size 64"
-    assert titles[9:11] == [f"declared contrasts in running training loss, under batch_size {n}" for n in (32, 64)]
-    assert comparison.to_html().count(">condition</th>") == 2
-
-
-def test_the_studys_own_measure_is_compared_too(compare):
-    measure = Study("mine", "Which?", ("bn", "none"), measure="recalibrated_loss")
-    assert "evaluation loss, recalibrated\n" in compare(measure).to_text()
-
-
-def test_csv_has_the_numbers_of_figures_and_contrasts(compare):
-    table = pd.read_csv(io.StringIO(compare(shift=0.2).to_csv()))
+def test_the_table_has_the_numbers_of_figures_and_contrasts(make_sides):
+    table = agreement.compare(*make_sides(shift=0.2))
     figure = table[(table["ordering"] == "bn/none") & (table["measure"] == "train_loss")].iloc[0]
     assert figure[["mean_a", "mean_b", "difference"]].tolist() == pytest.approx([0.46, 0.66, 0.2])
     assert len(table) == 2 * 4 + 1
@@ -76,31 +46,66 @@ def test_csv_has_the_numbers_of_figures_and_contrasts(compare):
     assert contrast["mean_a"] == pytest.approx(0.06)
 
 
-def test_the_page_has_sentences_tables_and_the_figure_in_it(compare):
-    page = compare(shift=0.2).to_html()
+def test_as_text_it_has_means_with_intervals_and_of_a_contrast_both_verdicts(make_sides):
+    text = agreement.as_text(agreement.compare(*make_sides(shift=0.2)))
+    reach = 4.302653 * 0.01 / 3**0.5  # t of two degrees of freedom
+    assert text.loc[0, ["what", "runs", "verdict"]].tolist() == ["bn/none", "3, 3", "differs"]
+    assert text.loc[0, "A"] == f"0.4600 [{0.46 - reach:.4f}, {0.46 + reach:.4f}]"
+    assert text.iloc[-1][["what", "verdict"]].tolist() == [NAME, "undecided; undecided"]
+
+
+def test_it_is_said_where_each_side_was_run_what_agrees_and_what_does_not(make_sides):
+    a, b = make_sides(shift=0.2)
+    sentences = agreement.agreement_sentences(a, b, agreement.compare(a, b))
+    assert sentences[1] == (
+        "B, mine: 6 runs, seeds: 3, from 0 to 2; tensorflow 2.21.0, keras 3.15.1; processor: a processor; "
+        "threads a run: 1."
+    )
+    assert sentences[2].startswith("4 of 8 figures agree: the 95 % interval of B minus A holds zero; not so: ")
+    assert "running training loss of bn/none (differs)" in sentences[2]
+    assert sentences[3] == "1 of 1 contrasts have the same verdict in A and in B."
+    same = agreement.agreement_sentences(a, a, agreement.compare(a, a))
+    assert same[2].startswith("8 of 8 figures agree: the 95 % interval of B minus A holds zero; with Holm's")
+
+
+def test_what_only_one_side_has_or_what_is_missing_is_said(make_sides):
+    (a, _), (_, b) = make_sides(), make_sides(orderings=("bn",))
+    sentences = agreement.agreement_sentences(a, b, agreement.compare(a, b))
+    assert "Not compared, since only A has runs: none/none." in sentences
+    assert any(sentence.startswith("In B: Missing, 3 of 6 runs") for sentence in sentences)
+
+
+def test_the_page_has_sentences_the_table_and_the_figure_in_it_and_what_others_wrote_is_no_markup(make_sides):
+    a, b = make_sides(shift=0.2)
+    page = agreement.as_page(a, b, agreement.compare(a, b))
     assert page.startswith("<!DOCTYPE html>")
-    assert page.count("<table") == 3
+    assert page.count("<table") == 1
     assert page.count('src="data:image/png;base64,iVBOR') == 1
     assert 'alt="One study run in two places: the means' in page
-    for part in ("4 of 8 figures agree", "keras 3.15.1", "differs", "<h2>", "<caption>Figures, means"):
-        assert part in page
-
-
-def test_what_others_wrote_is_no_markup_in_the_page(compare):
-    page = compare().to_html()
+    assert "4 of 8 figures agree" in page
     assert "<b>" not in page
     assert "<i>" not in page
     assert "&lt;b&gt;against&lt;/b&gt; none" in page
-    assert "Which &lt;i&gt;one&lt;/i&gt;?" in page
 
 
-def test_without_contrasts_there_are_text_table_and_page_all_the_same(compare):
-    comparison = compare(Study("mine", "Which?", ("bn", "none"), seeds=3))
-    assert "declared contrasts" not in comparison.to_text()
-    assert "No contrast was declared." in comparison.to_html()
-    assert len(pd.read_csv(io.StringIO(comparison.to_csv()))) == 8
+def test_without_contrasts_figures_are_compared_all_the_same(make_sides):
+    a, b = make_sides(study=Study("mine", "Which?", ("bn", "none"), seeds=3, defaults=SMALL))
+    table = agreement.compare(a, b)
+    assert len(table) == 8
+    assert "0 of 0 contrasts" in " ".join(agreement.agreement_sentences(a, b, table))
+
+
+def test_two_folders_give_text_and_the_files_that_are_asked_for(make_sides, tmp_path):
+    for name, side in zip(("here", "there"), make_sides(shift=0.2), strict=True):
+        for run in side.runs:
+            save_record(run, tmp_path / name / "records")
+        (tmp_path / name / "study.yaml").write_text(STUDY.to_yaml())
+    csv = str(tmp_path / "a.csv")
+    text = agreement.compare_folders(tmp_path / "here", tmp_path / "there", {"csv": csv})
+    assert text.splitlines()[-1] == csv
+    assert len(pd.read_csv(io.StringIO((tmp_path / "a.csv").read_text()))) == 9
 
 
 def test_latex_is_refused_before_the_folders_are_read(tmp_path):
-    with pytest.raises(RequestError, match=r"latex is 'a.tex', but must be csv and html alone, where two folders are"):
-        report(tmp_path / "nowhere", tmp_path / "nowhere", {"latex": "a.tex"})
+    with pytest.raises(RequestError, match=r"latex is 'a.tex', but of two folders only csv and html can be written"):
+        agreement.compare_folders(tmp_path / "nowhere", tmp_path / "nowhere", {"latex": "a.tex"})

@@ -1,11 +1,12 @@
 import re
 
+import pandas as pd
 import pytest
 from bs4 import BeautifulSoup
 
 from normlib.models.instance import Instance
-from normlib.report import html as html_module
-from normlib.report.diagrams import boxes
+from normlib.report import cards
+from normlib.report.cards import ComparedRuns
 from normlib.studies.study import Study, read_study
 
 
@@ -17,45 +18,34 @@ def cells(html, caption):
 
 def test_what_others_wrote_never_becomes_markup():
     evil = "<script>alert(1)</script>"
-    table = html_module.table(evil, [evil], [[evil, evil]])
-    for html in (
-        html_module.card(evil, evil, table),
-        html_module.folded(evil, table),
-        html_module.settings({evil: evil}, {evil: 0}),
-    ):
+    parts = [("text", evil), ("list", [evil]), ("table", evil, [evil], [[evil, evil]]), ("picture", evil, evil)]
+    for html in (cards.card(evil, *parts, ("details", evil, parts[0])), cards.page(evil, *parts)):
         assert "<script>" not in html
         assert "&lt;script&gt;" in html
 
 
-def test_empty_parts_are_left_out():
-    assert html_module.card("title", "", html_module.Markup("")) == "<div><p><b>title</b></p></div>"
-
-
-def test_a_table_has_headers_for_its_columns_and_rows():
-    soup = BeautifulSoup(html_module.table("caption", ["a", "b"], [["x", 1], ["y", 2]]), "html.parser")
+def test_a_table_has_headers_for_its_columns_and_rows_and_empty_texts_are_left_out():
+    part = ("table", "caption", ["a", "b"], [["x", 1], ["y", 2]])
+    soup = BeautifulSoup(cards.card("title", ("text", ""), part), "html.parser")
     assert [cell.text for cell in soup.find_all("th", scope="col")] == ["a", "b"]
     assert [cell.text for cell in soup.find_all("th", scope="row")] == ["x", "y"]
     assert [cell.text for cell in soup.find_all("td")] == ["1", "2"]
-
-
-def test_settings_that_differ_come_first_and_the_others_behind_a_click():
-    html = html_module.settings({"epochs": 2, "batch_size": 32}, {"epochs": 1, "batch_size": 32})
-    assert cells(html, "Settings that differ") == [["setting", "value", "default"], ["epochs", "2", "1"]]
-    before, behind = html.split("<details>")
-    assert "batch_size" not in before
-    assert "batch_size" in behind
-
-
-def test_without_a_difference_it_says_so():
-    assert html_module.settings({"epochs": 1}, {"epochs": 1}).startswith("<p>All settings are at their defaults.</p>")
+    assert len(soup.find_all("p")) == 1
 
 
 def test_a_picture_shows_what_stands_where_in_data_flow_order_and_an_empty_slot_dashed():
-    html = html_module.picture(boxes(Instance("gn/none")))
+    html = Instance("gn/none")._repr_html_()
     text = re.sub(r"\s+", " ", BeautifulSoup(html, "html.parser").get_text(" "))
     assert " → GroupNorm 5 groups of 2 channels → convolution 2 " in text
     (dashed,) = (box for box in html.split("<span") if "dashed" in box)
     assert "slot 2<br>empty" in dashed
+
+
+def test_settings_that_differ_come_first_and_the_others_behind_a_click():
+    before, behind = Instance("gn/none")._repr_html_().split("<details>")
+    assert "batch_size" not in before
+    assert "batch_size" in behind
+    assert "All settings are at their defaults." in Instance()._repr_html_()
 
 
 def test_an_instance_is_shown_with_its_picture_and_what_differs():
@@ -113,3 +103,40 @@ def test_a_study_is_shown_with_its_question_orderings_conditions_and_contrasts(n
 def test_a_study_with_one_seed_names_it():
     html = Study("mine", "Which?", ("bn", "none"), seeds=1, first_seed=4)._repr_html_()
     assert "2 runs: 2 orderings, each with seed 4." in html
+
+
+LOSSES = {"bn/none": [0.5, 0.7], "gn/bn": [0.2, 0.4]}
+
+
+@pytest.fixture
+def comparison(make_frame):
+    return ComparedRuns(make_frame(LOSSES, epochs=2), [Instance(ordering, epochs=2) for ordering in LOSSES])
+
+
+def test_it_is_the_table_of_runs(comparison, make_frame):
+    pd.testing.assert_frame_equal(pd.DataFrame(comparison), make_frame(LOSSES, epochs=2))
+
+
+def test_what_is_selected_of_it_is_a_plain_table(comparison):
+    for selected in (comparison[comparison["seed"] == 0], comparison.copy(), comparison[["ordering", "train_loss"]]):
+        assert type(selected) is pd.DataFrame
+
+
+def test_it_is_shown_by_ordering_the_lowest_mean_first_with_pictures_settings_and_all_runs(comparison):
+    soup = BeautifulSoup(comparison._repr_html_(), "html.parser")
+    means, pictures, differing, _, runs = soup.find_all("table")
+    rows = [[cell.get_text(" ") for cell in row.find_all(["th", "td"])] for row in means.find_all("tr")]
+    assert [row[0] for row in rows] == ["ordering", "gn/bn", "bn/none"]
+    assert rows[1][2].startswith("0.3000 [")
+    assert rows[2][2].startswith("0.6000 [")
+    drawn = [[cell.get_text(" ") for cell in row.find_all(["th", "td"])] for row in pictures.find_all("tr")[1:]]
+    assert [name for name, _ in drawn] == ["bn/none", "gn/bn"]
+    assert ["GroupNorm 5 groups of 2 channels" in text for _, text in drawn] == [False, True]
+    assert [cell.text for cell in differing.find_all("td")] == ["2", "1"]
+    assert len(runs.find_all("tr")) == 1 + 4
+    assert "2 epochs" in soup.get_text()
+
+
+def test_one_run_each_has_no_interval(make_frame):
+    shown = ComparedRuns(make_frame({"bn/none": [0.5]}), [Instance()])._repr_html_()
+    assert "0.5000<" in shown

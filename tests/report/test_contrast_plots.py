@@ -1,19 +1,22 @@
 import numpy as np
 import pandas as pd
 import pytest
-from matplotlib.colors import to_rgb
+from matplotlib.colors import to_hex, to_rgb
+from test_agreement_report import KERAS
 
-from normlib.analysis.verdicts import Contrast
-from normlib.report import contrast_plots, plots
+from normlib.analysis.comparison import Comparison
+from normlib.report import contrast_plots, style
+from normlib.runs.measures import MAIN_MEASURES
 
-KIND = Contrast.parse("kind", "bn/none - gn/none", ["bn/none", "gn/none"])
+KIND = {"kind": "bn/none - gn/none"}
+SIZES = [{"batch_size": [32, 64]}]
 VARIES = [{"batch_size": [32, 64]}, {"activation": ["none", "relu"]}]
 
 
 def test_contrasts_show_every_pair_the_mean_its_interval_and_the_margin(make_frame):
     """0.10, 0.20, 0.30 against 0.05, 0.10, 0.15: differences 0.05, 0.10, 0.15; t with two degrees is 4.302653."""
     frame = make_frame({"bn": [0.10, 0.20, 0.30], "gn": [0.05, 0.10, 0.15]})
-    _, axis = contrast_plots.plot_contrasts(frame, [KIND], "train_loss", margin=0.02)
+    _, axis = contrast_plots.plot_contrasts(frame, KIND, "train_loss", margin=0.02)
     pairs = next(c for c in axis.collections if len(c.get_offsets()) == 3)
     assert pairs.get_offsets()[:, 0].tolist() == pytest.approx([0.05, 0.10, 0.15])
     segments = next(c.get_segments() for c in axis.collections if hasattr(c, "get_segments") and c.get_segments())
@@ -37,7 +40,7 @@ def varied(make_frame):
 
 
 def test_with_conditions_each_contrast_has_a_row_for_each(varied):
-    _, axis = contrast_plots.plot_contrasts(varied, [KIND], "train_loss", 0.01, VARIES)
+    _, axis = contrast_plots.plot_contrasts(varied, KIND, "train_loss", 0.01, VARIES)
     assert [text.get_text() for text in axis.get_yticklabels()] == [
         "kind\nbatch_size 32, activation none: undecided",
         "kind\nbatch_size 32, activation relu: undecided",
@@ -49,7 +52,7 @@ def test_with_conditions_each_contrast_has_a_row_for_each(varied):
 def test_the_map_has_a_cell_for_each_condition_that_was_run_with_its_winner(varied):
     _, axis = contrast_plots.plot_winners(varied, "train_loss", VARIES)
     cells = {(round(p.get_x() + 0.48), round(p.get_y() + 0.47)): p for p in axis.patches}
-    colours = {name: to_rgb(look[0]) for name, look in plots.styles(["bn/none", "none/none"]).items()}
+    colours = {name: to_rgb(look[0]) for name, look in style.styles(["bn/none", "none/none"]).items()}
     winners = {place: [n for n, c in colours.items() if c == cell.get_facecolor()[:3]] for place, cell in cells.items()}
     assert winners == {(0, 0): ["bn/none"], (1, 0): ["none/none"], (0, 1): ["bn/none"]}
     assert [label.get_text() for label in axis.get_xticklabels()] == ["activation none", "activation relu"]
@@ -65,3 +68,64 @@ def test_a_cell_says_how_far_the_winner_is_ahead(varied):
     reach = 12.7062 * np.std([0.10, 0.11], ddof=1) / 2**0.5
     lead = f"0.105 [{0.105 - reach:.3f}, {0.105 + reach:.3f}] ahead of"
     assert texts[1] == f"{lead}\ngn/none, 0.195 of none/none\nfirst with 2 of 2 seeds"
+
+
+def test_places_are_written_into_their_cells_and_none_of_them_is_left_out(make_frame):
+    _, axis = contrast_plots.plot_places(make_frame({"bn": [0.40, 0.44], "none": [0.42, 0.42]}), "train_loss")
+    assert [text.get_text() for text in axis.texts] == ["50%"] * 4
+    assert [label.get_text() for label in axis.get_xticklabels()] == ["1", "2"]
+    assert axis.get_images()[0].get_array().tolist() == [[0.5, 0.5], [0.5, 0.5]]
+
+
+@pytest.fixture
+def sides(make_frame):
+    losses = {"bn": [0.45, 0.47], "gn": [0.40, 0.41], "none": [0.40, np.nan]}
+    a, b = make_frame(losses), make_frame(losses, environment=KERAS)
+    b.loc[b["ordering"] == "gn/none", "train_loss"] += 1
+    return Comparison(a), Comparison(b)
+
+
+def test_each_measure_has_a_panel_with_a_unit_and_each_ordering_a_row(sides):
+    figure, axes = contrast_plots.plot_agreement(*sides)
+    assert [axis.get_title(loc="left") for axis in axes] == [
+        "running training loss", "running training accuracy", "evaluation loss", "evaluation accuracy",
+    ]  # fmt: skip
+    assert [axis.get_xlabel() for axis in axes] == 2 * ["cross-entropy, nats", "share of images"]
+    assert [label.get_text() for label in axes[0].get_yticklabels()] == ["bn/none", "gn/none", "none/none"]
+    assert "B: tensorflow 2.21.0, keras 3.15.1" in figure.alternative_text
+
+
+def test_both_sides_stand_beside_each_other_with_their_means_and_intervals(sides):
+    """0.45 and 0.47: mean 0.46, and 12.7062 (t, one degree of freedom) times 0.01 around it."""
+    _, axes = contrast_plots.plot_agreement(*sides)
+    a, b = (line for line in axes[0].lines if line.get_marker() in "os" and len(line.get_xdata()) == 3)
+    assert (a.get_marker(), to_hex(a.get_color())) == ("o", "#0072b2")
+    assert (b.get_marker(), to_hex(b.get_color())) == ("s", "#d55e00")
+    assert [a.get_xdata()[0], b.get_xdata()[1]] == pytest.approx([0.46, 1.405])
+    assert all(a.get_ydata() < b.get_ydata())
+    segments = [segment for lines in axes[0].collections for segment in lines.get_segments() if len(segment)]
+    ends = [segment[:, 0].tolist() for segment in segments if segment[0, 1] == a.get_ydata()[0]]
+    assert ends == [pytest.approx([0.46 - 0.127062, 0.46 + 0.127062], abs=1e-6)]
+
+
+def test_what_does_not_agree_is_said_in_words_in_its_row(sides):
+    _, axes = contrast_plots.plot_agreement(*sides)
+    said = [{text.get_position()[1]: text.get_text() for text in axis.texts} for axis in axes]
+    assert said == [{1: "differs", 2: "undecided"}, {2: "undecided"}, {2: "undecided"}, {2: "undecided"}]
+
+
+def test_rows_name_their_condition_and_show_only_what_both_sides_have(make_frame):
+    a = pd.concat(make_frame({"bn": [0.4, 0.5], "gn": [0.4, 0.5]}, batch_size=size) for size in (32, 64))
+    b = pd.concat(make_frame({"bn": [0.4, 0.5]}, batch_size=size) for size in (32, 64))
+    sides = (Comparison(side, varies=SIZES) for side in (a, b))
+    _, axes = contrast_plots.plot_agreement(*sides, ["train_loss"])
+    assert len(axes) == 1
+    rows = [label.get_text() for label in axes[0].get_yticklabels()]
+    assert rows == ["batch_size 32: bn/none", "batch_size 64: bn/none"]
+
+
+def test_one_run_a_side_can_be_drawn(make_frame, tmp_path):
+    side = Comparison(make_frame({"bn": [0.4]}))
+    figure, axes = contrast_plots.plot_agreement(side, side, MAIN_MEASURES[:3])
+    assert len(axes) == 3
+    figure.savefig(tmp_path / "figure.png")

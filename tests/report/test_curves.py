@@ -1,9 +1,20 @@
+import dataclasses
+
+import numpy as np
 import pytest
+from matplotlib.colors import to_hex
 
 from normlib.report import curves
 
+LOSSES = {"bn": [0.40, 0.44], "none": [0.42, 0.42]}
 
-def test_interval_means_take_the_running_figure_apart():
+
+@pytest.fixture
+def runs(make_record):
+    return [make_record(name, seed, loss) for name, values in LOSSES.items() for seed, loss in enumerate(values)]
+
+
+def test_interval_means_take_the_running_figure_apart(make_record):
     """Losses by image: 32 of 4, 32 of 2, 6 of 1 in a first epoch of 70 images; 32 of 1, 38 of 0.5 in a second."""
     curve = {
         "epoch": [1, 1, 1, 2, 2],
@@ -11,7 +22,35 @@ def test_interval_means_take_the_running_figure_apart():
         "loss": [4, 3, (4 * 32 + 2 * 32 + 1 * 6) / 70, 1, (1 * 32 + 0.5 * 38) / 70],
         "accuracy": [0.0, 0.25, 0.5, 1.0, 1.0],
     }
-    means = curves.interval_means(curve, batch_size=32, examples=70)
+    record = dataclasses.replace(make_record(fit_split="test[:70]", batch_size=32), curve=curve)
+    means = curves.interval_means(record)
     assert means["images"].tolist() == [32, 64, 70, 102, 140]
     assert means["loss"].tolist() == pytest.approx([4, 2, 1, 1, 0.5])
     assert means["accuracy"].tolist()[:2] == pytest.approx([0.0, 0.5])
+
+
+def test_learning_curves_show_interval_means_and_the_running_figure(make_record):
+    """Running loss 0.8 after 156 * 32 images and 0.4 after all 10,000: 0.8, and then nearly nothing."""
+    _, axes = curves.plot_learning_curves([make_record("gn/bn", loss=0.4)])
+    means, running = axes[0].lines
+    assert running.get_ydata().tolist() == [0.8, 0.4]
+    assert means.get_xdata().tolist() == [4992, 10_000]
+    assert means.get_ydata().tolist() == pytest.approx([0.8, (0.4 * 10_000 - 0.8 * 4992) / 5008])
+
+
+def test_learning_curves_are_means_over_seeds_with_their_interval(runs):
+    """From the made-up running figures 2r and r after 4,992 and 10,000 images, by hand: (10000 r - 9984 r) / 5008."""
+    _, (axis,) = curves.plot_training(runs)
+    lines = {line.get_label(): line for line in axis.lines}
+    assert list(lines) == ["bn/none", "none/none"]
+    expected = [(10_000 * loss - 4_992 * 2 * loss) / 5_008 for loss in LOSSES["bn"]]
+    assert lines["bn/none"].get_xydata().tolist() == [[10_000, pytest.approx(np.mean(expected))]]
+    (band,) = (c for c in axis.collections if to_hex(c.get_facecolor()[0]) == lines["bn/none"].get_color().lower())
+    reach = 12.7062 * np.std(expected, ddof=1) / 2**0.5
+    assert band.get_paths()[0].vertices[:, 1].max() == pytest.approx(np.mean(expected) + reach, rel=1e-5)
+
+
+def test_each_condition_has_a_panel(make_record):
+    runs = [make_record("bn", seed, 0.4, batch_size=size) for seed in (0, 1) for size in (4, 8, 16, 32)]
+    _, axes = curves.plot_training(runs, [{"batch_size": [4, 8, 16, 32]}])
+    assert [axis.get_title(loc="left") for axis in axes] == [f"batch_size {size}" for size in (4, 8, 16, 32)]

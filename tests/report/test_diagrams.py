@@ -1,10 +1,14 @@
+import numpy as np
 import pytest
+from matplotlib.patches import Rectangle
 
+from normlib.errors import RequestError
 from normlib.models.instance import Instance
-from normlib.report.diagrams import plot_model
+from normlib.models.kinds import EMPTY, KINDS, normalization_layer
+from normlib.report.diagrams import PLAIN, Box, model_boxes, plot_model, plot_normalization_axes
 
 
-def boxes(instance):
+def texts(instance):
     _, axis = plot_model(instance)
     return [text.get_text().replace("\n", " ") for text in axis.texts if text.get_text()]
 
@@ -13,23 +17,22 @@ def boxes(instance):
     ("ordering", "between"),
     [
         ("gn/bn", ["GroupNorm 5 groups of 2 channels", "convolution 2 3 × 3, 10 channels", "BatchNorm"]),
-        ("bn/none", ["BatchNorm", "convolution 2 3 × 3, 10 channels", "slot 2 empty"]),
         ("none/ln", ["slot 1 empty", "convolution 2 3 × 3, 10 channels", "LayerNorm 1 group of 10 channels"]),
     ],
 )
 def test_the_picture_shows_what_stands_where(ordering, between):
     head = ["dense 128 ReLU, dropout 0.2", "dense 10 softmax"]
     expected = ["image 28 × 28", "convolution 1 3 × 3, 10 channels", *between, *head]
-    assert boxes(Instance(ordering)) == expected
+    assert texts(Instance(ordering)) == expected
 
 
 def test_groups_and_activation_are_in_the_picture():
-    texts = boxes(Instance("gn+in/none", groups=2, activation="relu"))
-    assert texts[2:5] == ["GroupNorm 2 groups of 5 channels", "InstanceNorm 10 groups of 1 channel", "ReLU"]
+    found = texts(Instance("gn+in/none", groups=2, activation="relu"))
+    assert found[2:5] == ["GroupNorm 2 groups of 5 channels", "InstanceNorm 10 groups of 1 channel", "ReLU"]
 
 
 def test_a_residual_networks_picture_shows_its_stem_and_the_pattern_of_its_blocks():
-    assert boxes(Instance("bn/gn", "resnet20")) == [
+    assert texts(Instance("bn/gn", "resnet20")) == [
         "image 28 × 28",
         "convolution 3 × 3, 16 channels",
         "BatchNorm",
@@ -46,9 +49,9 @@ def test_a_residual_networks_picture_shows_its_stem_and_the_pattern_of_its_block
 
 
 def test_a_plain_networks_picture_shows_its_four_slots_and_where_it_pools():
-    texts = boxes(Instance("gn/none/bn", "convnet", channels_per_group=4))
-    assert texts[2:4] == ["GroupNorm 4 groups of 4 channels", "ReLU"]
-    assert [texts[i] for i in (5, 6, 9, 11, 12)] == [
+    found = texts(Instance("gn/none/bn", "convnet", channels_per_group=4))
+    assert found[2:4] == ["GroupNorm 4 groups of 4 channels", "ReLU"]
+    assert [found[i] for i in (5, 6, 9, 11, 12)] == [
         "slot 2 empty",
         "ReLU, pooling",
         "ReLU",
@@ -58,5 +61,72 @@ def test_a_plain_networks_picture_shows_its_four_slots_and_where_it_pools():
 
 
 def test_of_a_model_of_ones_own_the_picture_shows_the_pattern_without_importing_it():
-    texts = boxes(Instance("gn/none", "my.models:small"))
-    assert texts == ["image 28 × 28", "small of models: its BatchNorms", "GroupNorm", "none", "and so on, in turn"]
+    found = texts(Instance("gn/none", "my.models:small"))
+    assert found == ["image 28 × 28", "small of models: its BatchNorms", "GroupNorm", "none", "and so on, in turn"]
+
+
+COLOURS = [Box("", kind).colour for kind in (*KINDS, EMPTY, PLAIN)]
+
+
+def test_every_kind_has_a_colour_of_its_own():
+    assert len(set(COLOURS)) == len(COLOURS)
+
+
+def test_each_box_says_which_kind_it_is_and_what_an_empty_slot_is():
+    kinds = [box.kind for box in model_boxes(Instance("gn+bn/none"))]
+    assert kinds == [PLAIN, PLAIN, "gn", "bn", PLAIN, EMPTY, PLAIN, PLAIN]
+
+
+@pytest.mark.parametrize("colour", COLOURS)
+def test_black_text_on_every_colour_has_a_contrast_of_more_than_ten_to_one(colour):
+    """WCAG 2.2, relative luminance and contrast ratio."""
+    channels = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
+    luminance = sum(weight * c for weight, c in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+    assert (luminance + 0.05) / 0.05 > 10
+
+
+def part(axis):
+    """Return height and width, in cells, of the part that is in colour."""
+    (rectangle,) = (patch for patch in axis.patches if isinstance(patch, Rectangle))
+    return rectangle.get_height(), rectangle.get_width()
+
+
+def test_each_panel_colours_one_part_that_shares_a_mean_and_says_how_many_there_are():
+    _, axes = plot_normalization_axes(images=3, channels=6, groups=3)
+    assert [part(axis) for axis in axes] == [(3, 1), (1, 2), (1, 6), (1, 1)]
+    titles = [axis.get_title() for axis in axes]
+    assert titles == ["BatchNorm: 6 means", "GroupNorm: 9 means", "LayerNorm: 3 means", "InstanceNorm: 18 means"]
+
+
+def test_borders_are_thick_where_a_part_ends():
+    _, axes = plot_normalization_axes(images=2, channels=4, groups=2)
+    across = [line for line in axes[1].lines if line.get_xdata()[0] == line.get_xdata()[1]]
+    assert [line.get_linewidth() > 1 for line in across] == [True, False, True, False, True]
+
+
+@pytest.mark.parametrize(("place", "kind"), list(enumerate(["bn", "gn", "ln", "in"])))
+def test_the_layers_do_normalize_what_is_drawn_as_one_part(place, kind):
+    """What lies in one part has mean zero after the layer, and what is less than a part has not."""
+    images, channels = 3, 6
+    _, axes = plot_normalization_axes(images, channels, groups=3)
+    height, width = map(int, part(axes[place]))
+    x = np.random.default_rng(0).normal(np.arange(images * channels).reshape(images, 1, 1, channels), 1.0, (3, 5, 5, 6))
+    options = {"training": True} if kind == "bn" else {}
+    y = np.array(normalization_layer(kind, channels, groups=3)(x.astype("float32"), **options))
+    means = y.mean(axis=(1, 2)).reshape(images // height, height, channels // width, width).mean(axis=(1, 3))
+    np.testing.assert_allclose(means, 0, atol=1e-4)
+    if height * width > 1:
+        assert np.abs(y.mean(axis=(1, 2))).max() > 0.1
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"groups": 4}, "groups is 4, but must be a divisor of the 6 channels"),
+        ({"images": 0}, "images is 0, but must be a whole number from 1 up"),
+    ],
+)
+def test_wrong_numbers_are_refused(changes, told):
+    with pytest.raises(RequestError, match=told):
+        plot_normalization_axes(**{"images": 3, "channels": 6, "groups": 3, **changes})

@@ -5,23 +5,21 @@ import pytest
 
 from normlib.errors import RequestError
 from normlib.report import export
+from normlib.studies.results import Results
 from normlib.studies.study import Study
 
 
 @pytest.fixture
-def study():
+def results(make_record):
     contrasts = {"against none": "bn/none - none/none"}
-    return Study("made", "Which?", ("bn/none", "none/none"), seeds=3, margin=0.02, contrasts=contrasts)
+    study = Study("made", "Which?", ("bn/none", "none/none"), seeds=3, margin=0.02, contrasts=contrasts)
+    losses = {"bn": [0.41, 0.43, 0.45], "none": [0.40, 0.40, 0.40]}
+    return Results(study, [make_record(name, s, loss) for name, each in losses.items() for s, loss in enumerate(each)])
 
 
-@pytest.fixture
-def records(make_frame):
-    return make_frame({"bn": [0.41, 0.43, 0.45], "none": [0.40, 0.40, 0.40]})
-
-
-def test_csv_gives_the_numbers_of_each_ordering_and_measure(records, study):
+def test_csv_gives_the_numbers_of_each_ordering_and_measure(results):
     """0.41, 0.43, 0.45: mean 0.43, sd 0.02; t with two degrees of freedom is 4.302653."""
-    table = pd.read_csv(io.StringIO(export.to_csv(records, study)))
+    table = pd.read_csv(io.StringIO(export.to_csv(results)))
     row = table[(table["ordering"] == "bn/none") & (table["measure"] == "train_loss")].iloc[0]
     reach = 4.302653 * 0.02 / 3**0.5
     assert row[["runs", "mean", "sd", "low", "high"]].tolist() == pytest.approx(
@@ -33,14 +31,12 @@ def test_csv_gives_the_numbers_of_each_ordering_and_measure(records, study):
     assert contrast["mean"] == pytest.approx(0.03)
 
 
-def test_latex_is_the_tables_of_contrasts_and_results(records, study):
-    text = export.to_latex(records, study)
+def test_latex_is_the_tables_of_contrasts_and_results(results):
+    text = export.to_latex(results)
     assert text.count("\\begin{tabular}") == text.count("\\toprule") == 2
     assert "bn/none - none/none" in text
 
 
-def test_a_file_is_written_whole_and_a_folder_refused(records, study, tmp_path):
-    path = export.write_export("csv", tmp_path / "deep" / "made.csv", records, study)
-    assert path.read_text() == export.to_csv(records, study)
-    with pytest.raises(RequestError, match=r"csv is .*, but must be a file, and this is a folder"):
+def test_a_folder_is_no_file(tmp_path):
+    with pytest.raises(RequestError, match=r"csv is .*, but that is a folder, and a file is written"):
         export.check_file("csv", tmp_path)

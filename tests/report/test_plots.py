@@ -1,11 +1,14 @@
 import itertools
 
 import numpy as np
+import pandas as pd
 import pytest
 
+import normlib
 from normlib.errors import RequestError
 from normlib.report import plots
 from normlib.runs.store import to_frame
+from normlib.studies.study import Paper
 
 LOSSES = {
     "none/none": [0.39, 0.41, 0.40],
@@ -124,12 +127,6 @@ def test_no_runs_are_refused():
         plots.plot_bars(to_frame([]))
 
 
-def test_colours_are_distinct_and_stay_with_their_ordering():
-    four = plots.styles(["bn/none", "gn/none", "gn/bn", "bn/gn", "none/none"])
-    assert len(set(four.values())) == 5
-    assert plots.styles(["gn/bn", "in/ln"])["gn/bn"] == four["gn/bn"]
-
-
 def test_long_names_stand_on_several_lines_and_do_not_overlap(make_frame):
     names = {"bn/none": "Centred/none", "gn/none": "without_offset/none", "gn/bn": "without_offset/Centred"}
     figure, axes = plots.plot_bars(make_frame(LOSSES).replace({"ordering": names}))
@@ -139,3 +136,103 @@ def test_long_names_stand_on_several_lines_and_do_not_overlap(make_frame):
         assert "without_offset/\nCentred" in [tick.get_text() for tick in ticks]
         extents = [tick.get_window_extent() for tick in ticks]
         assert all(first.x1 <= second.x0 for first, second in itertools.pairwise(extents))
+
+
+def test_readings_stand_on_one_axis_with_the_running_figure(make_record):
+    records = [make_record("bn/none", seed, loss) for seed, loss in enumerate((0.4, 0.6))]
+    for record in records:
+        record.evaluation["recalibrated"] = {"loss": 0.1 + record.seed / 10, "accuracy": 0.9}
+    _, axis = plots.plot_readings(records)
+    assert [text.get_text() for text in axis.get_yticklabels()] == [
+        "running training loss", "evaluation: inference", "evaluation: debiased", "evaluation: recalibrated"
+    ]  # fmt: skip
+    means = [line.get_xdata()[0] for line in axis.lines if line.get_marker() == "None"]
+    assert means == pytest.approx([0.5, 0.25, 0.25, 0.15])
+    circles = [line for line in axis.lines if line.get_marker() == "o"]
+    assert circles[3].get_xydata().tolist() == [[0.1, 3], [0.2, 3]]
+
+
+def test_the_gap_shows_three_readings_with_batch_norm_and_one_without(make_record):
+    readings = {"inference": 0.5, "debiased": 0.4, "recalibrated": 0.3}
+    evaluation = {reading: {"loss": loss, "accuracy": 0.9} for reading, loss in readings.items()}
+    runs = [make_record("bn", seed, evaluation=evaluation) for seed in (0, 1)] + [make_record("none", 0, 0.5)]
+    _, axis = plots.plot_gap(to_frame(runs))
+    drawn = {
+        (line.get_marker(), round(x, 4)) for line in axis.lines for x in line.get_xdata() if line.get_marker() in "o^s"
+    }
+    assert {("o", 0.5), ("^", 0.4), ("s", 0.3), ("o", 0.25)} <= drawn
+    assert [label.get_text() for label in axis.get_yticklabels()] == ["bn/none", "none/none"]
+
+
+VARIES = [{"batch_size": [32, 2]}]
+PAPER = Paper("A paper, table 1", "batch_size", {"bn/bn": {32: 23.6, 8: 24.8, 2: 34.7}}, "In all.")
+
+
+@pytest.fixture
+def drawn(make_frame):
+    """Two orderings under two batch sizes; accuracies of the two seeds 0.90 and 0.92, with none 0.80 and 0.80."""
+
+    def evaluation(ordering, seed):
+        return {"loss": 0.3, "accuracy": 0.8 if ordering == "none" else 0.9 + 0.02 * seed}
+
+    frames = [make_frame({"bn/bn": [0.4, 0.5], "none": [0.4, 0.4]}, evaluation, batch_size=size) for size in (32, 2)]
+    return plots.plot_beside_paper(pd.concat(frames, ignore_index=True), "eval_accuracy", VARIES, PAPER)
+
+
+def lines(axis):
+    return {line.get_label(): line for line in axis.lines if not line.get_label().startswith("_")}
+
+
+def test_errors_are_drawn_in_percent_along_the_papers_setting_with_their_intervals(drawn):
+    """Of 0.90 and 0.92 the mean error is 9 %; t at 95 %, one degree of freedom, is 12.706, so is half the width."""
+    _, (ours, _) = drawn
+    bars = {bar.get_label(): bar for bar in ours.containers}
+    line = bars["bn/bn"].lines[0]
+    np.testing.assert_allclose(line.get_ydata(), [9, 9])
+    np.testing.assert_allclose([*map(float, line.get_xdata())], np.log2([32, 2]), atol=0.06)
+    (low, high) = bars["bn/bn"].lines[2][0].get_segments()[0][:, 1]
+    np.testing.assert_allclose([low, high], [9 - 12.706, 9 + 12.706], atol=1e-3)
+    np.testing.assert_allclose(bars["none/none"].lines[0].get_ydata(), [20, 20])
+
+
+def test_the_papers_numbers_stand_beside_with_where_they_are_from(drawn):
+    _, (ours, theirs) = drawn
+    np.testing.assert_allclose(lines(theirs)["bn/bn"].get_ydata(), [23.6, 24.8, 34.7])
+    assert theirs.get_title(loc="left") == "A paper, table 1"
+    assert [label.get_text() for label in theirs.get_xticklabels()] == ["2", "8", "32"]
+    assert ours.get_ylabel() == "evaluation error, %"
+    assert ours.get_xlabel() == "batch size (log scale)"
+
+
+def test_an_ordering_looks_the_same_in_both_and_orderings_can_be_told_apart_without_colour(drawn):
+    _, (ours, theirs) = drawn
+    bars = {bar.get_label(): bar.lines[0] for bar in ours.containers}
+    assert bars["bn/bn"].get_color() == lines(theirs)["bn/bn"].get_color()
+    assert bars["bn/bn"].get_marker() == lines(theirs)["bn/bn"].get_marker() != bars["none/none"].get_marker()
+
+
+def test_without_a_paper_there_is_nothing_to_draw(make_frame):
+    with pytest.raises(RequestError, match="paper is None, but must be what a paper reports"):
+        plots.plot_beside_paper(make_frame({"bn": [0.4]}))
+
+
+@pytest.mark.parametrize("name", ["source", "batch-size"])
+def test_results_are_drawn_as_their_table_with_the_same_settings(name):
+    results = normlib.read_results(name)
+    records, study = results.records, results.study
+    family = {"measure": study.measure, "varies": study.varies}
+    pairs = [
+        (normlib.plot_gap, {"varies": study.varies}),
+        (normlib.plot_contrasts, {"contrasts": study.contrasts, "margin": study.margin, **family}),
+        (normlib.plot_winners, family),
+    ]
+    pairs += [(normlib.plot_beside_paper, {**family, "paper": study.reported})] if study.reported else []
+    pairs += [] if study.varies else [(normlib.plot_places, {"measure": study.measure}), (normlib.plot_bars, {})]
+    for plot, settings in pairs:
+        assert drawn_numbers(plot(results)[0]) == drawn_numbers(plot(records, **settings)[0])
+
+
+def drawn_numbers(figure):
+    lines = [line.get_xydata().tolist() for axis in figure.axes for line in axis.lines]
+    patches = [patch.get_bbox().get_points().tolist() for axis in figure.axes for patch in axis.patches]
+    return repr([lines, patches, [text.get_text() for axis in figure.axes for text in axis.texts]])

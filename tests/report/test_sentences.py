@@ -1,15 +1,38 @@
 """What is said of made-up records whose answer is known."""
 
+import html
 import math
+import re
 
+import nbconvert.filters
 import numpy as np
 import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from normlib.analysis.comparison import Comparison
 from normlib.report import sentences
 from normlib.studies.folder import UndeclaredStudy
+from normlib.studies.results import Results
 from normlib.studies.study import Study
 
 CONTRASTS = {"kind": "bn/none - gn/none", "against none": "bn/none - none/none"}
+
+
+@pytest.fixture
+def make_results(make_record):
+    """Return a function that makes up a study's results from ``{ordering: losses by seed}``, or a table of runs."""
+
+    def make(losses, study, evaluation=None, **changes):
+        runs = [
+            make_record(ordering, seed, loss, 1 - loss / 4, evaluation and evaluation(ordering, seed), **changes)
+            for ordering, values in losses.items()
+            for seed, loss in enumerate(values)
+        ]
+        return Results(study, runs)
+
+    return make
 
 
 def study(orderings=("bn/none", "gn/none", "none/none"), seeds=8, **changes):
@@ -27,8 +50,8 @@ def losses(*means, **changes):
     return dict(zip(("bn", "gn", "none"), scattered(*means, **changes), strict=True))
 
 
-def test_a_clear_winner_is_told_apart_with_its_lead_and_its_conditions(make_frame):
-    said = sentences.findings(make_frame(losses(0.30, 0.40, 0.50)), study()).splitlines()
+def test_a_clear_winner_is_told_apart_with_its_lead_and_its_conditions(make_results):
+    said = sentences.findings(make_results(losses(0.30, 0.40, 0.50), study())).splitlines()
     assert said[0] == (
         "In running training loss, for source_cnn with no activation after its convolutions, fitted on mnist test, "
         "1 epoch, batches of 32, Adam at 0.001:"
@@ -38,77 +61,75 @@ def test_a_clear_winner_is_told_apart_with_its_lead_and_its_conditions(make_fram
     assert said[3].startswith(
         "- *against none*, bn/none against none/none: **differs**, the first is better (-0.2000 ["
     )
-    assert said[4] == "- The baseline, none/none, does not have the best mean."
-    assert said[5].startswith("- By means, bn/none is best, 0.3000: 0.1000 [")
-    assert said[5].endswith("ahead of gn/none, and first with 8 of 8 seeds.")
+    assert said[4].startswith("- By means, bn/none is best, 0.3000: 0.1000 [")
+    assert said[4].endswith("ahead of gn/none, and first with 8 of 8 seeds.")
 
 
-def test_all_level_is_said_to_be_level_and_never_to_be_the_same(make_frame):
-    said = sentences.findings(make_frame(losses(0.40, 0.40, 0.40, sd=0.002)), study())
+def test_all_level_is_said_to_be_level_and_never_to_be_the_same(make_results):
+    said = sentences.findings(make_results(losses(0.40, 0.40, 0.40, sd=0.002), study()))
     assert said.count("**level**, the difference lies within the margin 0.01 (") == 2
     assert "differs" not in said
     assert "which is not clear of zero" in said
 
 
-def test_a_small_difference_is_said_to_be_negligible(make_frame):
-    said = sentences.contrast_sentences(make_frame(losses(0.400, 0.405, 0.400, sd=0.0005)), study())
+def test_a_small_difference_is_said_to_be_negligible(make_results):
+    said = sentences.contrast_sentences(make_results(losses(0.400, 0.405, 0.400, sd=0.0005), study()))
     assert "**differs negligibly**, within the margin 0.01, the first is better" in said[0]
 
 
-def test_too_few_seeds_leave_undecided_and_say_how_many_would_decide(make_frame):
-    said = sentences.contrast_sentences(make_frame(losses(0.40, 0.42, 0.50, seeds=3, sd=0.01)), study(seeds=3))
+def test_too_few_seeds_leave_undecided_and_say_how_many_would_decide(make_results):
+    said = sentences.contrast_sentences(make_results(losses(0.40, 0.42, 0.50, seeds=3, sd=0.01), study(seeds=3)))
     assert "**undecided** (" in said[0]
     assert "3 pairs, about " in said[0]
     assert said[0].endswith(" seeds would decide).")
 
 
-def test_with_one_seed_nothing_can_be_said(make_frame):
-    said = sentences.findings(make_frame({"bn": [0.4], "gn": [0.5], "none": [0.3]}), study(seeds=1))
+def test_with_one_seed_nothing_can_be_said(make_results):
+    said = sentences.findings(make_results({"bn": [0.4], "gn": [0.5], "none": [0.3]}, study(seeds=1)))
     assert said.count("nothing can be said (fewer than two pairs of runs)") == 2
     assert "By means, the baseline none/none is best, 0.3000: 0.1000 ahead of bn/none" in said
 
 
-def test_failed_runs_are_named(make_frame):
+def test_failed_runs_are_named(make_results):
     values = losses(0.30, 0.40, 0.50)
     values["gn"] = values["gn"][:6]
-    said = sentences.findings(make_frame(values), study())
+    said = sentences.findings(make_results(values, study()))
     assert "Missing, 2 of 24 runs: gn/none, seed 6; gn/none, seed 7. Contrasts leave out their pairs." in said
     assert "6 pairs" in said
 
 
-def test_a_diverged_run_is_named_and_nothing_said_of_its_contrasts(make_frame):
+def test_a_diverged_run_is_named_and_nothing_said_of_its_contrasts(make_results):
     values = losses(0.30, 0.40, 0.50)
     values["gn"][3] = math.nan
-    said = sentences.findings(make_frame(values), study())
+    said = sentences.findings(make_results(values, study()))
     assert "*kind*, bn/none against gn/none: nothing can be said (a run diverged)." in said
     assert "*against none*, bn/none against none/none: **differs**" in said
     assert "Diverged, 1 run: gn/none, seed 3." in said
-    assert "nan" not in sentences.headline(make_frame(values), study())
+    assert "nan" not in said
 
 
-def test_without_the_baseline_or_contrasts_it_is_said(make_frame):
-    said = sentences.findings(make_frame({"bn": [0.4, 0.5]}), study(("bn/none",), 2, contrasts={}))
+def test_without_the_baseline_or_contrasts_it_is_said(make_results):
+    said = sentences.findings(make_results({"bn": [0.4, 0.5]}, study(("bn/none",), 2, contrasts={})))
     assert "No contrast was declared, so no difference is judged." in said
     assert "The baseline, without normalization, was not run." in said
 
 
-def test_conditions_with_the_same_conclusion_are_told_together_and_flips_show(make_frame):
-    varies = [{"batch_size": [32, 64, 128]}]
-    frame = pd.concat(
-        make_frame(losses(*means), batch_size=size)
-        for size, means in ((32, (0.3, 0.4, 0.5)), (64, (0.5, 0.4, 0.3)), (128, (0.3, 0.4, 0.5)))
-    )
-    said = sentences.findings(frame, study(varies=varies)).splitlines()
+def test_conditions_with_the_same_conclusion_are_told_together_and_flips_show(make_record):
+    means = {32: (0.3, 0.4, 0.5), 64: (0.5, 0.4, 0.3), 128: (0.3, 0.4, 0.5)}
+    runs = [
+        make_record(ordering, seed, loss, batch_size=size)
+        for size, each in means.items()
+        for ordering, values in losses(*each).items()
+        for seed, loss in enumerate(values)
+    ]
+    said = sentences.findings(Results(study(varies=[{"batch_size": [32, 64, 128]}]), runs)).splitlines()
     assert "batches" not in said[0]
     assert said[3].index("the first is better (batch_size 32: -0.2") < said[3].index("; batch_size 128: -0.2")
     assert said[3].index("batch_size 128: ") < said[3].index("the first is worse (batch_size 64: +0.2")
     assert said[4] == "- The baseline, none/none, has the best mean under 1 of 3 conditions: batch_size 64."
-    assert said[5].startswith("- Under batch_size 32, bn/none is best, ")
-    headline = sentences.headline(frame, study(varies=varies))
-    assert "against none, better under batch_size 32 and under batch_size 128; worse under batch_size 64" in headline
 
 
-def test_a_conclusion_that_depends_on_the_reading_is_said_to(make_frame):
+def test_a_conclusion_that_depends_on_the_reading_is_said_to(make_results):
     noise = np.random.default_rng(1).normal(0, 0.001, 8)
 
     def evaluated(ordering, seed):
@@ -117,86 +138,221 @@ def test_a_conclusion_that_depends_on_the_reading_is_said_to(make_frame):
         scatter = noise[seed] if ordering == "bn" else 0.0
         return {reading: {"loss": value + scatter, "accuracy": 0.9} for reading, value in loss.items()}
 
-    frame = make_frame(losses(0.30, 0.40, 0.50), evaluation=evaluated)
-    said = sentences.reading_sentences(frame, study(measure="eval_loss"))
+    results = make_results(losses(0.30, 0.40, 0.50), study(measure="eval_loss"), evaluated)
+    said = sentences.reading_sentences(results)
     assert len(said) == 2
     assert said[0].startswith("On evaluation loss, *kind* depends on the reading: inference differs (+0.")
     assert "recalibrated level (" in said[0]
-    findings = sentences.findings(frame, study(measure="eval_loss"))
+    findings = sentences.findings(results)
     assert findings.startswith("In evaluation loss on train[:10000], as Keras evaluates it, for source_cnn")
     assert "recalibrated, it would be" not in findings
-    headline = sentences.headline(frame, study(measure="eval_loss"))
-    assert "Depends on the reading of BatchNorm: kind; against none. Of bn/none's 0.5" in headline
-    assert "debiasing removes 0.2000 [0.2000, 0.2000], recalibration 0.0000 [0.0000, 0.0000] beyond" in headline
-    calm = sentences.reading_sentences(make_frame(losses(0.30, 0.40, 0.50)), study())
+    calm = sentences.reading_sentences(make_results(losses(0.30, 0.40, 0.50), study()))
     assert calm == [
         "No conclusion on evaluation loss depends on the reading of BatchNorm (the training figure has no readings)."
     ]
 
 
-def test_the_headline_is_one_sentence_by_verdict(make_frame):
-    frame = make_frame(losses(0.30, 0.30, 0.50))
-    said = sentences.headline(frame, study())
-    assert "**differs:** against none (bn/none better than none/none, by 0.2000 [0.19" in said
-    assert "**level:** kind (bn/none minus gn/none: " in said
-    assert said.endswith("The baseline, none/none, does not have the best mean.")
-    assert "\n" not in said
-
-
-def test_a_reading_that_diverged_is_said_to_have(make_frame):
+def test_a_reading_that_diverged_is_said_to_have(make_results):
     def evaluated(ordering, seed):
         loss = {"inference": math.inf if ordering == "bn" else 0.3, "debiased": 0.3, "recalibrated": 0.3}
         return {reading: {"loss": value, "accuracy": 0.9} for reading, value in loss.items()}
 
-    frame = make_frame(losses(0.30, 0.40, 0.50), evaluation=evaluated)
-    said = sentences.reading_sentences(frame, study(measure="eval_loss"))
+    said = sentences.reading_sentences(make_results(losses(0.30, 0.40, 0.50), study(measure="eval_loss"), evaluated))
     assert "depends on the reading: inference diverged, debiased level (+0.0000), recalibrated level" in said[0]
-    assert "kind (nothing can be said)" in sentences.headline(frame, study(measure="eval_loss"))
 
 
-def test_where_nothing_is_decided_nothing_is_said_of_readings(make_frame):
-    assert sentences.reading_sentences(make_frame({"bn": [0.4], "gn": [0.5], "none": [0.3]}), study(seeds=1)) == []
+def test_where_nothing_is_decided_nothing_is_said_of_readings(make_results):
+    assert sentences.reading_sentences(make_results({"bn": [0.4], "gn": [0.5], "none": [0.3]}, study(seeds=1))) == []
 
 
-def test_a_contrast_whose_ordering_was_not_run_stays_in_the_family(make_frame):
+def test_a_contrast_whose_ordering_was_not_run_stays_in_the_family(make_results):
     """Two contrasts; p is 2 / 256, so 4 / 256 by Holm, whether the other one could be estimated or not."""
     values = losses(0.30, 0.40, 0.50)
     del values["gn"]
-    said = sentences.contrast_sentences(make_frame(values), study())
+    said = sentences.contrast_sentences(make_results(values, study()))
     assert said[0] == "*kind*, bn/none against gn/none: nothing can be said (fewer than two pairs of runs)."
     assert said[1].startswith("*against none*, bn/none against none/none: **differs**")
 
 
-def test_diverged_runs_are_named_with_their_condition_also_where_only_a_reading_did(make_frame):
-    varies = [{"batch_size": [32, 64]}]
+def test_diverged_runs_are_named_with_their_condition_also_where_only_a_reading_did(make_record):
+    def evaluation(ordering, seed):
+        return {"loss": math.inf if (ordering, seed) == ("bn", 1) else 0.3, "accuracy": 1}
 
-    def evaluated(ordering, seed):
-        loss = math.inf if (ordering, seed) == ("bn", 1) else 0.3
-        return {reading: {"loss": loss, "accuracy": 0.9} for reading in ("inference", "debiased", "recalibrated")}
-
-    parts = [make_frame(losses(0.3, 0.4, 0.5), evaluation=evaluated, batch_size=size) for size in (32, 64)]
-    (said,) = sentences.run_sentences(pd.concat(parts), study(varies=varies))
+    runs = [
+        make_record(ordering, seed, evaluation=evaluation(ordering, seed), batch_size=size)
+        for size in (32, 64)
+        for ordering in ("bn", "gn", "none")
+        for seed in range(8)
+    ]
+    (said,) = sentences.run_sentences(Results(study(varies=[{"batch_size": [32, 64]}]), runs))
     assert said.startswith("Diverged, 2 runs: batch_size 32, bn/none, seed 1; batch_size 64, bn/none, seed 1.")
 
 
-def test_runs_of_another_version_of_the_file_are_told(make_frame):
-    frame = make_frame(losses(0.3, 0.4, 0.5)).assign(study_sha256="a" * 64)
-    assert sentences.run_sentences(frame, study(declared_in="a" * 64)) == []
-    (said,) = sentences.run_sentences(frame, study(declared_in="b" * 64))
+def test_runs_of_another_version_of_the_file_are_told(make_results):
+    made = {"losses": losses(0.3, 0.4, 0.5), "environment": {"study_sha256": "a" * 64}}
+    assert sentences.run_sentences(make_results(study=study(declared_in="a" * 64), **made)) == []
+    (said,) = sentences.run_sentences(make_results(study=study(declared_in="b" * 64), **made))
     assert said.startswith("24 of 24 runs were made for another version of the study's file")
 
 
-def test_another_readings_measure_is_named_after_the_images(make_frame):
-    said = sentences.findings(make_frame(losses(0.3, 0.4, 0.5)), study(measure="recalibrated_loss"))
+def test_another_readings_measure_is_named_after_the_images(make_results):
+    said = sentences.findings(make_results(losses(0.3, 0.4, 0.5), study(measure="recalibrated_loss")))
     assert said.startswith("In evaluation loss on train[:10000], recalibrated, for source_cnn")
 
 
-def test_without_a_study_file_no_run_is_missing(make_frame):
-    assert sentences.run_sentences(make_frame({"bn": [0.4]}), UndeclaredStudy("a", "Which?", ("none",))) == []
+def test_without_a_study_file_no_run_is_missing(make_results):
+    assert sentences.run_sentences(make_results({"bn": [0.4]}, UndeclaredStudy("a", "Which?", ("none",)))) == []
 
 
-def test_a_hopeless_contrast_has_no_number_of_seeds(make_frame):
-    frame = make_frame({"bn": [0.0, 2.0], "gn": [1.0, 1.0], "none": [1.0, 1.1]})
-    said = sentences.findings(frame, study(seeds=2, margin=0.001))
+def test_a_hopeless_contrast_has_no_number_of_seeds(make_results):
+    values = {"bn": [0.0, 2.0], "gn": [1.0, 1.0], "none": [1.0, 1.1]}
+    said = sentences.findings(make_results(values, study(seeds=2, margin=0.001)))
     assert "nan" not in said.lower()
     assert "more than 10,000 seeds would decide" in said
+
+
+def test_the_baseline_wins_or_it_is_said_that_it_does_not(make_frame):
+    (said,) = sentences.winner_sentences(Comparison(make_frame({"none": [0.3, 0.3], "bn": [0.4, 0.42]})))
+    assert said.startswith("By means, the baseline none/none is best, 0.3000: 0.1100 [")
+    (said,) = sentences.winner_sentences(Comparison(make_frame({"none": [0.4, 0.4], "bn": [0.3, 0.42]})))
+    assert "ahead of the baseline none/none, which is not clear of zero, and first with 1 of 2 seeds." in said
+
+
+def test_without_pairs_the_best_mean_stands_alone(make_frame):
+    frame = make_frame({"none": [0.3], "bn": [0.4, 0.4]})
+    frame.loc[frame["ordering"] == "none/none", "seed"] = 7
+    (said,) = sentences.winner_sentences(Comparison(frame))
+    assert (
+        said == "By means, the baseline none/none is best, 0.3000: no pairs with bn/none, and first with 0 of 0 seeds."
+    )
+
+
+def test_nothing_is_said_of_a_baseline_that_was_not_run_or_stands_alone(make_frame):
+    none, alone = (Comparison(make_frame(losses)) for losses in ({"bn": [0.4]}, {"none": [0.4], "bn": [math.nan]}))
+    assert sentences.winner_sentences(none)[0] == "The baseline, without normalization, was not run."
+    (said,) = sentences.winner_sentences(alone)
+    assert said.startswith("No ordering is compared with another")
+
+
+def test_where_recalibration_would_turn_the_answer_it_is_said(make_frame):
+    """As Keras evaluates it bn/none loses under both conditions; recalibrated it wins under one."""
+    varies = [{"batch_size": [32, 64]}]
+
+    def evaluated(size):
+        def evaluate(ordering, seed):
+            inference, recalibrated = (0.3, 0.3) if ordering == "none" else (0.9, 0.2 if size == 64 else 0.4)
+            losses = {"inference": inference, "debiased": recalibrated, "recalibrated": recalibrated}
+            return {reading: {"loss": loss, "accuracy": 0.9} for reading, loss in losses.items()}
+
+        return evaluate
+
+    frame = pd.concat(
+        make_frame({"bn": [0.4] * 2, "none": [0.4] * 2}, evaluation=evaluated(size), batch_size=size)
+        for size in (32, 64)
+    )
+    (said,) = sentences.winner_sentences(Comparison(frame, measure="eval_loss", varies=varies))
+    assert said.endswith(
+        "under 2 of 2 conditions: batch_size 32; batch_size 64. With recalibrated statistics it would be 1."
+    )
+    (said,) = sentences.winner_sentences(Comparison(frame[frame["batch_size"] == 64], measure="eval_loss"))
+    assert said.endswith("; recalibrated, it would be bn/none.")
+    diverged = frame[frame["batch_size"] == 64].assign(recalibrated_loss=math.nan)
+    (said,) = sentences.winner_sentences(Comparison(diverged, measure="eval_loss"))
+    assert said.endswith("first with 2 of 2 seeds.")
+
+
+def test_the_sources_ranking_is_held_against_the_means_and_each_seed(make_frame):
+    """Source: bn/none < gn/none < gn/bn < bn/gn. Here gn/bn and bn/gn change places in one seed of three."""
+    values = {"bn": [0.1] * 3, "gn": [0.2] * 3, "gn/bn": [0.3, 0.3, 0.4], "bn/gn": [0.35] * 3, "none": [0.0] * 3}
+    (said,) = sentences.source_sentences(make_frame(values))
+    assert "bn/none < gn/none < gn/bn < bn/gn, is that of the means here; 2 of 3 seeds give it, and 2 different" in said
+    values["gn/bn"] = [0.3, 0.4, 0.4]
+    (said,) = sentences.source_sentences(make_frame(values))
+    assert "is not that of the means here, bn/none < gn/none < bn/gn < gn/bn; 1 of 3 seeds give it" in said
+    assert sentences.source_sentences(make_frame(values, activation="relu")) == []
+    one_seed = {ordering: losses[:1] for ordering, losses in values.items()}
+    assert sentences.source_sentences(make_frame(one_seed)) == []
+    assert sentences.source_sentences(make_frame({**values, "bn": [math.nan] * 3})) == []
+
+
+def test_the_settings_that_runs_share_are_said_in_words(make_frame):
+    records = make_frame({"bn": [0.4, 0.5], "gn": [0.5, 0.5]}, momentum=0.9)
+    assert sentences.shared_settings(records) == (
+        "source_cnn with no activation after its convolutions, fitted on mnist test, 1 epoch, batches of 32, "
+        "Adam at 0.001, BatchNorm's momentum 0.9"
+    )
+
+
+def test_of_a_model_with_activations_of_its_own_none_are_said_and_settings_that_differ_are(make_frame):
+    settings = {"model": "resnet20", "optimizer": "sgd", "weight_decay": 1e-4, "channels_per_group": 4}
+    assert sentences.shared_settings(make_frame({"bn": [0.4], "gn": [0.5]}, **settings)) == (
+        "resnet20, fitted on mnist test, 1 epoch, batches of 32, SGD with momentum 0.9 at 0.001, channels per group 4, "
+        "weight decay 0.0001"
+    )
+    varies = [{"batch_size": [32], "learning_rate": [0.001]}]
+    assert "SGD with momentum 0.9" in sentences.shared_settings(make_frame({"bn": [0.4]}, **settings), varies)
+
+
+def test_what_varies_is_left_to_each_finding(make_frame):
+    said = sentences.shared_settings(make_frame({"bn": [0.4]}, batch_size=64), [{"batch_size": [32, 64]}])
+    assert "batches" not in said
+    assert "Adam at 0.001" in said
+    assert sentences.shared_settings(make_frame({"bn": [0.4]}), [{"activation": ["none"]}]).startswith(
+        "source_cnn, fitted on"
+    )
+
+
+def test_settings_that_go_together_are_said_in_words(make_frame):
+    varies = [{"batch_size": [32, 64], "fit_split": ["test[:320]", "test[:640]"]}]
+    said = sentences.shared_settings(make_frame({"bn": [0.4]}, batch_size=64, fit_split="test[:640]"), varies)
+    assert "fitted on mnist (batch_size 32 with fit_split test[:320]; batch_size 64 with fit_split test[:640])" in said
+
+
+def test_the_takeaway_of_an_instance_says_what_its_runs_gave_and_where_they_were_made(make_record):
+    """0.3 and 0.5: mean 0.4, sd 0.2 / sqrt(2). The last line is one that notebooks/sanitize.cfg knows."""
+    sentence = sentences.takeaway([make_record("gn/bn", seed, loss, 0.87) for seed, loss in enumerate((0.3, 0.5))])
+    start = "**gn/bn**, mean of 2 runs: running training loss 0.40000 ± 0.14142, accuracy 0.87000 ± 0.00000; on train["
+    assert sentence.startswith(start)
+    assert sentence.splitlines()[-1].startswith("Made with: python 3.11.7, normlib 0.1.0, tensorflow 2.15.1")
+    assert sentences.takeaway([make_record("gn/bn", 7)]).startswith("**gn/bn**, one run, seed 7: ")
+
+
+def shown(text):
+    """Return what a reader sees of a text in Markdown, as nbconvert makes HTML of it, and the tags in it."""
+    made = nbconvert.filters.markdown2html(f"a {sentences.as_markdown(text)} b")
+    return html.unescape(re.sub(r"<[^>]*>", "", made)).strip(), re.findall(r"</?\w+", made)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<script>alert(1)</script>",
+        "<img src=x onerror=alert(1)>",
+        "[here](javascript:alert(1))",
+        "![](http://example.invalid/pixel)",
+        "*bold* __bold__ `code` ~~gone~~ $x^2$ | a table",
+        r"\$ \< \\ \(x\) \[x\] \$x\$ \begin{align}x\end{align}",
+        "# heading",
+        "&lt;b&gt; & &amp;",
+        "2 * 3 * 4",
+    ],
+)
+def test_markup_is_shown_as_it_was_typed(text):
+    assert shown(text) == (f"a {text} b", ["<p", "</p"])
+
+
+@given(st.text(st.characters(codec="utf-8", exclude_categories=["C", "Z"]), min_size=1))
+def test_any_text_is_shown_and_makes_no_element(text):
+    seen, tags = shown(text)
+    assert seen == f"a {text} b"
+    assert tags == ["<p", "</p"]
+
+
+def test_line_breaks_do_not_begin_a_list_or_a_heading():
+    assert sentences.as_markdown("a\n\n- b\n# c") == "a - b &#35; c"
+
+
+def test_plain_words_stay_as_they_are():
+    assert sentences.as_markdown("Does any of the source's orderings, gn/bn say, do better?") == (
+        "Does any of the source's orderings, gn/bn say, do better?"
+    )

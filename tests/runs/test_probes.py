@@ -168,7 +168,7 @@ def test_the_slots_of_a_residual_network_are_nineteen():
 
 def test_the_slots_of_a_model_of_ones_own_are_those_that_swap_leaves():
     """A stack of layers is one slot, an empty slot an Identity; both stand in a nested model."""
-    model = build.build_model(Instance("bn+gn/none", "test_diagnosis:nested", groups=1))
+    model = build.build_model(Instance("bn+gn/none", "test_diagnose:nested", groups=1))
     first, second = probes.find_slots(model, named=False)
     assert (first.number, second.number) == (1, 2)
     assert isinstance(first.layer, tf.keras.Sequential)

@@ -1,29 +1,22 @@
 import re
 import sys
-import time
 
+import jupyter_client
+import pytest
+
+from normlib.execution import kernels
 from normlib.runs import progress as progress_module
-from normlib.runs.progress import Progress
+from normlib.runs.progress import Live, Progress, in_notebook, is_watched
 
 
-def test_a_log_file_gets_a_line_a_run(capsys):
-    with Progress(3, "source", done=1) as progress:
-        progress.advance("bn/none, seed 0: loss 0.4")
-        progress.advance("bn/none, seed 1: loss 0.5")
-    assert capsys.readouterr().err.splitlines() == [
-        "source: 2 of 3 runs done; bn/none, seed 0: loss 0.4",
-        "source: 3 of 3 runs done; bn/none, seed 1: loss 0.5",
-    ]
-
-
-def test_a_failed_run_has_its_line_and_is_counted_apart(capsys):
-    with Progress(2, "source") as progress:
+def test_a_log_file_gets_a_line_a_run_and_failed_ones_are_counted_apart(capsys):
+    with Progress(4, "source", done=1) as progress:
         progress.running = 2  # of no interest in a log file
         progress.fail("bn/none, seed 0: OSError: out of luck")
         progress.advance("bn/none, seed 1: loss 0.5")
     assert capsys.readouterr().err.splitlines() == [
-        "source: 0 of 2 runs done, 1 failed; failed: bn/none, seed 0: OSError: out of luck",
-        "source: 1 of 2 runs done, 1 failed; bn/none, seed 1: loss 0.5",
+        "source: 1 of 4 runs done, 1 failed; failed: bn/none, seed 0: OSError: out of luck",
+        "source: 2 of 4 runs done, 1 failed; bn/none, seed 1: loss 0.5",
     ]
 
 
@@ -40,16 +33,85 @@ def test_a_terminal_gets_a_bar(capsys, monkeypatch):
 
 
 def test_a_notebook_gets_one_line_that_changes_and_ends_plain(monkeypatch, capsys):
-    lines = []
+    """Two of the three are left after one, and so twice the time that it took."""
+    lines, now = [], iter([100.0, 160.0, 160.0])
     monkeypatch.setattr(progress_module, "in_notebook", lambda: True)
-    monkeypatch.setattr(progress_module.Live, "_show", lambda _, line: lines.append(line))
-    with Progress(3, "source", done=1) as progress:
+    monkeypatch.setattr(progress_module, "is_watched", lambda: True)
+    monkeypatch.setattr(progress_module, "_display", lambda _, data: lines.append(data["text/plain"]))
+    monkeypatch.setattr(progress_module.time, "monotonic", lambda: next(now))
+    with Progress(4, "source", done=1) as progress:
         progress.running = 2
-        time.sleep(0.2)  # tqdm takes no rate from less than a tenth of a second
         progress.advance("bn/none, seed 0: loss 0.4")
         progress.fail("bn/none, seed 1: OSError")
-    assert lines[0] == "source: 1 of 3 runs done"
-    assert re.fullmatch("source: 2 of 3 runs done, 2 running, [0-9:]+ left; bn/none, seed 0: loss 0.4", lines[2])
-    assert re.fullmatch("source: 2 of 3 runs done, 1 failed, 2 running, [0-9:]+ left; failed: .*", lines[3])
-    assert lines[-1] == "source: 2 of 3 runs done, 1 failed"
+    assert lines == [
+        "source: 1 of 4 runs done",
+        "source: 1 of 4 runs done, 2 running",
+        "source: 2 of 4 runs done, 2 running, 02:00 left; bn/none, seed 0: loss 0.4",
+        "source: 2 of 4 runs done, 1 failed, 2 running, 02:00 left; failed: bn/none, seed 1: OSError",
+        "source: 2 of 4 runs done, 1 failed",
+    ]
     assert capsys.readouterr() == ("", "")
+
+
+def test_outside_of_a_notebook_there_is_nothing(capsys):
+    assert not in_notebook()
+    assert not is_watched()
+    live = Live()
+    live.say("training")
+    live.follow("bn/none, seed 0", 1, 1, 0.5, 0.8)
+    assert capsys.readouterr() == ("", "")
+
+
+# The real thing: a kernel to which cells are sent as a frontend sends them, and as papermill does.
+
+COMPARE = """
+import normlib
+records = normlib.compare(["bn", "none"], seeds=1, fit_split="test[:640]", evaluate_split="train[:200]")
+"""
+
+
+@pytest.fixture(scope="module")
+def kernel():
+    manager = jupyter_client.KernelManager(kernel_name=kernels.KERNEL)
+    manager.start_kernel(extra_arguments=["--log-level=ERROR"])
+    client = manager.client()
+    client.start_channels()
+    client.wait_for_ready(timeout=120)
+    yield client
+    client.stop_channels()
+    manager.shutdown_kernel(now=True)
+
+
+def outputs(client, code, person):
+    """Execute a cell; return the type and data of each message that it gives, and the displays they are for."""
+    found = []
+    reply = client.execute_interactive(code, allow_stdin=person, output_hook=found.append, timeout=240)
+    assert reply["content"]["status"] == "ok", reply
+    shown = [m for m in found if m["msg_type"] in ("display_data", "update_display_data", "stream")]
+    return [
+        (m["msg_type"], m["content"].get("data", m["content"].get("text")), m["content"].get("transient", {}))
+        for m in shown
+    ]
+
+
+def test_a_person_sees_one_line_and_one_curve_that_change_in_place(kernel):
+    found = outputs(kernel, COMPARE, person=True)
+    assert [kind for kind, _, _ in found].count("display_data") == 2
+    assert {kind for kind, _, _ in found} == {"display_data", "update_display_data"}
+    assert len({transient["display_id"] for _, _, transient in found}) == 2
+    lines = [data["text/plain"] for _, data, _ in found if "image/png" not in data]
+    assert lines[0] == "training: 0 of 2 runs done"
+    assert [line for line in lines if "none/none, seed 0: step 20 of 20, loss " in line]
+    assert lines[-1] == "training: 2 of 2 runs done"
+    pictures = [data for _, data, _ in found if "image/png" in data]
+    assert re.match("The running loss of none/none, seed 0 by step, down to ", pictures[-1]["text/plain"])
+
+
+def test_where_nobody_looks_nothing_is_shown(kernel):
+    assert outputs(kernel, COMPARE, person=False) == []
+
+
+def test_a_single_run_is_seen_too(kernel):
+    one = "record = normlib.train(normlib.Instance(fit_split='test[:96]', evaluate_split='train[:96]'), 1)"
+    seen = outputs(kernel, one, person=True)
+    assert seen[0][1]["text/plain"].startswith("bn/none, seed 1: step 1 of 3, loss ")

@@ -7,11 +7,11 @@ import pytest
 
 from normlib.errors import RequestError
 from normlib.execution.schedule import run_study
-from normlib.report.sentences import findings, headline
+from normlib.report.sentences import findings
 from normlib.runs.store import read_records
-from normlib.studies.folder import read_study_records
+from normlib.studies.results import Results, read_folder
 from normlib.studies.study import Study, read_study
-from normlib.studies.tuning import tuned, tuning_sentences, tuning_study
+from normlib.studies.tuning import tune, tuning_sentences, tuning_study
 
 RATES = [0.001, 0.003, 0.01]
 STUDY = Study(
@@ -57,7 +57,7 @@ def test_each_ordering_gets_what_is_best_by_its_mean_over_seeds(make_tuning):
         "bn": {0.001: [0.5, 0.5], 0.003: [0.1, 0.5], 0.01: [0.45, 0.45]},
         "none": {0.001: [0.2, 0.2], 0.003: [0.3, 0.3], 0.01: [0.1, math.inf]},
     }
-    study = tuned(STUDY, make_tuning(losses))
+    study = tune(STUDY, make_tuning(losses))
     assert study.own == {"bn/none": {"learning_rate": 0.003}, "none/none": {"learning_rate": 0.001}}
     assert [(i.ordering, i.learning_rate, i.evaluate_split) for i in study.instances] == [
         ("bn/none", 0.003, "test[:100]"),
@@ -70,7 +70,7 @@ def test_each_ordering_gets_what_is_best_by_its_mean_over_seeds(make_tuning):
 
 def test_a_kind_of_ones_own_is_tuned_as_all_others(make_tuning):
     losses = {"mine:Norm": {0.001: [0.5, 0.5], 0.003: [0.1, 0.1], 0.01: [0.4, 0.4]}}
-    study = tuned(dataclasses.replace(STUDY, orderings=("mine:Norm",)), make_tuning(losses))
+    study = tune(dataclasses.replace(STUDY, orderings=("mine:Norm",)), make_tuning(losses))
     assert study.own == {"mine:Norm/none": {"learning_rate": 0.003}}
 
 
@@ -81,15 +81,15 @@ def test_of_an_accuracy_the_highest_is_best(make_tuning):
         for record in make_tuning({name: {key: [0.5, 0.5] for key in RATES} for name in ("bn", "none")})
         for rate in [record.instance["learning_rate"]]
     ]
-    assert {settings["learning_rate"] for settings in tuned(study, records).own.values()} == {0.01}
+    assert {settings["learning_rate"] for settings in tune(study, records).own.values()} == {0.01}
 
 
 def test_an_ordering_that_diverged_with_all_values_and_missing_runs_are_told(make_tuning):
     good = {key: [0.5, 0.5] for key in RATES}
-    with pytest.raises(RequestError, match="values with which bn/none does not diverge, one at least"):
-        tuned(STUDY, make_tuning({"bn": {key: [math.nan, 0.1] for key in RATES}, "none": good}))
-    with pytest.raises(RequestError, match="no run of none/none"):
-        tuned(STUDY, make_tuning({"bn": good}))
+    with pytest.raises(RequestError, match="but bn/none diverges with all of these values"):
+        tune(STUDY, make_tuning({"bn": {key: [math.nan, 0.1] for key in RATES}, "none": good}))
+    with pytest.raises(RequestError, match="without runs of none/none"):
+        tune(STUDY, make_tuning({"bn": good}))
 
 
 def test_a_run_whose_loss_diverged_is_not_chosen_though_its_accuracy_is_a_number(make_tuning):
@@ -105,42 +105,42 @@ def test_a_run_whose_loss_diverged_is_not_chosen_though_its_accuracy_is_a_number
         )
         for record in make_tuning(losses)
     ]
-    assert {settings["learning_rate"] for settings in tuned(study, records).own.values()} == {0.001}
+    assert {settings["learning_rate"] for settings in tune(study, records).own.values()} == {0.001}
 
 
 def test_a_missing_seed_is_told(make_tuning):
     good = {rate: [0.5, 0.5] for rate in RATES}
-    with pytest.raises(RequestError, match=r"no run of none/none with .*0.01"):
-        tuned(STUDY, make_tuning({"bn": good, "none": good | {0.01: [0.5]}}))
+    with pytest.raises(RequestError, match=r"without runs of none/none with .*0.01"):
+        tune(STUDY, make_tuning({"bn": good, "none": good | {0.01: [0.5]}}))
 
 
 def test_settings_are_not_chosen_by_images_that_any_of_the_runs_is_trained_on():
     varies = [{"epochs": [1, 2], "fit_split": ["train[:320]", "train[:400]"]}]
     study = dataclasses.replace(STUDY, defaults={"evaluate_split": "test[:100]"}, tune={**STUDY.tune, "varies": varies})
-    with pytest.raises(RequestError, match="images that are not among those of the study's fit_split"):
+    with pytest.raises(RequestError, match="some of its images are among those of the study's fit_split"):
         tuning_study(study)
 
 
 def test_with_other_orderings_a_study_as_run_chooses_anew(make_tuning):
     good = {rate: [0.5, 0.5] for rate in RATES}
-    study = tuned(STUDY, make_tuning({"bn": good, "none": good}))
-    assert study.but(orderings=["gn", "none"]).own == {}
+    study = tune(STUDY, make_tuning({"bn": good, "none": good}))
+    assert study.replace(orderings=["gn", "none"]).own == {}
 
 
 def test_runs_at_each_orderings_own_settings_are_compared_and_their_conditions_are_said(make_record, make_tuning):
     losses = {name: {key: [0.5, 0.5] for key in RATES} for name in ("bn", "none")}
     losses["none"][0.01] = [0.1, 0.1]
-    study = tuned(STUDY, make_tuning(losses))
+    study = tune(STUDY, make_tuning(losses))
     runs = [
         make_record(name, seed, learning_rate=rate, fit_split="train[:320]", evaluate_split="test[:100]")
         for name, rate in (("bn", 0.001), ("none", 0.01))
         for seed in (60, 61)
     ]
-    frame = study.to_frame(runs)
+    found = findings(Results(study, runs))
     where = "Adam at each ordering's own value (0.001 for bn/none, 0.01 for none/none)"
-    assert where in findings(frame, study)
-    assert "Each ordering has its own learning rate" in headline(frame, study)
-    assert "Missing" not in findings(frame, study)
+    assert where in found
+    assert "Each ordering has its own learning rate" in found
+    assert "Missing" not in found
 
 
 def test_a_study_that_ships_chooses_and_reports_on_images_that_it_does_not_train_on():
@@ -156,9 +156,9 @@ def test_a_study_is_tuned_and_then_run_and_what_is_there_is_not_run_again(tmp_pa
     study = dataclasses.replace(STUDY, tune={**STUDY.tune, "varies": [{"learning_rate": [1e-5, 0.003]}]}, seeds=1)
     assert run_study(study, tmp_path) == []
     assert len(read_records(tmp_path / "tuning")) == 8
-    read, runs = read_study_records(tmp_path / "records")
-    assert read.own == {key: {"learning_rate": 0.003} for key in ("bn/none", "none/none")}
-    assert {(run.instance["ordering"], run.seed, run.instance["learning_rate"]) for run in runs} == {
+    results = read_folder(tmp_path)
+    assert results.study.own == {key: {"learning_rate": 0.003} for key in ("bn/none", "none/none")}
+    assert {(run.instance["ordering"], run.seed, run.instance["learning_rate"]) for run in results.runs} == {
         ("bn/none", 60, 0.003),
         ("none/none", 60, 0.003),
     }

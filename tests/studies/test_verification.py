@@ -45,6 +45,7 @@ def test_kept_runs_are_trained_again_and_compared(tmp_path, monkeypatch):
     """A real run, kept and trained again; then with a figure changed, which only the record's checksum would tell."""
     record = train(Instance("none", **SMALL), seed=3)
     monkeypatch.setattr(verification, "KEPT", tmp_path)
+    monkeypatch.setattr(verification, "kept_studies", lambda: ["mine"])
     (tmp_path / "mine.jsonl").write_text(record.to_json() + "\n")
     (row,) = verification.verify("mine", runs=1).to_dict("records")
     assert (row["ordering"], row["seed"], row["same_place"]) == ("none/none", 3, True)
@@ -56,9 +57,9 @@ def test_kept_runs_are_trained_again_and_compared(tmp_path, monkeypatch):
 
 
 def test_what_is_not_kept_is_refused():
-    with pytest.raises(RequestError, match=r"study is 'sorce', but must be .*source.*did you mean 'source'"):
+    with pytest.raises(RequestError, match=r"study is 'sorce', but must be one of .*source.*did you mean 'source'"):
         verification.verify("sorce")
     with pytest.raises(RequestError, match="runs is 0, but must be a whole number from 1 up"):
         verification.verify("source", 0)
-    with pytest.raises(RequestError, match="runs is 51, but must be at most the 50 that are kept of source"):
+    with pytest.raises(RequestError, match="runs is 51, but only 50 runs of source are kept"):
         verification.verify("source", 51)

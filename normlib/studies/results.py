@@ -1,0 +1,171 @@
+"""Results: a study and its runs together, and all that follows from them."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from normlib.analysis.comparison import Comparison
+from normlib.analysis.rankings import count_rankings
+from normlib.errors import RequestError, checked
+from normlib.models.ordering import short_form
+from normlib.runs.store import KEPT, Record, read_records
+from normlib.studies.folder import UndeclaredStudy, planned_runs, study_of_folder
+from normlib.studies.study import Study, read_study
+from normlib.studies.tuning import tune
+
+if TYPE_CHECKING:
+    from pandas.io.formats.style import Styler
+
+
+class Results(Comparison):
+    """A study and its runs. What is read from it is computed when it is first needed, and once.
+
+    Args:
+        study: The study.
+        runs: Its records, see ``Study.select``.
+
+    Raises:
+        RequestError: There are no runs, or some that must not be compared.
+    """
+
+    def __init__(self, study: Study, runs: Sequence[Record]):
+        self.study, self.runs = study, list(runs)
+        frame = study.to_frame(self.runs)
+        super().__init__(frame, study.declared, study.measure, study.margin, study.varies)
+
+    @functools.cached_property
+    def planned_runs(self) -> pd.DataFrame:
+        """The runs that the study plans, each with whether it is there, see ``normlib.studies.folder``."""
+        return planned_runs(self.study, self.runs)
+
+    @functools.cached_property
+    def rankings(self) -> pd.DataFrame:
+        """How often a single seed would have given each ranking, see ``normlib.count_rankings``; of one condition."""
+        return count_rankings(self.records, self.measure.column)
+
+    @property
+    def findings(self) -> str:
+        """What the study asks and what it found, a sentence a contrast, in Markdown."""
+        from normlib.report import sentences  # shown only
+
+        return f"{sentences.question(self.study)}\n\n{sentences.findings(self)}"
+
+    def plot_bars(self, measures: str | Sequence[str] = ("train_accuracy", "train_loss")) -> Any:
+        """Draw a bar for each ordering, see ``normlib.plot_bars``."""
+        from normlib.report import plots  # shown only
+
+        return plots.plot_bars(self.records, measures)
+
+    def table(self, name: str) -> Styler:
+        """Return a table for a notebook: ``contrasts``, ``rankings``, ``gap``, ``results`` or ``provenance``.
+
+        Raises:
+            RequestError: There is no such table.
+        """
+        from normlib.report import tables  # shown only
+
+        return tables.show(self, name)
+
+    def _repr_html_(self) -> str:
+        """Return the question, what was found, and the tables of contrasts and results."""
+        from normlib.report import cards  # shown only
+
+        return cards.results_card(self)
+
+
+@checked
+def read_results(folder: str | Path) -> Results:
+    """Read a study and its runs.
+
+    A folder keeps also what was run before a setting of its study was changed; of that, nothing is compared. Orderings
+    and seeds are not settings in this sense: those of earlier calls count.
+
+    Args:
+        folder: A study's output folder, or one of records; or the name of a study whose runs ship with normlib, such
+            as ``source``.
+
+    Raises:
+        RequestError: There is no run of a study, or some must not be compared.
+    """
+    return read_kept(str(folder)) if str(folder) in kept_studies() else read_folder(Path(folder), "folder")
+
+
+def kept_studies() -> list[str]:
+    """Return the names of the studies whose records ship with normlib."""
+    return sorted(path.stem for path in KEPT.glob("*.jsonl"))
+
+
+def read_kept(name: str) -> Results:
+    """Return a study whose records ship with normlib, its orderings' own settings chosen, and its runs.
+
+    Args:
+        name: One of ``kept_studies()``.
+    """
+    study, records = read_study(name), read_records(KEPT / f"{name}.jsonl")
+    study = tune(study, records) if study.tune else study
+    return Results(study, study.select(records))
+
+
+def read_folder(folder: Path, setting: str = "DIR") -> Results:
+    """Return the study of an output folder, or of a folder of records, and its runs.
+
+    Args:
+        folder: The folder.
+        setting: Name of the setting that holds it.
+
+    Raises:
+        RequestError: There are none.
+    """
+    study, runs = None, []
+    if os.path.isdir(folder):  # and not Path's own test, which raises of what can be no path
+        study, runs = study_of_folder(folder), read_records(folder)
+    if study is not None and not isinstance(study, UndeclaredStudy):
+        runs = study.select(runs)
+    if study is None or not runs:
+        raise RequestError(setting, str(folder), "a study's output folder, with at least one record in records/")
+    return Results(study, runs)
+
+
+def check_one_study(a: Results, b: Results) -> None:
+    """Refuse what is not one study: sides that differ in more than where they were run, seeds and orderings.
+
+    Compared are what varies, measure, margin and contrasts, and all settings and data of runs of the same condition and
+    ordering, but for the library that provides GroupNorm: ``auto`` is another one on another stack. A contrast may be
+    missing where its orderings are.
+
+    Args:
+        a: The study in one place.
+        b: The study in another.
+
+    Raises:
+        RequestError: They differ, or have no ordering in common; the setting and both values are named.
+    """
+    for name in ("varies", "measure", "margin"):
+        _check_same(name, getattr(a.study, name), getattr(b.study, name))
+    there = [{contrast.name: contrast for contrast in side.contrasts} for side in (a, b)]
+    orderings = [{*map(short_form, side.study.orderings)} for side in (a, b)]
+    for contrast in [*a.contrasts, *b.contrasts]:
+        if all(names.issuperset(contrast.first + contrast.second) for names in orderings):
+            _check_same(f"contrast {contrast.name}", *(str(side.get(contrast.name, "not declared")) for side in there))
+    keys = ["ordering", *(next(iter(group)) for group in a.varies)]
+    both = a.records.drop_duplicates(keys).merge(b.records.drop_duplicates(keys), on=keys, suffixes=("", " in B"))
+    if both.empty:
+        run = [", ".join(side.records["ordering"].unique()) for side in (a, b)]
+        problem = f"the first folder has runs of {run[0]}: none is in both under the same conditions"
+        raise RequestError("orderings", run[1], problem=problem)
+    settings = [name for name in a.study.instances[0].settings if name not in (*keys, "provider")]
+    for name in [*settings, "data"]:
+        for _, run in both.iterrows():
+            _check_same(f"{name} of {run['ordering']}", str(run[name]), str(run[f"{name} in B"]))
+
+
+def _check_same(name: str, value_a: object, value_b: object) -> None:
+    if value_a != value_b:
+        problem = f"it is {value_a} in the first folder, and both must hold runs of one study"
+        raise RequestError(name, value_b, problem=problem)

@@ -1,0 +1,204 @@
+"""Where executions go, and what a worker does with one.
+
+Dask's scheduler and workers are real programs in folders of their own, spoken to over TCP.
+"""
+
+import concurrent.futures
+import multiprocessing
+import os
+import re
+import signal
+import subprocess
+from pathlib import Path
+
+import masters
+import numpy as np
+import pytest
+from processes import dask_cluster, processes_in, wait_until
+
+from conftest import SMALL
+from normlib import stack
+from normlib.errors import RequestError
+from normlib.execution import workers as workers_module
+from normlib.execution.notebook import Cause, Execution, notebook_path
+from normlib.execution.schedule import run_study
+from normlib.execution.workers import (
+    Job,
+    concurrency,
+    dask_executor,
+    local_executor,
+    local_workers,
+    perform,
+    shares_disk,
+)
+from normlib.models.instance import Instance
+from normlib.runs.store import Record, load_records, read_records
+from normlib.studies.study import Study
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+STUDY = Study("small", "Which?", ("gn/bn", "none"), seeds=1)
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory):
+    """A scheduler and two workers that can import the examples: address, and processes by each worker's folder."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", os.pathsep.join([str(EXAMPLES), str(EXAMPLES.parent)]))
+        with dask_cluster(tmp_path_factory.mktemp("cluster")) as cluster:
+            yield cluster.address, {folder: processes_in(folder) for folder in cluster.workers}
+
+
+def figures(folder):
+    return {record.key: (record.training, record.evaluation) for record in read_records(folder)}
+
+
+def test_on_dask_a_study_gives_the_bits_that_it_gives_here_also_with_kinds_of_ones_own(cluster, tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(EXAMPLES), str(EXAMPLES.parent)]))
+    study = Study("own", "Which?", ("my_norms:Centred",), seeds=1, defaults=SMALL)
+    with dask_executor(cluster[0]) as executor:
+        assert not shares_disk(executor)
+        assert concurrency(executor) == 2
+        assert run_study(study, tmp_path / "there", executor) == []
+    with local_executor(2) as executor:
+        assert run_study(study, tmp_path / "here", executor) == []
+    assert figures(tmp_path / "there") == figures(tmp_path / "here")
+    names = [sorted(path.name for path in (tmp_path / side / "notebooks").iterdir()) for side in ("there", "here")]
+    assert names[0] == names[1]
+
+
+def test_workers_with_another_stack_are_refused_by_name(cluster, monkeypatch):
+    versions = stack.installed() | {"tensorflow": "1.0"}
+    monkeypatch.setattr(stack, "version", versions.get)
+    with pytest.raises(RequestError) as refusal, dask_executor(cluster[0]):
+        pass
+    problem = r"but its worker tcp://127.0.0.1:\d+ has another stack: tensorflow \S+, here 1.0$"
+    assert re.search(problem, str(refusal.value))
+
+
+def test_interrupted_on_dask_a_study_leaves_no_kernel_and_the_workers_take_the_next_one(cluster, tmp_path, monkeypatch):
+    address, workers = cluster
+    masters.use(monkeypatch, tmp_path, "import time; time.sleep(600)")
+    command = masters.command(tmp_path, STUDY.replace(seeds=20), address)
+    pipes = {"cwd": tmp_path, "stderr": subprocess.PIPE, "text": True}
+    # A shell starts background jobs with SIGINT ignored, and children inherit that.
+    default = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.default_int_handler)}
+    with subprocess.Popen(command, **pipes, **default) as process:
+        wait_until(
+            lambda: process.poll() is not None or all(processes_in(folder) > workers[folder] for folder in workers)
+        )
+        process.send_signal(signal.SIGINT)
+        _, error = process.communicate(timeout=60)
+    assert process.returncode == 130, error
+    assert error.splitlines()[-1] == "interrupted: what is finished is kept; the same command goes on"
+    wait_until(lambda: all(processes_in(folder) == workers[folder] for folder in workers))
+    masters.use(monkeypatch, tmp_path)
+    with dask_executor(address) as executor:
+        assert run_study(STUDY, tmp_path / "next", executor) == []
+
+
+def test_a_dask_worker_that_is_lost_takes_no_run_along(cluster, tmp_path, monkeypatch):
+    """It is killed while its first execution runs; the scheduler gives that to the other one. It stays away."""
+    address, (lost, kept) = cluster[0], cluster[1]
+    masters.use(monkeypatch, tmp_path, "import time; time.sleep(2)")
+    with dask_executor(address) as executor, concurrent.futures.ThreadPoolExecutor(1) as thread:
+        running = thread.submit(run_study, STUDY, tmp_path / "out", executor)
+        wait_until(lambda: processes_in(lost) > cluster[1][lost])
+        for process in cluster[1][lost]:
+            os.kill(process, signal.SIGKILL)
+        assert running.result() == []
+    assert len(load_records(tmp_path / "out")) == 2
+    assert not (tmp_path / "out" / "failures").exists()
+    wait_until(lambda: not processes_in(lost))
+    assert processes_in(kept) == cluster[1][kept]
+
+
+@pytest.mark.parametrize("address", ["nonsense", "tcp://127.0.0.1:9", "carrier://pigeon"])
+def test_an_address_where_no_scheduler_answers_is_refused(address):
+    allowed = "must be the address of a running Dask scheduler, such as tcp://127.0.0.1:8786 (none answered within 5 s)"
+    with pytest.raises(RequestError) as refusal, dask_executor(address):
+        pass
+    assert str(refusal.value) == f"scheduler is {address!r}, but {allowed}"
+
+
+def test_without_dask_its_package_is_named(monkeypatch):
+    monkeypatch.setattr(workers_module.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(RequestError, match=r"pip install 'normlib\[dask\]'"), dask_executor("tcp://127.0.0.1:8786"):
+        pass
+
+
+def test_a_pool_of_processes_will_do_as_well(tmp_path, monkeypatch):
+    masters.use(monkeypatch, tmp_path)
+    with concurrent.futures.ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as executor:
+        assert shares_disk(executor)
+        assert concurrency(executor) == 1
+        assert run_study(STUDY, tmp_path / "out", executor) == []
+    assert len(load_records(tmp_path / "out")) == 2
+
+
+@pytest.mark.parametrize("workers", [0, 1.5])
+def test_less_than_one_worker_is_refused(workers):
+    with pytest.raises(RequestError, match=f"workers is {workers}, but must be a whole number from 1 up"):
+        local_executor(workers)
+
+
+def test_there_are_as_many_workers_as_cores_allow_for_their_threads(monkeypatch):
+    monkeypatch.setattr(stack, "cores", lambda: 8)
+    assert [local_workers(None, threads) for threads in (1, 2, 3, 16)] == [8, 4, 2, 1]
+    assert local_workers(3, threads=16) == 3
+
+
+@pytest.fixture
+def job():
+    """Two seeds, behind which the notebook fails; worker and caller share no disk."""
+    notebook = masters.made_up(behind='raise OSError("out of luck")')
+    return Job(Execution(Instance("none"), 5, 2), notebook, stack.installed(), study_sha256="ab" * 32)
+
+
+def test_what_was_finished_comes_back_with_the_reason_why_the_rest_was_not(job, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    outcome = perform(job)
+    assert (outcome.error.reason, outcome.error.cause) == ("OSError: out of luck", Cause.CODE)
+    assert "raise OSError" in outcome.error.log
+    records = [Record.from_json(text) for text in outcome.records]
+    assert {record.key for record in records} == set(job.execution.keys.values())
+    assert {record.environment["study_sha256"] for record in records} == {"ab" * 32}
+    assert 'records_dir = \\"../records\\"' in outcome.notebook
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_data_of_ones_own_are_found_from_where_the_caller_is_and_no_path_of_theirs_is_kept(tmp_path, monkeypatch):
+    """The file is given by a relative path; kernels have working directories of their own."""
+    monkeypatch.chdir(tmp_path)
+    random = np.random.default_rng(0)
+    arrays = {f"x_{split}": random.random((40, 8, 9, 3)) for split in ("train", "test")}
+    np.savez("mine.npz", **arrays, **dict.fromkeys(("y_train", "y_test"), np.arange(40) % 3))
+    settings = {"dataset": "mine.npz", "fit_split": "train", "evaluate_split": "test"}
+    execution = Execution(Instance("bn/gn", **settings), 5, 1)
+    outcome = perform(Job(execution, notebook_path("instance").read_text(encoding="utf-8"), stack.installed()))
+    assert outcome.error is None
+    (record,) = (Record.from_json(text) for text in outcome.records)
+    assert record.key == execution.keys[5]
+    assert record.instance["dataset"] == "mine.npz"
+    assert 'dataset = \\"mine.npz\\"' in outcome.notebook
+    assert str(tmp_path) not in outcome.notebook + outcome.records[0]
+
+
+def test_what_was_finished_comes_back_also_where_the_worker_itself_fails(job, monkeypatch):
+    def fills_the_disk(notebook, parameters, **_):
+        records_dir = Path(parameters["records_dir"])
+        records_dir.mkdir()
+        (records_dir / "finished.json").write_text("a record")
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(workers_module, "execute", fills_the_disk)
+    outcome = perform(job)
+    assert (outcome.records, outcome.error.reason) == (("a record",), "OSError: no space left on device")
+    assert outcome.error.cause is Cause.MACHINE
+
+
+def test_another_stack_than_the_callers_is_the_machines_fault_and_named(job):
+    job.stack["tensorflow"] = "1.0"
+    outcome = perform(job)
+    assert outcome.error.cause is Cause.MACHINE
+    assert f"has another stack: tensorflow {stack.version('tensorflow')}, here 1.0" in outcome.error.reason
+    assert (outcome.records, outcome.notebook) == ((), "")

@@ -1,0 +1,94 @@
+import matplotlib as mpl
+import nbclient
+import nbformat
+import pytest
+
+from normlib.execution import kernels
+from normlib.report import plots, style
+from normlib.report.style import Figure, in_style, subplots
+from normlib.runs import store
+
+
+def test_the_alternative_text_tells_panels_axes_categories_and_legend():
+    figure, (left, right) = subplots(1, 2, shows="Bars of two things")
+    left.bar(["bn/none", "gn/bn"], [1, 2], label="mean")
+    left.set_title("loss", loc="left")
+    left.set_xlabel("ordering")
+    right.plot([1, 2], [3, 4])
+    right.set_ylabel("seconds")
+    figure.legend(*left.get_legend_handles_labels())
+    assert figure.alternative_text == (
+        "Bars of two things. loss; x axis, ordering: bn/none, gn/bn. y axis, seconds. legend: mean."
+    )
+
+
+def test_places_on_a_scale_hidden_panels_and_bare_ones_are_not_told():
+    figure, axes = subplots(1, 3, shows="Lines")
+    axes[0].semilogy([1, 2], [1e-3, 1e3])
+    axes[1].set_visible(False)
+    axes[2].set_axis_off()
+    axes[2].set_title("unseen")
+    assert figure.alternative_text == "Lines."
+
+
+def test_of_many_panels_the_first_are_told():
+    figure, axes = subplots(2, 4, shows="Many")
+    for number, axis in enumerate(axes.flat):
+        axis.set_title(f"panel {number}")
+    assert figure.alternative_text.endswith("panel 5. and 2 more panels.")
+
+
+def test_a_notebook_keeps_the_text_beside_the_picture_which_is_matplotlibs_to_make():
+    figure, _ = subplots(shows="A figure")
+    assert figure._repr_mimebundle_() == ({}, {"image/png": {"alt": "A figure."}})
+
+
+def test_all_plots_give_such_figures():
+    figure, _ = plots.plot_bars(store.load_records(store.SOURCE_RECORDS))
+    assert isinstance(figure, Figure)
+    assert figure.alternative_text.startswith("Bars: the mean of each ordering")
+    assert "the source's single run" in figure.alternative_text
+
+
+def test_what_it_shows_has_to_be_said():
+    with pytest.raises(TypeError, match="shows"):
+        subplots()
+
+
+def test_a_style_holds_while_a_function_draws_and_leaves_alone_what_is_set_meanwhile():
+    """A notebook's backend turns ``interactive`` on at its first figure; turned off again, no later one is shown."""
+    before = dict(mpl.rcParams)
+
+    @in_style()
+    def draw():
+        assert mpl.rcParams["axes.spines.top"] is False
+        mpl.rcParams["interactive"] = True
+        raise ValueError
+
+    try:
+        with pytest.raises(ValueError):  # noqa: PT011
+            draw()
+        assert {name for name, value in mpl.rcParams.items() if before[name] != value} == {"interactive"}
+    finally:
+        mpl.rcParams["interactive"] = before["interactive"]
+
+
+def test_colours_are_distinct_and_stay_with_their_ordering():
+    four = style.styles(["bn/none", "gn/none", "gn/bn", "bn/gn", "none/none"])
+    assert len(set(four.values())) == 5
+    assert style.styles(["gn/bn", "in/ln"])["gn/bn"] == four["gn/bn"]
+
+
+def test_lines_can_be_told_apart_without_colour_and_the_baseline_is_black():
+    looks = style.line_styles(["bn/none", "gn/none", "gn/bn", "bn/gn", "none/none"])
+    assert len({(look["linestyle"], look["marker"]) for look in looks.values()}) == 5
+    assert [name for name, look in looks.items() if look["color"] == "black"] == ["none/none"]
+
+
+def test_from_question_to_bars_in_one_cell_there_is_the_picture_and_nothing_else():
+    code = "import normlib\nnormlib.plot_bars(normlib.compare(['bn', 'none'], seeds=1, fit_split='test[:320]'))"
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(code)])
+    nbclient.NotebookClient(notebook, kernel_name=kernels.KERNEL, timeout=240).execute()
+    (output,) = notebook.cells[0].outputs
+    assert "image/png" in output.data
+    assert output.metadata["image/png"]["alt"].startswith("Bars: ")

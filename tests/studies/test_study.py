@@ -1,0 +1,244 @@
+import dataclasses
+import hashlib
+
+import pytest
+
+from normlib.errors import RequestError
+from normlib.models.ordering import find_baseline
+from normlib.studies import study as study_module
+from normlib.studies.study import Paper, Study, read_study
+
+SMALLEST = "question: Which?\norderings: [bn, none]\n"
+
+
+def write(tmp_path, text):
+    path = tmp_path / "mine.yaml"
+    path.write_text(text)
+    return path
+
+
+def test_the_source_study_is_the_sources_four_orderings_and_the_baseline_with_ten_seeds():
+    study = read_study("source")
+    assert study.orderings == ("bn/none", "gn/none", "gn/bn", "bn/gn", "none/none")
+    assert study.seeds == 10
+    assert [instance.changes.keys() - {"ordering"} for instance in study.instances] == [set()] * 5
+
+
+@pytest.mark.parametrize("name", study_module.shipped_studies())
+def test_every_study_that_ships_can_be_read_and_has_the_baseline(name):
+    study = read_study(name)
+    assert find_baseline(study.orderings)
+    assert study.question.endswith("?")
+
+
+def test_a_file_of_ones_own_works_the_same(tmp_path):
+    path = write(tmp_path, SMALLEST + "seeds: 3\nfirst_seed: 7\ndefaults: {epochs: 2, learning_rate: 3.0e-4}\n")
+    study = read_study(path)
+    assert study.name == "mine"
+    assert list(study.run_seeds) == [7, 8, 9]
+    assert [instance.ordering for instance in study.instances] == ["bn/none", "none/none"]
+    assert all((i.epochs, i.learning_rate) == (2, 3e-4) for i in study.instances)
+
+
+def test_a_study_varies_settings_besides_the_ordering(tmp_path):
+    """Two orderings under two batch sizes, each with its own slice, crossed with two activations."""
+    varies = "varies: [{batch_size: [32, 64], fit_split: [test, 'test[50%:]']}, {activation: [none, relu]}]\n"
+    study = read_study(write(tmp_path, SMALLEST + varies))
+    assert study.orderings == ("bn/none", "none/none")
+    assert [(i.ordering, i.batch_size, i.fit_split, i.activation) for i in study.instances] == [
+        ("bn/none", 32, "test", "none"),
+        ("none/none", 32, "test", "none"),
+        ("bn/none", 32, "test", "relu"),
+        ("none/none", 32, "test", "relu"),
+        ("bn/none", 64, "test[50%:]", "none"),
+        ("none/none", 64, "test[50%:]", "none"),
+        ("bn/none", 64, "test[50%:]", "relu"),
+        ("none/none", 64, "test[50%:]", "relu"),
+    ]
+
+
+@pytest.mark.parametrize("name", study_module.shipped_studies())
+def test_a_study_that_ships_has_pairs_enough_to_tell_its_contrasts_apart(name):
+    """The smallest p that its pairs can give, corrected for all contrasts under all conditions, is below 5 %."""
+    study = read_study(name)
+    family = len(study.declared) * len(study.instances) / len(study.orderings)
+    assert family * 2 / 2**study.seeds < 0.05
+
+
+def test_findings_rest_on_seeds_that_nobody_had_looked_at():
+    """From 100 on, and no two studies have a run in common."""
+    used = [(name, seed) for name in study_module.shipped_studies() for seed in read_study(name).run_seeds]
+    assert min(seed for _, seed in used) >= 100
+    assert len({seed for _, seed in used}) == len(used)
+
+
+def test_lag_takes_equal_numbers_of_steps_everywhere():
+    steps = {len(range(i.fit_examples.start, i.fit_examples.stop)) / i.batch_size for i in read_study("lag").instances}
+    assert steps == {80}
+
+
+def test_a_study_knows_the_digest_of_the_file_that_declares_it(tmp_path):
+    study = read_study(write(tmp_path, SMALLEST))
+    assert study.declared_in == hashlib.sha256(SMALLEST.encode()).hexdigest()
+    assert study.replace(seeds=3).declared_in == study.declared_in
+    assert study.replace(orderings=["bn"]).declared_in == ""  # no longer what the file declares
+    as_run = tmp_path / "study.yaml"
+    as_run.write_text(study.to_yaml())
+    assert read_study(as_run).declared_in == study.declared_in
+
+
+def test_contrasts_are_declared_in_the_study_and_those_that_it_lacks_orderings_for_are_left_out():
+    study = read_study("source")
+    assert (study.measure, study.margin) == ("train_loss", 0.01)
+    assert "bn/gn - gn/bn" in [str(contrast) for contrast in study.declared]
+    smaller = study.replace(orderings=["bn", "gn", "none"])
+    assert sorted(str(contrast) for contrast in smaller.declared) == [
+        "bn/none - gn/none",
+        "bn/none - none/none",
+        "gn/none - none/none",
+    ]
+
+
+def test_what_is_written_can_be_read_again(tmp_path):
+    study = read_study("source").replace(seeds=2, orderings=["bn", "none"])
+    path = tmp_path / "source.yaml"
+    path.write_text(study.to_yaml())
+    assert read_study(path) == study
+
+
+def test_a_study_that_does_not_exist_is_refused_with_those_that_do():
+    with pytest.raises(RequestError, match=r"study is 'sorce', but must be one of batch-size, .*did you mean 'source'"):
+        read_study("sorce")
+
+
+def test_from_python_a_study_is_checked_as_well():
+    with pytest.raises(RequestError, match="ordering is 'bx'"):
+        Study("mine", "Which?", ("bx",))
+
+
+OWN = {"bn": {"learning_rate": 0.003}, "none": {"learning_rate": 0.001}}
+
+
+def test_an_ordering_may_have_its_own_value_of_a_setting():
+    study = Study("mine", "Which?", ("bn", "none"), own=OWN)
+    assert [(i.ordering, i.learning_rate) for i in study.instances] == [("bn/none", 0.003), ("none/none", 0.001)]
+    assert study.own == {"bn/none": OWN["bn"], "none/none": OWN["none"]}
+    assert study.own_settings == ("learning_rate",)
+
+
+def test_a_setting_of_each_orderings_own_reads_the_same_in_the_table_so_that_its_runs_can_be_compared(make_record):
+    study = Study("mine", "Which?", ("bn", "none"), own=OWN)
+    frame = study.to_frame([make_record("bn", learning_rate=0.003), make_record("none", learning_rate=0.001)])
+    assert set(frame["learning_rate"]) == {"each ordering's own value (0.003 for bn/none, 0.001 for none/none)"}
+
+
+def test_a_value_that_all_orderings_have_is_told_once():
+    same = Study("mine", "Which?", ("bn", "none"), own={"bn": {"epochs": 2}, "none": {"epochs": 2}})
+    assert same.own_values("epochs") == "2 for all of them"
+
+
+def test_a_quick_look_has_two_seeds_and_what_the_file_says_is_less(tmp_path):
+    text = "seeds: 9\ndefaults: {epochs: 2, fit_split: train}\nquick: {defaults: {fit_split: 'train[:10%]'}}\n"
+    study = read_study(write(tmp_path, SMALLEST + text)).quick_version()
+    assert study.seeds == 2
+    assert {(i.epochs, i.fit_split) for i in study.instances} == {(2, "train[:10%]")}
+    assert [*read_study("source").quick_version().run_seeds] == [0, 1]  # and not those that it is told with
+
+
+@pytest.mark.parametrize("name", ["batch-size", "groups", "placement", "placement-resnet20", "learning-rate"])
+def test_the_sweeps_that_papers_made_famous_cite_them_and_have_a_quick_size_on_real_data(name):
+    study = read_study(name)
+    assert "arXiv" in study.citation
+    quick = study.quick_version()
+    assert quick.seeds == 2
+    assert {i.dataset for i in quick.instances} == {"mnist"}
+    assert max(len(i.fit_examples) for i in quick.instances) <= 5000
+
+
+def test_batch_sizes_see_the_same_images_and_the_learning_rate_is_in_proportion():
+    """Goyal et al. 2017 and Wu and He 2018, section 4.1: 0.1 for 256 images."""
+    instances = read_study("batch-size").instances
+    assert {i.batch_size for i in instances} == {32, 16, 8, 4, 2}
+    assert {i.learning_rate / i.batch_size for i in instances} == {0.1 / 256}
+    assert {(i.optimizer, i.fit_split) for i in instances} == {("sgd", "train[:10000]")}
+
+
+def test_groups_go_from_one_to_all_channels():
+    instances = read_study("groups").instances
+    assert sorted({i.groups for i in instances}) == [1, 2, 4, 8, 16]
+    assert instances[0].model_facts.channels == (16,)
+
+
+def test_where_orderings_have_own_settings_runs_count_with_those_of_their_ordering_only(make_record):
+    study = Study("mine", "Which?", ("bn", "none"), own={"bn": {"epochs": 4}, "none": {"epochs": 1}})
+    made = [make_record(ordering, epochs=epochs) for ordering in ("bn", "none") for epochs in (1, 4)]
+    found = [(run.instance["ordering"], run.instance["epochs"]) for run in study.select(made)]
+    assert found == [("bn/none", 4), ("none/none", 1)]
+
+
+def test_records_from_before_a_setting_was_added_count_with_its_default(make_record):
+    record = make_record("bn")
+    older = {name: value for name, value in record.instance.items() if name != "optimizer"}
+    study = Study("mine", "Which?", ("bn",))
+    assert study.select([dataclasses.replace(record, instance=older)])
+    assert not study.select([make_record("bn", optimizer="sgd")])
+
+
+VARIES = [{"batch_size": [32, 2], "learning_rate": [0.1, 0.01]}]
+CONTENT = {
+    "reports": "A paper, table 1",
+    "against": "batch_size",
+    "lines": {"bn/bn": {32: 23.6, 2: 34.7}},
+    "differs": "In all.",
+}
+
+
+def test_a_paper_is_read_as_it_stands_in_the_file():
+    paper = Paper.read(CONTENT, VARIES)
+    assert (paper.reports, paper.against, paper.differs) == ("A paper, table 1", "batch_size", "In all.")
+    assert paper.lines["bn/bn"][2] == 34.7
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (
+            {"against": "learning_rate"},
+            "paper: against is 'learning_rate', but must be the first setting of the one group",
+        ),
+        ({"lines": {}}, "paper: lines is {}, but must be numbers by the values of the setting, by ordering"),
+        ({"lines": {"bn/bn": {0: 1.0}}}, "paper: lines is 0, but must be numbers by positive values of the setting"),
+        ({"lines": {"bn/bn": {}}}, "paper: lines is {'bn/bn': {}}, but must be numbers by the values of the setting"),
+        ({"lines": {"bn/bn": {32: "many"}}}, "paper: lines is 'many', but must be finite numbers"),
+        ({"lines": {"bn/bn": {32: float("nan")}}}, "paper: lines is nan, but must be finite numbers"),
+        ({"differs": "a\x1b[2Jb"}, "paper: differs is "),
+        ({"more": 1}, "paper is "),
+    ],
+)
+def test_what_could_not_be_shown_is_refused(change, said):
+    with pytest.raises(RequestError) as refusal:
+        Paper.read(CONTENT | change, VARIES)
+    assert str(refusal.value).startswith(said)
+
+
+@pytest.mark.parametrize(
+    "varies", [[], [{"optimizer": ["adam", "sgd"]}], [{"weight_decay": [0, 0.1]}], [*VARIES, {"epochs": [1, 2]}]]
+)
+def test_what_could_not_be_drawn_along_one_axis_is_refused(varies):
+    against = next(iter(varies[0])) if varies else "batch_size"
+    with pytest.raises(RequestError, match="paper: against is "):
+        Paper.read(CONTENT | {"against": against}, varies)
+
+
+def test_the_numbers_of_wu_and_he_are_those_of_their_tables():
+    """Group Normalization, arXiv 1803.08494: table 2, and table 3's numbers of groups; the errors of BatchNorm grow."""
+    batch = read_study("batch-size").reported.lines
+    assert batch["bn/bn"] == {32: 23.6, 16: 23.7, 8: 24.8, 4: 27.3, 2: 34.7}
+    # Table 2's last row: their differences, GroupNorm's errors minus BatchNorm's.
+    gaps = [round(batch["gn/gn"][size] - batch["bn/bn"][size], 1) for size in (32, 16, 8, 4, 2)]
+    assert gaps == [0.5, 0.5, -0.8, -3.1, -10.6]
+    (groups,) = read_study("groups").reported.lines.values()
+    # Table 3's last row: the distance from the best, 32 groups.
+    assert [round(groups[number] - groups[32], 1) for number in (64, 32, 16, 8, 4, 2, 1)] == [
+        0.5, 0.0, 0.5, 0.3, 0.5, 0.6, 1.2,
+    ]  # fmt: skip
