@@ -37,8 +37,10 @@ def study_of_folder(folder: Path) -> Study:
     """
     for path in (folder / "study.yaml", folder.parent / "study.yaml"):
         if os.path.isfile(path):
-            return dataclasses.replace(read_study(path), name=path.parent.name)
-    return UndeclaredStudy(folder.name, "No study was declared beside these records.", ("none",))
+            name = os.path.basename(os.path.abspath(path.parent))  # "." is no name
+            return dataclasses.replace(read_study(path), name=name)
+    name = os.path.basename(os.path.abspath(folder))
+    return UndeclaredStudy(name, "No study was declared beside these records.", ("none",))
 
 
 @dataclasses.dataclass(frozen=True)

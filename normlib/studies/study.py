@@ -171,8 +171,11 @@ class Study:
         alike = {tuple(mapping("own", settings)) for settings in self.own.values()}
         others = self.own and [*self.own] != [*map(str, self.orderings)]
         if others or len(alike) > 1 or elsewhere & {*self.own_settings}:
-            allowed = "for all orderings, in their order, the same settings, such as {bn/none: {learning_rate: 0.003}}"
-            raise RequestError("own", self.own, allowed)
+            form = "{bn/none: {learning_rate: 0.003}, none/none: {learning_rate: 0.001}}"
+            problem = (
+                f"it must name all orderings, in their order, with the same settings, set nowhere else, as in {form}"
+            )
+            raise RequestError("own", self.own, problem=problem)
 
     def _read_orderings(self) -> None:
         """Read the orderings, and make of them the instances: each ordering under each condition."""
@@ -234,7 +237,7 @@ class Study:
     def quick_version(self) -> Study:
         """Return the study for a quick look: with less, as ``quick`` says, and two seeds of its own, from 0."""
         if not {*self.quick} <= {*_QUICKER}:
-            raise RequestError("quick", self.quick, f"what is to be less of {', '.join(_QUICKER)}")
+            raise RequestError("quick", self.quick, problem=f"it may hold only {', '.join(_QUICKER)}")
         less: dict[str, Any] = {"seeds": min(2, self.seeds), "first_seed": 0, **self.quick}
         for name in ("defaults", "tune"):
             less[name] = {**getattr(self, name), **mapping("quick", less.get(name, {}))}
@@ -285,7 +288,7 @@ def read_study(name_or_file: str | Path) -> Study:
             allowed = f"one of {', '.join(shipped_studies())}, or the path of a YAML file"
             raise RequestError("study", str(name_or_file), allowed, names=shipped_studies())
     if not _NAME.fullmatch(path.stem):  # outputs are called by it
-        allowed = "a file whose name starts with a letter or digit and has but letters, digits, spaces, _ . + - in it"
+        allowed = "a file whose name starts with a letter or digit and holds only letters, digits, spaces, _ . + -"
         raise RequestError("study", str(name_or_file), allowed)
     body, sha256 = read_yaml("study", path)
     if not isinstance(body, dict):

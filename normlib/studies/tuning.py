@@ -114,7 +114,8 @@ def _mean(records: Sequence[Record], ordering: str, settings: dict[str, Any], me
     wanted = {"ordering": ordering, **settings}
     runs = [run for run in records if all(run.instance[name] == value for name, value in wanted.items())]
     if len(runs) < seeds:
-        raise RequestError("records", f"without runs of {ordering} with {settings}", "all runs of the tuning study")
+        problem = f"{len(runs)} of the {seeds} runs of {ordering} with these values are there"
+        raise RequestError("tune", settings, problem=problem)
     frame = to_frame(runs)
     # An accuracy stays finite where the loss does not.
     finite = np.isfinite(frame[["train_loss", "eval_loss"]].astype(float)).all(axis=None)

@@ -1,4 +1,5 @@
 import dataclasses
+from pathlib import Path
 
 import pytest
 
@@ -7,10 +8,12 @@ from normlib.models.instance import Instance
 from normlib.runs.store import save_record
 from normlib.studies.folder import (
     Failure,
+    UndeclaredStudy,
     describe_status,
     failure_path,
     read_failures,
     read_status,
+    study_of_folder,
     write_failure,
 )
 
@@ -85,31 +88,39 @@ def test_a_failure_that_lacks_a_setting_which_was_added_later_is_found(folder, m
     assert read_status(folder)["state"].tolist() == ["done"] * 5 + ["failed", "failed", "missing"]
 
 
+def test_records_belong_to_the_study_beside_them_and_without_one_nothing_was_declared(tmp_path):
+    records = tmp_path / "records"
+    records.mkdir()
+    assert isinstance(study_of_folder(records), UndeclaredStudy)
+    (tmp_path / "study.yaml").write_text(STUDY)
+    for folder in (tmp_path, records):
+        found = study_of_folder(folder)
+        assert (found.name, found.question) == (tmp_path.name, "Which?")
+
+
+@pytest.mark.parametrize("folder", [".", "records"])
+def test_from_within_its_folder_a_study_has_the_folders_name_too(tmp_path, monkeypatch, folder):
+    (tmp_path / "study.yaml").write_text(STUDY)
+    monkeypatch.chdir(tmp_path)
+    assert study_of_folder(Path(folder)).name == tmp_path.name
+
+
 @pytest.fixture
 def failure():
     return Failure("a" * 16, Instance("gn/bn").settings, 3, "OSError: out of luck", "a log", "notebooks/a.ipynb", 2)
 
 
-def test_what_is_written_is_read_again(failure, tmp_path):
-    write_failure(failure, tmp_path)
-    assert failure_path(tmp_path, failure.key).name == f"{failure.key}.json"
-    assert read_failures(tmp_path) == [failure]
-
-
-def test_it_says_which_run_and_why_and_where_to_look(failure):
+def test_a_failure_says_which_run_and_why_and_where_to_look(failure):
     assert str(failure) == "gn/bn, seed 3: OSError: out of luck, 2 times (see notebooks/a.ipynb)"
     assert str(dataclasses.replace(failure, tries=1, notebook="")) == "gn/bn, seed 3: OSError: out of luck"
 
 
-@pytest.mark.parametrize("text", ["{", "[]", "{}", '{"instance": 1}'])
-def test_a_damaged_file_is_named_and_the_others_count(failure, tmp_path, text):
+@pytest.mark.parametrize("text", ["{", "[]", "{}", '{"instance": 1}', None])
+def test_a_damaged_failure_is_named_and_the_others_count(failure, tmp_path, text):
+    """None: whole, but with a setting that no instance has."""
+    write_failure(dataclasses.replace(failure, key="b", instance={"ordering": "xx"}), tmp_path)
+    if text is not None:
+        failure_path(tmp_path, "b").write_text(text)
     write_failure(failure, tmp_path)
-    (tmp_path / "failures" / "b.json").write_text(text)
     with pytest.warns(UserWarning, match="left out b.json of .*: no failure of normlib's"):
         assert read_failures(tmp_path) == [failure]
-
-
-def test_a_failure_with_settings_that_are_none_is_left_out(failure, tmp_path):
-    write_failure(dataclasses.replace(failure, instance={"ordering": "xx"}), tmp_path)
-    with pytest.warns(UserWarning, match="left out"):
-        assert read_failures(tmp_path) == []

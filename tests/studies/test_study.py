@@ -169,23 +169,8 @@ def test_groups_go_from_one_to_all_channels():
     assert instances[0].model_facts.channels == (16,)
 
 
-def test_where_orderings_have_own_settings_runs_count_with_those_of_their_ordering_only(make_record):
-    study = Study("mine", "Which?", ("bn", "none"), own={"bn": {"epochs": 4}, "none": {"epochs": 1}})
-    made = [make_record(ordering, epochs=epochs) for ordering in ("bn", "none") for epochs in (1, 4)]
-    found = [(run.instance["ordering"], run.instance["epochs"]) for run in study.select(made)]
-    assert found == [("bn/none", 4), ("none/none", 1)]
-
-
-def test_records_from_before_a_setting_was_added_count_with_its_default(make_record):
-    record = make_record("bn")
-    older = {name: value for name, value in record.instance.items() if name != "optimizer"}
-    study = Study("mine", "Which?", ("bn",))
-    assert study.select([dataclasses.replace(record, instance=older)])
-    assert not study.select([make_record("bn", optimizer="sgd")])
-
-
 VARIES = [{"batch_size": [32, 2], "learning_rate": [0.1, 0.01]}]
-CONTENT = {
+PAPER = {
     "reports": "A paper, table 1",
     "against": "batch_size",
     "lines": {"bn/bn": {32: 23.6, 2: 34.7}},
@@ -194,40 +179,38 @@ CONTENT = {
 
 
 def test_a_paper_is_read_as_it_stands_in_the_file():
-    paper = Paper.read(CONTENT, VARIES)
-    assert (paper.reports, paper.against, paper.differs) == ("A paper, table 1", "batch_size", "In all.")
-    assert paper.lines["bn/bn"][2] == 34.7
+    assert Paper.read(PAPER, VARIES) == Paper(**PAPER)
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         (
             {"against": "learning_rate"},
             "paper: against is 'learning_rate', but must be the first setting of the one group",
         ),
-        ({"lines": {}}, "paper: lines is {}, but must be numbers by the values of the setting, by ordering"),
-        ({"lines": {"bn/bn": {0: 1.0}}}, "paper: lines is 0, but must be numbers by positive values of the setting"),
+        ({"lines": {}}, "paper: lines is {}, but must be numbers by the values of the setting"),
         ({"lines": {"bn/bn": {}}}, "paper: lines is {'bn/bn': {}}, but must be numbers by the values of the setting"),
+        ({"lines": {"bn/bn": {0: 1.0}}}, "paper: lines is 0, but must be numbers by positive values of the setting"),
         ({"lines": {"bn/bn": {32: "many"}}}, "paper: lines is 'many', but must be finite numbers"),
         ({"lines": {"bn/bn": {32: float("nan")}}}, "paper: lines is nan, but must be finite numbers"),
         ({"differs": "a\x1b[2Jb"}, "paper: differs is "),
         ({"more": 1}, "paper is "),
     ],
 )
-def test_what_could_not_be_shown_is_refused(change, said):
+def test_what_of_a_paper_could_not_be_shown_is_refused(change, message):
     with pytest.raises(RequestError) as refusal:
-        Paper.read(CONTENT | change, VARIES)
-    assert str(refusal.value).startswith(said)
+        Paper.read(PAPER | change, VARIES)
+    assert str(refusal.value).startswith(message)
 
 
 @pytest.mark.parametrize(
     "varies", [[], [{"optimizer": ["adam", "sgd"]}], [{"weight_decay": [0, 0.1]}], [*VARIES, {"epochs": [1, 2]}]]
 )
-def test_what_could_not_be_drawn_along_one_axis_is_refused(varies):
+def test_a_paper_that_could_not_be_drawn_along_one_axis_is_refused(varies):
     against = next(iter(varies[0])) if varies else "batch_size"
     with pytest.raises(RequestError, match="paper: against is "):
-        Paper.read(CONTENT | {"against": against}, varies)
+        Paper.read(PAPER | {"against": against}, varies)
 
 
 def test_the_numbers_of_wu_and_he_are_those_of_their_tables():
@@ -242,3 +225,18 @@ def test_the_numbers_of_wu_and_he_are_those_of_their_tables():
     assert [round(groups[number] - groups[32], 1) for number in (64, 32, 16, 8, 4, 2, 1)] == [
         0.5, 0.0, 0.5, 0.3, 0.5, 0.6, 1.2,
     ]  # fmt: skip
+
+
+def test_where_orderings_have_own_settings_runs_count_with_those_of_their_ordering_only(make_record):
+    study = Study("mine", "Which?", ("bn", "none"), own={"bn": {"epochs": 4}, "none": {"epochs": 1}})
+    made = [make_record(ordering, epochs=epochs) for ordering in ("bn", "none") for epochs in (1, 4)]
+    found = [(run.instance["ordering"], run.instance["epochs"]) for run in study.select(made)]
+    assert found == [("bn/none", 4), ("none/none", 1)]
+
+
+def test_records_from_before_a_setting_was_added_count_with_its_default(make_record):
+    record = make_record("bn")
+    older = {name: value for name, value in record.instance.items() if name != "optimizer"}
+    study = Study("mine", "Which?", ("bn",))
+    assert study.select([dataclasses.replace(record, instance=older)])
+    assert not study.select([make_record("bn", optimizer="sgd")])
