@@ -156,7 +156,7 @@ def test_axe_finds_nothing_that_keeps_people_out_of_a_page(browser, pages, name)
     assert found.violations_count == 0, found.generate_report()
     assert found.response["passes"]
     tables = page.locator("table")
-    assert tables.count() > 2
+    assert tables.count() >= 1
     assert all(table.locator("th").count() for table in tables.all())
     alternatives = page.locator("img").evaluate_all("images => images.map(image => image.alt)")
     assert all(len(text) > 60 for text in alternatives)

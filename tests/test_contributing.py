@@ -21,7 +21,7 @@ COPIED = ("normlib", "tests")
 TESTS = (
     "tests/models/test_kinds.py::test_root_mean_square_normalization_is_the_papers",
     "tests/models/test_zoo.py::test_strided_has_three_convolutions_with_a_slot_behind_each",
-    *("tests/report/test_diagrams.py", "tests/models/test_ordering.py", "tests/studies/test_studies.py"),
+    *("tests/report/test_diagrams.py", "tests/models/test_ordering.py", "tests/studies/test_study.py"),
     "tests/test_contributing.py::test_every_kind_stands_in_pictures_and_is_told_where_it_replaces_batch_norm",
     "tests/test_contributing.py::test_every_model_is_built_and_has_a_picture_with_all_its_slots",
 )

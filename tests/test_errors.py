@@ -111,7 +111,7 @@ def function(
         ({"records": [Record(), 3]}, "of type Iterable[Record]"),
         ({"shown": []}, "one record or more"),
         ({"orderings": ["bn", 3]}, "of type str | Iterable[str] | None"),
-        ({"varies": [3]}, "of type Varies"),
+        ({"varies": [3]}, "of type Sequence[Mapping]"),
     ],
 )
 def test_an_argument_that_is_not_what_its_annotation_says_is_refused(arguments, allowed):
