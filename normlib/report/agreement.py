@@ -91,7 +91,8 @@ def agreement_sentences(a: Results, b: Results, table: pd.DataFrame) -> list[str
     )
     same = contrasts[contrasts["same_verdict"].astype(bool)]
     others = _name_others(contrasts.drop(index=same.index))
-    sentences.append(f"{len(same)} of {len(contrasts)} contrasts have the same verdict in A and in B{others}.")
+    count = f"{len(same)} of {len(contrasts)} contrasts have the same verdict in A and in B{others}."
+    sentences.append(count if len(contrasts) else "No contrast was declared.")
     for letter, side, other in (("A", a, b), ("B", b, a)):
         if names := only_in(side, other):
             sentences.append(f"Not compared, since only {letter} has runs: {', '.join(names)}.")
