@@ -50,8 +50,8 @@ def compare_figures(a: Comparison, b: Comparison, measures: Sequence[str] = MAIN
     """
     tables = []
     for measure in measures:
-        sides = [side.summary(measure)[_SUMMARY] for side in (a, b)]
-        both = sides[0].join(sides[1], lsuffix="_a", rsuffix="_b", how="inner")
+        sides = [side.summary(measure)[_SUMMARY].add_suffix(f"_{letter}") for side, letter in ((a, "a"), (b, "b"))]
+        both = sides[0].join(sides[1], how="inner")
         found = [welch(_values(a, place, measure), _values(b, place, measure)) for place in both.index]
         differences = pd.DataFrame(found, columns=list(_DIFFERENCE), index=both.index)
         tables.append(both.join(differences).assign(measure=measure).reset_index())
