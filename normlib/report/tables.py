@@ -68,7 +68,7 @@ def describe_runs(records: Sequence[Record]) -> pd.DataFrame:
             distance = (values.mean() - twenty.mean()) / twenty.std()
             beside = {
                 "source": f"{getattr(source, measure.figure):.4f}" if source else "",
-                "from 20 runs on its stack": f"{distance:.5f} sd" if len(twenty) else "",
+                "from 20 runs on its stack": f"{distance:+.5f} sd" if len(twenty) else "",
             }
         rows.append(
             {"figure": measure.phrase, "here": mean_and_sd(values), **beside, "meaning": meanings[measure.reading]}

@@ -108,7 +108,7 @@ def test_figures_of_several_runs_are_mean_and_standard_deviation(make_record):
 def test_how_far_the_runs_are_from_the_sources_own_stack_is_in_its_twenty_runs_standard_deviations(make_record):
     original = load_original_stack().query("ordering == 'gn/bn'")["loss"]
     record = make_record("gn/bn", loss=original.mean() + 2 * original.std())
-    assert tables.describe_runs([record])["from 20 runs on its stack"].tolist()[0] == "2.00000 sd"
+    assert tables.describe_runs([record])["from 20 runs on its stack"].tolist()[0] == "+2.00000 sd"
 
 
 @pytest.mark.parametrize("settings", [{"ordering": "gn/bn", "epochs": 2}, {"ordering": "bn/bn"}])
