@@ -45,8 +45,9 @@ class Comparison:
         self.parts = split_records(records, varies)  # the runs of each condition, by its label
         self.contrasts = read_contrasts(contrasts, records["ordering"].unique())
         self._summaries: dict[str, pd.DataFrame] = {}
+        self._estimates: dict[str, pd.DataFrame] = {}
 
-    @functools.cached_property
+    @property
     def estimates(self) -> pd.DataFrame:
         """The declared contrasts with their verdicts, as ``normlib.estimate`` gives them."""
         return self._estimate(self.measure.column)
@@ -108,7 +109,9 @@ class Comparison:
         return self._summaries[measure]
 
     def _estimate(self, measure: str) -> pd.DataFrame:
-        return estimate_parts(self.parts, self.contrasts, measure, self.margin, self.varies)
+        if measure not in self._estimates:  # a measure of evaluation is that of one of the readings
+            self._estimates[measure] = estimate_parts(self.parts, self.contrasts, measure, self.margin, self.varies)
+        return self._estimates[measure]
 
 
 def depends_on_reading(readings: Sequence[pd.Series], margin: float) -> bool:
@@ -153,7 +156,7 @@ def as_comparison(
         varies: As ``Comparison`` takes it.
     """
     if isinstance(records, Comparison):
-        if contrasts is measure is margin is varies is None:
+        if all(given is None for given in (contrasts, measure, margin, varies)):
             return records
         contrasts = records.contrasts if contrasts is None else contrasts
         measure, margin = measure or records.measure.column, records.margin if margin is None else margin

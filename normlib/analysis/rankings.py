@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from normlib.analysis.statistics import by_seed, check_comparable, half_width
-from normlib.errors import checked
+from normlib.errors import checked, one_of
 from normlib.models.ordering import find_baseline
 from normlib.runs.measures import find_measure
 
@@ -28,7 +28,7 @@ def count_rankings(records: pd.DataFrame, measure: str, orderings: list[str] | N
         seeds gave comes first.
 
     Raises:
-        RequestError: No runs, or runs that differ in more than ordering and seed.
+        RequestError: No runs, runs that differ in more than ordering and seed, or an ordering that has none.
     """
     sign = " < " if find_measure(measure).lower_is_better else " > "
     values = _complete(records, measure, orderings)
@@ -105,8 +105,11 @@ def winners(parts: Mapping[str, pd.DataFrame], measure: str) -> pd.DataFrame:
 def _complete(records: pd.DataFrame, measure: str, orderings: list[str] | None = None) -> pd.DataFrame:
     """Return the measure, seeds down and orderings across, for the seeds with which all were run and none diverged."""
     check_comparable(records)
-    chosen = records if orderings is None else records[records["ordering"].isin(orderings)]
-    values = by_seed(chosen, measure)
+    if orderings is not None:
+        for ordering in orderings:
+            one_of("orderings", ordering, records["ordering"].unique())
+        records = records[records["ordering"].isin(orderings)]
+    values = by_seed(records, measure)
     return values[np.isfinite(values).all(axis=1)]
 
 

@@ -8,7 +8,6 @@ import tempfile
 import types
 from collections.abc import Callable
 from typing import Any, TypeAlias
-from unittest import mock
 
 import numpy as np
 
@@ -123,15 +122,16 @@ def copy_model(model: tf.keras.Model, made: Layers | None = None) -> tf.keras.Mo
 
 
 def _copy_graph(model: tf.keras.Model, clone: Callable) -> tf.keras.Model:
-    how: dict[str, Any] = {}
-    scope: contextlib.AbstractContextManager = contextlib.nullcontext()
-    if KERAS_3:
-        _check_arguments(model)
-        # Keras 3 gives a layer what the one in its place was called with; Keras 2 leaves out what it does not take.
-        how = {} if isinstance(model, tf.keras.Sequential) else {"call_function": _call}
-        scope = mock.patch.object(model, "compiled", False)  # else Keras 3 compiles the clone, which Keras 2 does not
-    with scope:
+    if not KERAS_3:
+        return tf.keras.models.clone_model(model, clone_function=clone)
+    _check_arguments(model)
+    # Keras 3 gives a layer what the one in its place was called with; Keras 2 leaves out what it does not take.
+    how = {} if isinstance(model, tf.keras.Sequential) else {"call_function": _call}
+    compiled, model.compiled = model.compiled, False  # else Keras 3 compiles the clone, which Keras 2 does not
+    try:
         return tf.keras.models.clone_model(model, clone_function=clone, **how)
+    finally:
+        model.compiled = compiled
 
 
 def _check_arguments(model: tf.keras.Model) -> None:

@@ -63,9 +63,7 @@ def compare(a: Results, b: Results) -> pd.DataFrame:
     renamed = {"contrast": "ordering", "pairs_a": "runs_a", "pairs_b": "runs_b"}
     contrasts = compare_contrasts(a, b).rename(columns=renamed).assign(measure=a.measure.column)
     parts = [figures, contrasts] if len(contrasts) else [figures]
-    return pd.concat(parts, ignore_index=True).reindex(
-        columns=[*figures, "name", *contrasts.columns.difference(figures.columns.union(["name"]))]
-    )
+    return pd.concat(parts, ignore_index=True).reindex(columns=list(dict.fromkeys([*figures, *contrasts])))
 
 
 def agreement_sentences(a: Results, b: Results, table: pd.DataFrame) -> list[str]:

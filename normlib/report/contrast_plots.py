@@ -19,6 +19,7 @@ from normlib.analysis.verdicts import Contrasts, paired_differences
 from normlib.errors import checked
 from normlib.models.ordering import is_baseline
 from normlib.report.style import Drawn, Figure, in_style, legend_below, name_rows, panels, styles, subplots
+from normlib.report.tables import provenance
 from normlib.runs.measures import MAIN_MEASURES, MEASURES
 
 
@@ -187,8 +188,8 @@ def plot_agreement(a: Comparison, b: Comparison, measures: Sequence[str] = MAIN_
         for (letter, (shift, look)), side in zip(_SIDES.items(), (a, b), strict=True):
             means, high = (part[f"{end}_{letter.lower()}"].to_numpy() for end in ("mean", "high"))
             reach = np.nan_to_num(high - means)  # of one run there is no interval
-            facts = (" and ".join({*side.records[name].map(str)}) for name in ("stack", "processor", "threads"))
-            label = f"{letter}: {', '.join(facts)} threads"
+            facts = provenance(side.records)["value"]
+            label = f"{letter}: {facts['stack']}; {facts['processor']}; threads: {facts['threads']}"
             places = part.index.to_numpy() + shift
             axis.errorbar(means, places, xerr=reach, markersize=5, capsize=4, label=label, **look)
         for y, verdict in enumerate(part["verdict"]):

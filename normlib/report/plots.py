@@ -129,14 +129,14 @@ def _draw_source(axis: Axes, records: pd.DataFrame, measure: str, orderings: Seq
 
     Nothing is drawn where the runs do not follow its protocol, or for a measure that it did not print.
     """
-    figure = MEASURES[measure].figure if measure in ("train_loss", "train_accuracy") else None
+    known = MEASURES.get(measure)
     places = {place + 0.26: ordering for place, ordering in enumerate(orderings) if ordering in SOURCE_INSTANCES}
-    if figure is None or not places or not follows_source(records):
+    if known is None or known.reading or not places or not follows_source(records):
         return []
-    spread = load_original_stack().groupby("ordering")[figure].agg(["min", "max"]).loc[list(places.values())]
+    spread = load_original_stack().groupby("ordering")[known.figure].agg(["min", "max"]).loc[list(places.values())]
     label = "20 runs on the source's own stack: lowest to highest"
     axis.vlines(list(places), spread["min"], spread["max"], color="#555555", linewidth=5, alpha=0.5, label=label)
-    printed = [getattr(SOURCE_INSTANCES[ordering], figure) for ordering in places.values()]
+    printed = [getattr(SOURCE_INSTANCES[ordering], known.figure) for ordering in places.values()]
     axis.scatter(
         list(places),
         printed,
@@ -177,7 +177,7 @@ def plot_readings(records: Sequence[Record]) -> tuple[Figure, Axes]:
     check_one_instance(records)
     frame = to_frame(records)
     colour = styles([records[0].ordering])[records[0].ordering][0]
-    rows = {"train_loss": "running training loss"}
+    rows = {"train_loss": MEASURES["train_loss"].phrase}
     rows |= {column: f"evaluation: {reading}" for reading, column in _LOSSES.items()}
     figure, axis = subplots(figsize=(8, 2.3), shows="The evaluation loss of each run in three readings")
     for place, column in enumerate(rows):
@@ -247,12 +247,15 @@ def plot_beside_paper(
         The figure and its axes ``[2]``: the study's means with Student's t intervals at 95 %, and the paper's numbers.
 
     Raises:
-        RequestError: No paper stands beside these runs.
+        RequestError: No paper stands beside these runs, or they do not vary what its figure goes along.
     """
     runs = as_comparison(records, measure=measure, varies=varies)
     paper = paper or getattr(getattr(records, "study", None), "reported", None)
     if paper is None:
-        raise RequestError("paper", paper, "what a paper reports, since these runs have none beside them")
+        raise RequestError("paper", paper, problem="no paper's figures stand beside these runs")
+    if [paper.against] != [next(iter(group)) for group in runs.varies]:
+        allowed = "the first setting of the one group that the runs vary"
+        raise RequestError("paper: against", paper.against, allowed)
     shows = "The runs along the setting that varies, and the figures of a paper beside them"
     figure, (here, there) = subplots(1, 2, figsize=(8.2, 3.6), shows=shows)
     looks = line_styles([*runs.records["ordering"], *paper.lines])

@@ -41,7 +41,7 @@ _OTHER_STYLES = [
 # What tells lines apart without colour.
 _LINES = ("-", "--", "-.", ":")
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
-_MOST_PANELS = 6  # told one by one
+_MOST_PANELS = 6  # described one by one
 
 
 @contextlib.contextmanager
@@ -72,13 +72,13 @@ class Figure(matplotlib.figure.Figure):
     def alternative_text(self) -> str:
         """What the figure shows, its panels with their axes and categories, and its legend, as one line."""
         panels = [axis for axis in self.axes if axis.get_visible() and axis.axison]
-        told = [_panel(axis) for axis in panels[:_MOST_PANELS]]
+        parts = [_panel(axis) for axis in panels[:_MOST_PANELS]]
         if len(panels) > _MOST_PANELS:
-            told.append(f"and {len(panels) - _MOST_PANELS} more panels")
+            parts.append(f"and {len(panels) - _MOST_PANELS} more panels")
         legends = [*self.legends, *(legend for axis in panels if (legend := axis.get_legend()))]
         entries = _distinct(text.get_text() for legend in legends for text in legend.get_texts())
-        told += [f"legend: {'; '.join(entries)}"] if entries else []
-        return ". ".join([self.shows, *filter(None, told)]).replace("\n", " ") + "."
+        parts += [f"legend: {'; '.join(entries)}"] if entries else []
+        return ". ".join([self.shows, *filter(None, parts)]).replace("\n", " ") + "."
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> tuple[dict, dict]:
         """Return no picture, which is Matplotlib's to make, but the metadata beside it."""
@@ -139,7 +139,8 @@ def legend_below(figure: Figure, columns: int, **options: Any) -> None:
     """Draw one legend of all panels below them, each entry once."""
     handles: dict = {}
     for axis in figure.axes:
-        handles |= dict(zip(*reversed(axis.get_legend_handles_labels()), strict=True))
+        for handle, label in zip(*axis.get_legend_handles_labels(), strict=True):
+            handles.setdefault(label, handle)
     figure.legend(handles.values(), handles, loc="outside lower center", ncols=columns, **options)
 
 

@@ -49,10 +49,10 @@ def test_each_thing_is_computed_once(varied, monkeypatch):
         for name in ("estimates", "winners", "recalibrated_winners", "reading_dependent", "gap"):
             getattr(compared, name)
         compared.summary("eval_loss")
-    # Estimates: the study's own and three readings. Summaries: one a condition, and four parts of the gap in each.
+    # Estimates: in three readings, the own among them. Summaries: one a condition, four parts of the gap in each.
     assert {name: calls.count(name) for name in calls} == {
         "split_records": 1,
-        "estimate_parts": 4,
+        "estimate_parts": 3,
         "winners": 2,
         "summarize": 2 + 2 * 4,
     }

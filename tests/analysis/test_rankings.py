@@ -82,3 +82,8 @@ def test_runs_of_several_conditions_are_not_ranked_together(make_frame):
         for count in (rankings.count_rankings, rankings.places):
             with pytest.raises(RequestError, match=r"^records is 'batch_size of 32 and 64', but"):
                 count(mixed, "train_loss")
+
+
+def test_an_ordering_that_has_no_run_is_refused_and_not_passed_over(make_frame):
+    with pytest.raises(RequestError, match="orderings is 'bn', but must be one of bn/none, gn/none, none/none"):
+        rankings.count_rankings(make_frame(LOSSES), "train_loss", ["bn", "gn/none"])

@@ -211,8 +211,26 @@ def test_an_ordering_looks_the_same_in_both_and_orderings_can_be_told_apart_with
     assert bars["bn/bn"].get_marker() == lines(theirs)["bn/bn"].get_marker() != bars["none/none"].get_marker()
 
 
+def test_the_legend_shows_an_ordering_as_it_is_drawn_with_its_intervals(drawn):
+    figure, (ours, _) = drawn
+    handles = dict(zip(*reversed(ours.get_legend_handles_labels()), strict=True))
+    shown = {
+        text.get_text(): handle
+        for text, handle in zip(figure.legends[0].get_texts(), figure.legends[0].legend_handles, strict=True)
+    }
+    assert set(shown) == set(handles)
+    assert all(type(handle).__name__ == "ErrorbarContainer" for handle in handles.values())
+    assert {type(handle).__name__ for handle in shown.values()} == {"LineCollection"}
+
+
+def test_runs_that_vary_something_else_are_not_drawn_along_the_papers_setting(make_frame):
+    frame = pd.concat([make_frame({"bn/bn": [0.4]}, epochs=epochs) for epochs in (1, 2)])
+    with pytest.raises(RequestError, match="paper: against is 'batch_size', but must be the first setting"):
+        plots.plot_beside_paper(frame, "eval_accuracy", [{"epochs": [1, 2]}], PAPER)
+
+
 def test_without_a_paper_there_is_nothing_to_draw(make_frame):
-    with pytest.raises(RequestError, match="paper is None, but must be what a paper reports"):
+    with pytest.raises(RequestError, match=r"^paper is None, but no paper.s figures stand beside these runs$"):
         plots.plot_beside_paper(make_frame({"bn": [0.4]}))
 
 
