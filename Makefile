@@ -71,8 +71,8 @@ lint: $(INSTALLED)  ## check style and formatting, types, and that notebooks are
 lab: $(INSTALLED)  ## open JupyterLab on the notebooks
 	$(BIN)/jupyter lab --ip 127.0.0.1 --notebook-dir notebooks
 
-calibrate: $(INSTALLED)  ## count wrong verdicts in 10,000 simulated studies of each kind
-	$(BIN)/python docs/calibration.py docs/calibration.csv
+calibrate: $(INSTALLED)  ## count wrong verdicts in 10,000 simulated studies of each kind, an hour
+	$(BIN)/python docs/calibration.py docs/calibration
 
 keep: $(INSTALLED)  ## keep the records of outputs/source, or of STUDY=grid, in the package
 	$(BIN)/python docs/keep.py outputs/$(STUDY)
@@ -90,7 +90,7 @@ colab: $(INSTALLED)  ## set from where the notebooks install normlib in Colab: S
 wheel: $(INSTALLED)  ## build the wheel into dist/
 	$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .
 
-findings: $(INSTALLED)  ## remake the README's findings, tables and pictures from the kept records
+findings: $(INSTALLED)  ## remake tables, sentences and pictures of the README and docs/ from what is kept
 	$(BIN)/python docs/findings.py
 
 verify: $(INSTALLED)  ## train some kept runs of the source study, or of STUDY=grid, again and compare

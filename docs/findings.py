@@ -14,13 +14,13 @@ import normlib
 from normlib import files
 from normlib.execution import kernels, summary
 from normlib.models.ordering import SOURCE_INSTANCES
-from normlib.report import agreement, sentences, tables
+from normlib.report import agreement, sentences, style, tables
 from normlib.runs import store
 from normlib.studies.results import Results
 
 ROOT = Path(__file__).parent.parent
-PAGES = (ROOT / "README.md", ROOT / "docs" / "scaling.md")
-CALIBRATION = ROOT / "docs" / "calibration.csv"  # written by make calibrate
+PAGES = (ROOT / "README.md", *(ROOT / "docs" / f"{name}.md" for name in ("findings", "statistics", "scaling")))
+CALIBRATION = ROOT / "docs" / "calibration"  # written by make calibrate
 KERAS3 = ROOT / "docs" / "source-keras3.jsonl"  # the source study on the other stack, by docs/keep.py
 BENCHMARKS = ROOT / "benchmarks" / "results.csv"  # written by make benchmark
 # In the order in which they are told, with what each picture shows.
@@ -44,8 +44,12 @@ def render(page: str) -> str:
     """Return a page with each part between ``<!-- made: NAME -->`` and ``<!-- end -->`` made anew."""
     parts = {
         "results": _results,
+        "counts": _counts,
         "findings": _findings,
-        "calibration": _calibration,
+        "rules": _rules,
+        "cases": _cases,
+        "looks": _looks,
+        "split runs": _split_runs,
         "original stack": _original_stack,
         "benchmarks": _benchmarks,
         "scaling": _scaling,
@@ -61,7 +65,7 @@ def render(page: str) -> str:
 
 def draw() -> dict[str, Figure]:
     """Draw the README's pictures, by their names in ``docs/``."""
-    figures = {"bars": normlib.plot_bars(normlib.read_results("source"))[0]}
+    figures = {"bars": normlib.plot_bars(normlib.read_results("source"))[0], "power": _draw_power()}
     for name in STUDIES:
         results = normlib.read_results(name)
         if results.study.reported:
@@ -113,17 +117,17 @@ def _finding(name: str, shows: str) -> str:
     table = tables.result_table(results).drop(columns=["source's label", "median seconds to fit"], errors="ignore")
     return "\n\n".join(
         [
-            f"### `{name}`: {study.question}",
+            f"## `{name}`: {study.question}",
             sentences.findings(results),
             f"*{study.citation}*" + (f" {study.reported.differs}" if study.reported else ""),
-            f"![{name}: {shows}](docs/{name}.png)",
+            f"![{name}: {shows}]({name}.png)",
             f"<details><summary>{len(results.runs)} runs: the tables of contrasts and results</summary>",
             _markdown(tables.contrast_table(results.estimates)),
             *([_markdown(tables.gap_table(results))] if results.measure.reading else []),
             _markdown(table),
             f"Measure: {results.measure.phrase}; margin: {study.margin:g}. {_made_with(results)} The study was "
             f"declared in the file of SHA-256 `{study.declared_in[:16]}…` before its runs; "
-            f"[records](normlib/kept/{name}.jsonl).",
+            f"[records](../normlib/kept/{name}.jsonl).",
             "</details>",
         ]
     )
@@ -134,16 +138,85 @@ def _made_with(results: Results) -> str:
     return f"Seeds: {facts['seeds']}; {facts['stack']}; {facts['processor']}, threads a run: {facts['threads']}."
 
 
-def _calibration() -> str:
-    table = pd.read_csv(CALIBRATION)
-    shares = ["false differs", "false level", "differs", "differs negligibly", "level", "undecided"]
+def _counts() -> str:
+    verdicts = pd.concat([normlib.read_results(name).estimates["verdict"] for name in STUDIES])
+    counted = verdicts.value_counts()
+    words = ("differs", "differs negligibly", "level", "undecided")
+    each = ", ".join(f"{counted.get(word, 0)} {word}" for word in words)
+    return f"Of {len(verdicts)} verdicts, a contrast under a condition each: {each}."
+
+
+def _read_calibration(name: str) -> pd.DataFrame:
+    return pd.read_csv(CALIBRATION / f"{name}.csv")
+
+
+def _share(value: float) -> str:
+    return "" if np.isnan(value) else f"{value:.1%}"
+
+
+def _rules() -> str:
     rows = {
-        f"{row['noise']}, {row['truth']}": {
-            share: "" if np.isnan(row[share]) else f"{row[share]:.1%}" for share in shares
+        f"{row['verdict']}{', with looks' * row['looks']}: {row['rule']}": {
+            "wrong at 5 %, regular": _share(row["wrong at 5 %, regular"]),
+            "wrong at 5 %, hard": _share(row["wrong at 5 %, hard"]),
+            "holds at": "not above 0.5 %" if np.isnan(row["holds at"]) else f"{100 * row['holds at']:g} %",
+            "power there, 1 sd": _share(row["power 1 sd"]),
+            "power there, 1.5 sd": _share(row["power 1.5 sd"]),
         }
-        for _, row in table.iterrows()
+        for _, row in _read_calibration("rules").iterrows()
     }
-    return _markdown(pd.DataFrame.from_dict(rows, orient="index").rename_axis("noise, true difference"))
+    return _markdown(pd.DataFrame.from_dict(rows, orient="index").rename_axis("rule"))
+
+
+def _cases() -> str:
+    table = _read_calibration("cases").set_index("case")
+    names = {"kind": "kind of case", "differs": "false differs", "level": "false level"}
+    names |= {f"{name}, looks": f"{names[name]}, with looks" for name in ("differs", "level")}
+    names |= {column: f"said to be skewed, {column.split(', ')[1]}" for column in table if column.startswith("flagged")}
+    shown = table[[*names]].apply(lambda column: column if column.name == "kind" else column.map(_share))
+    return _markdown(shown.rename(columns=names))
+
+
+def _looks() -> str:
+    rows = {
+        f"{row['contrasts']:.0f} contrasts, {row['truth']:g} sd": {
+            "seeds until all is decided": f"{row['mean seeds']:.1f}",
+            "of 64": _share(row["mean seeds"] / 64),
+            "95 % interval holds the truth": _share(row["interval covers"]),
+            "undecided at the end": _share(row["undecided"]),
+            "undecided by 64 at once": _share(row["undecided at once"]),
+        }
+        for _, row in _read_calibration("looks").iterrows()
+    }
+    return _markdown(pd.DataFrame.from_dict(rows, orient="index").rename_axis("true difference of all contrasts"))
+
+
+def _split_runs() -> str:
+    table = _read_calibration("split-runs").set_index("study")
+    shown = table.assign(**{"said to differ": table["said to differ"].map(_share)}).astype(str)
+    return _markdown(shown.rename(columns={"runs": "runs of each ordering", "contrasts": "orderings and conditions"}))
+
+
+def _draw_power() -> Figure:
+    """Draw how often normlib's rule decides, against the number of seeds."""
+    table = _read_calibration("power")
+    with style.in_style():
+        shows = "How often a contrast is decided, by seeds, size of the family and true difference"
+        figure, axes = style.panels(2, 2, (5.2, 3.6), shows, sharey=True)
+        titles = ("A true difference is seen to differ", "No difference is seen to be level, the margin so large")
+        for axis, (_, part), title in zip(axes, table.groupby("verdict"), titles, strict=True):
+            for (contrasts, effect), line in part.groupby(["contrasts", "effect"]):
+                if contrasts in (5, 20):
+                    look = {"color": {5: "#0072B2", 20: "#D55E00"}[contrasts]}
+                    look |= {"linestyle": {1: "--", 1.5: "-"}[effect], "marker": {5: "o", 20: "s"}[contrasts]}
+                    axis.plot(line["seeds"], line["power"], label=f"{contrasts} contrasts, {effect:g} sd", **look)
+            axis.set_xlabel("seeds")
+            axis.set_xscale("log", base=2)
+            axis.set_xticks(sorted(table["seeds"].unique()), sorted(table["seeds"].unique()))
+            axis.set(ylim=(0, 1.02), title=title)
+        axes[0].set_ylabel("share of contrasts (higher is better)")
+        style.legend_below(figure, columns=4, title="size of the family; difference or margin in sd of the pairs")
+    return figure
 
 
 def _original_stack() -> str:

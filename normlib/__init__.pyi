@@ -1,7 +1,7 @@
 # The public names of normlib and where they are; lazy_loader reads it when normlib is imported, as editors do.
+from .analysis.comparison import estimate as estimate
+from .analysis.comparison import seeds_needed as seeds_needed
 from .analysis.rankings import count_rankings as count_rankings
-from .analysis.verdicts import estimate as estimate
-from .analysis.verdicts import seeds_needed as seeds_needed
 from .data import load_split as load_split
 from .errors import RequestError as RequestError
 from .execution.schedule import run_study as run_study

@@ -7,11 +7,14 @@ import signal
 import sys
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from normlib.errors import RequestError, one_line, one_of
+
+if TYPE_CHECKING:
+    from normlib.studies.study import Study
 
 
 class Commands(click.Group):
@@ -124,8 +127,10 @@ def study(
     plan = read_study(name_or_file)
     plan = (plan.quick_version() if quick else plan).replace(seeds=seeds, orderings=chosen)
     folder = Path("outputs") / (plan.name + quick * "-quick") if out is None else _folder("out", out)
+    planned = _plan_sentence(plan, folder)
     if dry_run:
-        return click.echo(schedule.describe_plan(plan, folder, threads, workers, options["redo"]))
+        return click.echo(f"{planned}\n{schedule.describe_plan(plan, folder, threads, workers, options['redo'])}")
+    click.echo(planned, err=True)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C
     place = dask_executor(scheduler) if scheduler is not None else local_executor(workers, threads)
     with place as executor:
@@ -238,8 +243,21 @@ def _list_studies() -> None:
     for name in shipped_studies():
         plan = read_study(name)
         runs = len(plan.instances) * plan.seeds
-        click.echo(f"{name}: {runs} runs ({len(plan.instances)} instances, {plan.seeds} seeds each)")
-        click.echo(click.wrap_text(plan.question, initial_indent="  ", subsequent_indent="  "))
+        most = "at most " if plan.looks else ""
+        click.echo(f"{name}: {most}{runs} runs ({len(plan.instances)} instances, {most}{plan.seeds} seeds each)")
+        for text in (plan.question, _plan_sentence(plan)):
+            click.echo(click.wrap_text(text, initial_indent="  ", subsequent_indent="  "))
+
+
+def _plan_sentence(study: Study, folder: Path | None = None) -> str:
+    """Return what a study can tell apart, by the pairs of its folder or of its kept runs, where there are some."""
+    from normlib.report import sentences
+    from normlib.studies import results
+
+    earlier = None
+    if study.declared:
+        earlier = results.earlier_runs(study, folder)
+    return sentences.plan_sentence(study, earlier)
 
 
 def _summarize(folder: Path, exports: dict[str, str] | None = None) -> None:

@@ -201,7 +201,8 @@ def checked(function: Callable[Arguments, Result]) -> Callable[Arguments, Result
                 raise RequestError(name, value, f"of type {_ALIASES.get(annotation, annotation)}")
             if annotation.startswith("Sequence[Record]") and value == []:
                 raise RequestError(name, value, "one record or more")
-            if annotation.startswith("pd.DataFrame") and not {"ordering", "seed"} <= set(_columns(value)):
+            is_runs = annotation.startswith("pd.DataFrame") and "arm" not in signature.parameters
+            if is_runs and not {"ordering", "seed"} <= set(_columns(value)):
                 raise RequestError(name, value, "a table of one row a run, as normlib.load_records gives")
         for name in {"measure", "measures"} & set(given) if "records" in given else ():
             measures = [given[name]] if isinstance(given[name], str | None) else given[name]
@@ -218,6 +219,7 @@ def _columns(records: Any) -> Iterable[str]:
 
 
 _ALIASES = {
+    "Columns": "Sequence[Mapping] | Sequence[str]",
     "Contrasts": "Mapping[str, str] | Iterable[Contrast]",
     "Diagnoses": "Diagnosis | Sequence[Diagnosis] | Mapping[str, Diagnosis]",
     "Varies": "Sequence[Mapping]",

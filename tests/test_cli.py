@@ -83,6 +83,7 @@ def test_the_studies_are_listed_with_question_and_cost(here):
     assert "source: 50 runs (5 instances, 10 seeds each)" in lines
     assert "conditions: 300 runs (30 instances, 10 seeds each)" in lines
     assert "  Do the source's four orderings of BatchNorm and GroupNorm differ once each" in lines
+    assert any(line.startswith("  Planned: with 10 seeds, a difference of 0.0") for line in lines)
 
 
 def test_a_dry_run_lists_the_executions_and_writes_nothing(here, folder):
@@ -90,7 +91,7 @@ def test_a_dry_run_lists_the_executions_and_writes_nothing(here, folder):
     code, out, _ = here("study", "mine.yaml", "--seeds", "3", "--workers", "1", "--dry-run")
     assert code == 0
     names = [line.split(":")[0] for line in out.splitlines()]
-    assert [name.split("_")[0] for name in names[:2]] == ["gn-bn", "none-none"]
+    assert [name.split("_")[0] for name in names[:3]] == ["Planned", "gn-bn", "none-none"]
     assert out.splitlines()[-1] == "2 executions, 6 of 6 runs to do, into outputs/mine"
     assert sorted(folder.rglob("*")) == before
 

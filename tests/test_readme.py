@@ -9,6 +9,7 @@ import pytest
 import scripts
 from matplotlib.testing.compare import compare_images
 
+import normlib
 from normlib.execution import summary
 from normlib.report import plots
 from normlib.runs import store
@@ -28,7 +29,8 @@ def findings():
 
 def test_its_tables_and_sentences_are_made_from_the_kept_records(findings):
     texts = [page.read_text(encoding="utf-8") for page in findings.PAGES]
-    made = ["results", "findings", "calibration", "original stack", "benchmarks", "agreement", "scaling"]
+    made = ["results", "original stack", "benchmarks", "agreement", "counts", "findings"]
+    made += ["rules", "cases", "looks", "split runs", "scaling"]
     assert re.findall("<!-- made: (.+) -->", "".join(texts)) == made
     assert [findings.render(text) for text in texts] == texts
 
@@ -36,7 +38,7 @@ def test_its_tables_and_sentences_are_made_from_the_kept_records(findings):
 def test_its_pictures_show_the_kept_records(findings):
     """By what a picture says of itself, since other versions of Matplotlib draw letters and lines elsewhere."""
     drawn = findings.draw()
-    assert set(drawn) == {"bars", *study_module.shipped_studies()}
+    assert set(drawn) == {"bars", "power", *study_module.shipped_studies()}
     for name, figure in drawn.items():
         with PIL.Image.open(ROOT / "docs" / f"{name}.png") as picture:
             assert picture.text["Description"] == findings.describe(figure), name
@@ -59,19 +61,33 @@ def test_its_pictures_are_what_is_drawn_now(findings, name, tmp_path):
     assert compare_images(str(ROOT / "docs" / f"{name}.png"), str(drawn), tol=5) is None
 
 
-def test_every_file_that_it_names_is_there():
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    links = [link for link in re.findall(r"\]\(([^)#]+)", text) if "://" not in link]
-    assert links
-    assert not [link for link in links if not (ROOT / link).exists()]
+def test_every_file_that_its_pages_name_is_there(findings):
+    for page in findings.PAGES:
+        links = [link for link in re.findall(r"\]\(([^)#]+)", page.read_text(encoding="utf-8")) if "://" not in link]
+        assert not [link for link in links if not (page.parent / link).exists()], page
 
 
 def test_its_example_of_a_study_can_be_read(tmp_path):
-    (example,) = re.findall(r"```yaml\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), flags=re.DOTALL)
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    example, contrasts = re.findall(r"```yaml\n(.*?)```", text, flags=re.DOTALL)
     (tmp_path / "example.yaml").write_text(example)
     study = study_module.read_study(tmp_path / "example.yaml")
     assert len(study.instances) == 12
     assert len(study.declared) == 2
+    others = "question: Which?\norderings: [bn, gn, none]\nvaries: [{batch_size: [32, 2]}]\n"
+    (tmp_path / "example.yaml").write_text(others + contrasts)
+    assert len(study_module.read_study(tmp_path / "example.yaml").declared) == 2
+
+
+def test_its_example_of_scores_runs(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), flags=re.DOTALL)
+    (example,) = (block for block in blocks if "scores.csv" in block)
+    names = {"normlib": normlib}
+    exec(example, names)
+    assert normlib.estimate(names["scores"], {"gain": "ours - theirs"}, "score", 0.01, arm="model")[
+        "pairs"
+    ].tolist() == [8]
 
 
 def test_its_example_of_swapping_runs():

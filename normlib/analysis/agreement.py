@@ -17,8 +17,9 @@ import pandas as pd
 import scipy.stats
 
 from normlib.analysis.comparison import Comparison
+from normlib.analysis.contrasts import family
 from normlib.analysis.statistics import CONFIDENCE
-from normlib.analysis.verdicts import estimate_parts, holm, paired_differences
+from normlib.analysis.verdicts import holm, judge
 from normlib.runs.measures import MAIN_MEASURES
 
 _SUMMARY = ["runs", "mean", "low", "high"]
@@ -61,39 +62,44 @@ def compare_figures(a: Comparison, b: Comparison, measures: Sequence[str] = MAIN
 def compare_contrasts(a: Comparison, b: Comparison) -> pd.DataFrame:
     """Compare what two sides of a study say of the contrasts that either of them declares.
 
-    Within a side runs are paired by seed, and each contrast has its verdict in the whole family, see ``estimate``; then
-    the differences of A's pairs are set against those of B's, as figures are by ``compare_figures``.
+    Within a side each contrast has its verdict in the whole family, see ``estimate``. Whether a contrast depends on the
+    place is told by B's difference minus A's, seed by seed, judged as a family of its own by the same rule.
 
     Args:
         a: Side A.
         b: Side B, of the same study.
 
     Returns:
-        One row a condition and contrast: ``name``; ``condition``; ``contrast``; ``pairs_a``, ``mean_a``, ``low_a``,
+        One row a contrast and condition: ``name``; ``condition``; ``contrast``; ``pairs_a``, ``mean_a``, ``low_a``,
         ``high_a``, ``verdict_a``, and the same of B; ``same_verdict``, whether both are the same word and, where that
-        is *differs* or *differs negligibly*, in the same direction, and false where a side has no pairs;
-        ``difference``, ``low``, ``high``, ``p``, ``holm_p`` and ``verdict``, of B's estimate minus A's.
+        is *differs* or *differs negligibly*, in the same direction, and false where a side has no pairs; of the change
+        from A to B, by the seeds that both have: ``difference``, its mean, ``low``, ``high``, ``holm_p`` and
+        ``verdict``, which is *differs* where the contrast was seen to depend on the place.
     """
     contrasts = list({contrast.name: contrast for contrast in [*a.contrasts, *b.contrasts]}.values())
+    measure = a.measure.column
+    rows = family(contrasts, a.varies)
+    frame = pd.DataFrame(
+        [(row.contrast.name, row.condition, str(row.contrast)) for row in rows],
+        columns=["name", "condition", "contrast"],
+    )
     columns = ["pairs", "mean", "low", "high", "verdict"]
-    sides = [estimate_parts(side.parts, contrasts, a.measure.column, a.margin, a.varies) for side in (a, b)]
-    frame = sides[0][["condition", "contrast"]].reset_index()
-    for letter, estimates in zip("ab", sides, strict=True):
-        frame[[f"{column}_{letter}" for column in columns]] = estimates[columns].to_numpy(object)
+    for letter, side in (("a", a), ("b", b)):
+        own = side.estimates.reset_index().drop(columns="contrast")
+        found = frame[["name", "condition"]].merge(own, how="left", on=["name", "condition"])
+        found = found.fillna({"pairs": 0, "verdict": "undecided"}).astype({"pairs": int})
+        frame[[f"{column}_{letter}" for column in columns]] = found[columns].to_numpy(object)
     turned = np.sign(frame["mean_a"].astype(float)) != np.sign(frame["mean_b"].astype(float))
     same = (frame["verdict_a"] == frame["verdict_b"]) & ~(turned & frame["verdict_a"].str.startswith("differs"))
     frame["same_verdict"] = same & (frame[["pairs_a", "pairs_b"]] > 0).all(axis=1)
-    by_name = {contrast.name: contrast for contrast in contrasts}
-    found = []
-    for _, row in frame.iterrows():
-        parts = [side.parts.get(row["condition"]) for side in (a, b)]
-        pairs = (
-            np.empty(0) if part is None else paired_differences(part, by_name[row["name"]], a.measure.column)
-            for part in parts
-        )
-        found.append(welch(*(np.asarray(values, float) for values in pairs)))
-    frame[list(_DIFFERENCE)] = pd.DataFrame(found, columns=list(_DIFFERENCE), index=frame.index)
-    return _judge(frame)
+    pairs = zip(a.paired_differences(measure, contrasts), b.paired_differences(measure, contrasts), strict=True)
+    changes = [(there - here)[here.index.intersection(there.index)].to_numpy(float) for here, there in pairs]
+    changed = judge(changes, a.margin, max(1, len(a.looks))).rename(
+        columns={"mean": "difference", "differs_p": "holm_p"}
+    )
+    names = ["difference", "low", "high", "holm_p", "verdict"]
+    frame[names] = changed[names]
+    return frame
 
 
 def welch(a: np.ndarray, b: np.ndarray) -> dict[str, float]:

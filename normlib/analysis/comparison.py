@@ -4,29 +4,38 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
+from typing import TypeAlias
 
 import numpy as np
 import pandas as pd
 
 from normlib.analysis.conditions import Varies, split_records
+from normlib.analysis.contrasts import Contrast, Contrasts, family, paired_differences, read_contrasts
+from normlib.analysis.planning import pairs_to_decide
 from normlib.analysis.rankings import winners
+from normlib.analysis.scores import is_table_of_runs, read_scores
 from normlib.analysis.statistics import summarize
-from normlib.analysis.verdicts import Contrasts, check_margin, estimate_parts, read_contrasts
+from normlib.analysis.verdicts import check_margin, judge, judge_at_looks
+from normlib.errors import checked
 from normlib.models.ordering import has_batch_norm
-from normlib.runs.measures import MEASURES, READINGS, find_measure
+from normlib.runs.measures import MEASURES, READINGS, Measure, find_measure
 
 GAP_PARTS = ("inference", "debiasing", "recalibration", "rest")
+Columns: TypeAlias = Varies | Sequence[str]  # settings with their values, or columns with all that they hold
 
 
 class Comparison:
     """Runs, and what is asked of them. What is read from it is computed when it is first needed, and once.
 
     Args:
-        records: One row a run, as ``normlib.load_records`` gives.
+        records: One row a run, as ``normlib.load_records`` gives; or any other table of one row a run.
         contrasts: Declared differences, as text by name: ``{"order": "bn/gn - gn/bn"}``.
         measure: What they are about: a column, such as ``train_loss``.
         margin: The largest difference in it, either way, that does not matter.
-        varies: Settings that vary besides the ordering, see ``normlib.Study``.
+        varies: Settings that vary besides the ordering, see ``normlib.Study``; or the names of their columns.
+        arm: The column that names what is compared.
+        seed: The column by which runs are paired.
+        looks: The seeds of each look at which contrasts are judged while runs are added; empty: of all that there are.
 
     Raises:
         RequestError: A contrast, measure or margin that is none, or runs that must not be compared.
@@ -38,12 +47,23 @@ class Comparison:
         contrasts: Contrasts = (),
         measure: str = "train_loss",
         margin: float = 0.01,
-        varies: Varies = (),
+        varies: Columns = (),
+        arm: str = "ordering",
+        seed: str = "seed",
+        looks: Sequence[range] = (),
     ):
-        self.records, self.margin, self.varies = records, check_margin(margin), varies
-        self.measure = find_measure(measure)
-        self.parts = split_records(records, varies)  # the runs of each condition, by its label
-        self.contrasts = read_contrasts(contrasts, records["ordering"].unique())
+        self.margin = check_margin(margin)
+        self.scores = (arm, seed) != ("ordering", "seed") or not is_table_of_runs(records)
+        if self.scores:
+            records = read_scores(records, measure, arm, seed, varies)
+        self.records, self.looks = records, looks
+        self.varies: Varies = [
+            {group: records[group].drop_duplicates().tolist()} if isinstance(group, str) else group for group in varies
+        ]
+        unlisted = self.scores and measure not in MEASURES
+        self.measure = Measure(measure, measure, "") if unlisted else find_measure(measure)
+        self.parts = split_records(records, self.varies)  # the runs of each condition, by its label
+        self.contrasts = read_contrasts(contrasts, records["ordering"].unique(), self.varies, self.scores)
         self._summaries: dict[str, pd.DataFrame] = {}
         self._estimates: dict[str, pd.DataFrame] = {}
 
@@ -53,19 +73,57 @@ class Comparison:
         return self._estimate(self.measure.column)
 
     @functools.cached_property
-    def estimates_by_reading(self) -> dict[str, pd.DataFrame]:
-        """The same on the evaluation images in each reading; empty where no contrast has BatchNorm in it."""
-        compared = {ordering for contrast in self.contrasts for ordering in contrast.first + contrast.second}
-        if not any(map(has_batch_norm, compared)):
-            return {}
-        return {reading: self._estimate(self.measure.in_reading(reading).column) for reading in READINGS}
+    def differences(self) -> list[pd.Series]:
+        """The paired differences of each row of ``estimates``, indexed by seed."""
+        return self.paired_differences(self.measure.column)
 
     @functools.cached_property
-    def reading_dependent(self) -> list[dict[str, pd.Series]]:
-        """The estimates of which the conclusion depends on the reading: for each its row in every reading."""
-        rows = zip(*(frame.iterrows() for frame in self.estimates_by_reading.values()), strict=True)
-        by_reading = [dict(zip(READINGS, (row for _, row in readings), strict=True)) for readings in rows]
-        return [rows for rows in by_reading if depends_on_reading(list(rows.values()), self.margin)]
+    def reading_changes(self) -> pd.DataFrame:
+        """By how much each contrast changes when BatchNorm's statistics are debiased or recalibrated, pair by pair.
+
+        Changes of the measure's figure on the evaluation images, from how Keras evaluates it; judged as a family of
+        their own. As ``estimates``, with ``reading``, and ``inference``, the contrast's mean as Keras evaluates; empty
+        where no contrast has BatchNorm in it.
+        """
+        rows = family(self.contrasts, self.varies)
+        if self.scores or not any(has_batch_norm(name) for row in rows for name in row.contrast.orderings):
+            return pd.DataFrame()
+        values = {reading: self.paired_differences(self.measure.in_reading(reading).column) for reading in READINGS}
+        found = [
+            (row, reading, changed, plain)
+            for reading in READINGS[1:]
+            for row, changed, plain in zip(rows, values[reading], values[READINGS[0]], strict=True)
+            if any(map(has_batch_norm, row.contrast.orderings))
+        ]
+        table = pd.DataFrame(
+            {"name": row.contrast.name, "condition": row.condition, "reading": reading, "inference": plain.mean()}
+            for row, reading, _, plain in found
+        )
+        looks = max(1, len(self.looks))
+        judged = judge([changed - plain for _, _, changed, plain in found], self.margin, looks)
+        return pd.concat([table, judged], axis=1).set_index("name")
+
+    @functools.cached_property
+    def turning(self) -> pd.DataFrame:
+        """The orderings of means without which a contrast's verdict would be another one.
+
+        One row a contrast, condition and ordering: ``name``, ``condition``, ``ordering``, and what the rest then has as
+        ``verdict``, ``mean``, ``low`` and ``high``, judged in the family in its place.
+        """
+        columns = ["condition", "verdict", "mean", "low", "high"]
+        found = []
+        for place, contrast in enumerate(self.contrasts):
+            for ordering in sorted(contrast.orderings):
+                if (rest := contrast.without(ordering)) is None:
+                    continue
+                others = [*self.contrasts[:place], rest, *self.contrasts[place + 1 :]]
+                changed = self.judge(others, self.measure.column).loc[[contrast.name]]
+                for (_, before), (_, after) in zip(
+                    self.estimates.loc[[contrast.name]].iterrows(), changed.iterrows(), strict=True
+                ):
+                    if conclusion(before) != conclusion(after):
+                        found.append({"name": contrast.name, "ordering": ordering, **after[columns]})
+        return pd.DataFrame(found, columns=["name", "ordering", *columns])
 
     @functools.cached_property
     def winners(self) -> pd.DataFrame:
@@ -110,30 +168,128 @@ class Comparison:
 
     def _estimate(self, measure: str) -> pd.DataFrame:
         if measure not in self._estimates:  # a measure of evaluation is that of one of the readings
-            self._estimates[measure] = estimate_parts(self.parts, self.contrasts, measure, self.margin, self.varies)
+            self._estimates[measure] = self.judge(self.contrasts, measure)
         return self._estimates[measure]
 
+    def paired_differences(self, measure: str, contrasts: Sequence[Contrast] | None = None) -> list[pd.Series]:
+        """Return the differences of contrasts under all conditions, by seed; None: of those declared."""
+        rows = family(self.contrasts if contrasts is None else contrasts, self.varies)
+        return [paired_differences(self.parts, row, measure, self.varies) for row in rows]
 
-def depends_on_reading(readings: Sequence[pd.Series], margin: float) -> bool:
-    """Return whether what is concluded of a contrast depends on the reading.
+    def judge(self, contrasts: Sequence[Contrast], measure: str) -> pd.DataFrame:
+        """Return contrasts, judged as one family, as ``estimates`` has the declared ones."""
+        rows, differences = family(contrasts, self.varies), self.paired_differences(measure, contrasts)
+        if self.looks:
+            judged = judge_at_looks(differences, self.margin, self.looks)
+        else:
+            judged = judge([pairs.to_numpy(float) for pairs in differences], self.margin)
+        named = pd.DataFrame(
+            [(row.contrast.name, row.condition, str(row.contrast)) for row in rows],
+            columns=["name", "condition", "contrast"],
+        )
+        frame = pd.concat([named, judged], axis=1).set_index("name")
+        lower = frame.pop("first_lower")
+        better = {"loss": lower, "accuracy": 1 - lower}.get(self.measure.figure, lower * np.nan)
+        frame.insert(frame.columns.get_loc("differs_p"), "first_better", better)
+        frame["seeds_needed"] = [
+            pairs_to_decide(row["mean"], row["sd"], row["pairs"], self.margin, len(frame))
+            if row["verdict"] == "undecided"
+            else np.nan
+            for _, row in frame.iterrows()
+        ]
+        if self.looks and self._needed(frame) > frame["look"].max():  # another look, and no new study
+            is_open = frame["seeds_needed"].notna()
+            frame["next_look"] = np.where(is_open, self._needed(frame), np.nan)
+            frame["seeds_needed"] = np.nan
+        return frame
 
-    It does where two readings decide differently, in verdict or direction, or where one decides, another does not, and
-    the difference moves by more than the margin between them: Holm's correction alone can tip a verdict because of
-    another contrast's p. It does also where some readings diverged and others did not.
+    @property
+    def needed_seeds(self) -> int | None:
+        """How many seeds a study with looks needs: up to where all is decided, or to the next look; None: no looks."""
+        return self._needed(self.estimates) if self.looks else None
+
+    def _needed(self, estimates: pd.DataFrame) -> int:
+        looks, last = [len(seeds) for seeds in self.looks], estimates["look"].max()
+        is_open = (estimates["verdict"] == "undecided") & estimates["mean"].notna()
+        if not last >= looks[0]:  # none was taken
+            return looks[0]
+        return next((look for look in looks if look > last), looks[-1]) if is_open.any() else int(last)
+
+
+@checked
+def estimate(
+    records: pd.DataFrame,
+    contrasts: Contrasts,
+    measure: str,
+    margin: float,
+    varies: Columns = (),
+    arm: str = "ordering",
+    seed: str = "seed",
+) -> pd.DataFrame:
+    """Estimate declared contrasts and say of each what can be said.
+
+    The interval is Student's t on the paired differences. The verdict is that of paired t tests, corrected by Holm's
+    procedure over the family, which is all contrasts under all conditions; see ``docs/statistics.md`` for how often it
+    was wrong in simulated studies.
 
     Args:
-        readings: The contrast's row of ``estimate`` in each reading.
-        margin: The largest difference that does not matter.
+        records: One row a run, as ``load_records`` gives; or any table of one row a run, from whatever framework.
+        contrasts: The declared contrasts, as text by name: ``{"order": "bn/gn - gn/bn"}``; see ``Contrast.parse``.
+        measure: A column, such as ``train_loss``.
+        margin: The largest difference, either way, that does not matter; in the measure's unit.
+        varies: What varies besides the ordering: settings with their values, or the names of their columns. Each
+            contrast is estimated under each condition, unless it names conditions itself.
+        arm: The column that names what is compared.
+        seed: The column by which runs are paired.
+
+    Returns:
+        Indexed by the contrast's name: ``condition``, empty where nothing varies; ``contrast``; ``pairs``; ``mean``,
+        ``sd``, ``low``, ``high``, of the difference; ``skewness``, of its pairs; ``first_better``, the share of pairs
+        in which the first side is better (lower in loss, higher in accuracy), ties counted half, NaN of a measure that
+        is neither; ``differs_p`` and ``level_p``, corrected by Holm; ``verdict``:
+
+        - *differs*: the t test holds at a nominal level of 2 % for the whole family;
+        - *level*: two one-sided t tests against the margin hold, at one of 1.25 %;
+        - *differs negligibly*: both;
+        - *undecided*: neither; ``seeds_needed``, for planning a new study, says how many pairs would decide if all were
+          like these.
+
+        A contrast or condition without runs stays in the family, with no pairs. With one pair, none or a diverged run,
+        all but ``pairs`` is NaN and the verdict is *undecided*.
+
+    Raises:
+        RequestError: A contrast, measure or margin that is none, or runs that must not be compared.
     """
-    means = np.array([row["mean"] for row in readings])
-    if np.isnan(means).any():
-        return not np.isnan(means).all()
-    conclusions = {_conclusion(row) for row in readings}
-    return len(conclusions - {"undecided"}) > 1 or (len(conclusions) > 1 and np.ptp(means) > margin)
+    return Comparison(records, contrasts, measure, margin, varies, arm, seed).estimates
 
 
-def _conclusion(row: pd.Series) -> str:
-    """Return the verdict with its direction; to differ negligibly and to be level are one: it does not matter."""
+@checked
+def seeds_needed(
+    records: pd.DataFrame, contrast: Contrast | str, margin: float, measure: str = "train_loss", family: int = 1
+) -> float:
+    """Return how many seeds a new study would need to decide a contrast, if its pairs are like those that there are.
+
+    Decided is a contrast that differs or is level, see ``estimate``. It is for planning: about one study in two of that
+    size decides. To add seeds to a study that was looked at raises its error; a study with ``looks`` may.
+
+    Args:
+        records: One row a run, as ``load_records`` gives.
+        contrast: The contrast, such as ``"bn/gn - gn/bn"``.
+        margin: The largest difference, either way, that does not matter.
+        measure: A column, such as ``train_loss``.
+        family: Number of contrasts, times conditions, that are declared together and corrected for.
+
+    Returns:
+        A whole number of pairs, the present ones if they decide; infinity where more than 10,000 are needed; NaN where
+        there are fewer than two, or a diverged run.
+    """
+    contrasts = {"contrast": contrast} if isinstance(contrast, str) else [contrast]
+    row = estimate(records, contrasts, measure, margin).iloc[0]
+    return pairs_to_decide(row["mean"], row["sd"], max(2, row["pairs"]) - 1, margin, family)
+
+
+def conclusion(row: pd.Series) -> str:
+    """Return a verdict with its direction; to differ negligibly and to be level are one: it does not matter."""
     if row["verdict"] == "differs":
         return "differs, lower" if row["mean"] < 0 else "differs, higher"
     return "undecided" if row["verdict"] == "undecided" else "level"
@@ -144,7 +300,9 @@ def as_comparison(
     contrasts: Contrasts | None = None,
     measure: str | None = None,
     margin: float | None = None,
-    varies: Varies | None = None,
+    varies: Columns | None = None,
+    arm: str = "ordering",
+    seed: str = "seed",
 ) -> Comparison:
     """Return runs as a comparison. None means the comparison's own, or, of a table of runs, the default.
 
@@ -154,12 +312,16 @@ def as_comparison(
         measure: As ``Comparison`` takes it.
         margin: As ``Comparison`` takes it.
         varies: As ``Comparison`` takes it.
+        arm: As ``Comparison`` takes it.
+        seed: As ``Comparison`` takes it.
     """
+    looks: Sequence[range] = ()
     if isinstance(records, Comparison):
         if all(given is None for given in (contrasts, measure, margin, varies)):
             return records
         contrasts = records.contrasts if contrasts is None else contrasts
         measure, margin = measure or records.measure.column, records.margin if margin is None else margin
-        records, varies = records.records, records.varies if varies is None else varies
+        looks, varies = records.looks, records.varies if varies is None else varies
+        records = records.records
     margin = 0.01 if margin is None else margin
-    return Comparison(records, contrasts or (), measure or "train_loss", margin, varies or ())
+    return Comparison(records, contrasts or (), measure or "train_loss", margin, varies or (), arm, seed, looks)

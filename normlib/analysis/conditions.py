@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 import pandas as pd
 
 from normlib import datasets
-from normlib.analysis.statistics import check_comparable
+from normlib.analysis.statistics import comparable_runs
 from normlib.errors import RequestError
 
 Varies: TypeAlias = Sequence[Mapping[str, Sequence[Any]]]
@@ -89,7 +89,7 @@ def split_records(records: pd.DataFrame, varies: Varies = ()) -> dict[str, pd.Da
 
     Returns:
         The runs of each condition that has some, by its label, in the order in which the study varies them; where
-        nothing varies, all of them, by the empty label.
+        nothing varies, all of them, by the empty label. The figures of a diverged run are all NaN.
 
     Raises:
         RequestError: ``varies`` is not of its form, no runs, runs of a condition that the study does not have, or runs
@@ -106,10 +106,9 @@ def split_records(records: pd.DataFrame, varies: Varies = ()) -> dict[str, pd.Da
     for name in dict.fromkeys(found):
         if name not in declared:
             raise RequestError("records", name, f"of one of the conditions {'; '.join(declared)}", names=declared)
-    parts = {name: records[found == name] for name in declared if (found == name).any()}
-    for part in list(parts.values()) or [records]:
-        check_comparable(part)
-    return parts
+    if records.empty:
+        comparable_runs(records)
+    return {name: comparable_runs(records[found == name]) for name in declared if (found == name).any()}
 
 
 def _are_plain(values: object) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from normlib.analysis.statistics import by_seed, check_comparable, half_width
+from normlib.analysis.statistics import by_seed, comparable_runs, half_width
 from normlib.errors import checked, one_of
 from normlib.models.ordering import find_baseline
 from normlib.runs.measures import find_measure
@@ -104,7 +104,7 @@ def winners(parts: Mapping[str, pd.DataFrame], measure: str) -> pd.DataFrame:
 
 def _complete(records: pd.DataFrame, measure: str, orderings: list[str] | None = None) -> pd.DataFrame:
     """Return the measure, seeds down and orderings across, for the seeds with which all were run and none diverged."""
-    check_comparable(records)
+    records = comparable_runs(records)
     if orderings is not None:
         for ordering in orderings:
             one_of("orderings", ordering, records["ordering"].unique())

@@ -12,11 +12,12 @@ import scipy.stats
 from normlib.errors import RequestError
 from normlib.models.instance import Instance
 from normlib.models.ordering import SOURCE_INSTANCES, is_baseline
+from normlib.runs.measures import MEASURES
 
 CONFIDENCE = 0.95
 # What has to be equal in all runs that are averaged or compared.
-_CONDITIONS = [field.name for field in dataclasses.fields(Instance) if field.name != "ordering"]
-_CONDITIONS += ["data", "threads", "stack"]
+CONDITIONS = [field.name for field in dataclasses.fields(Instance) if field.name != "ordering"]
+CONDITIONS += ["data", "threads", "stack"]
 
 
 def order_orderings(orderings: pd.Series | list[str]) -> list[str]:
@@ -36,7 +37,7 @@ def summarize(records: pd.DataFrame, measure: str) -> pd.DataFrame:
     """Summarize one measure for each ordering.
 
     Args:
-        records: One row a run that can be compared, see ``check_comparable``.
+        records: One row a run that can be compared, see ``comparable_runs``.
         measure: A column of it, such as ``train_loss``.
 
     Returns:
@@ -60,15 +61,20 @@ def follows_source(records: pd.DataFrame) -> bool:
     )
 
 
-def check_comparable(records: pd.DataFrame) -> None:
-    """Refuse runs that must not be averaged: those that differ in more than ordering and seed.
+def comparable_runs(records: pd.DataFrame) -> pd.DataFrame:
+    """Return runs that may be averaged; refuse those that differ in more than ordering and seed.
+
+    A run has diverged if any of its figures is not finite, whatever the others say: all of them are then NaN.
+
+    Args:
+        records: One row a run.
 
     Raises:
         RequestError: There are no runs, or they differ; the setting and its values are named.
     """
     if records.empty:
         raise RequestError("records", "empty", "at least one run")
-    for name in _CONDITIONS:
+    for name in records.columns.intersection(CONDITIONS):
         values = sorted(set(map(str, records[name].unique())))
         if len(values) > 1:
             raise RequestError(
@@ -78,6 +84,14 @@ def check_comparable(records: pd.DataFrame) -> None:
     if len(twice):
         run = f"{twice['ordering'].iloc[0]}, seed {twice['seed'].iloc[0]}, twice"
         raise RequestError("records", run, problem="a comparison has each run once")
+    figures = records.columns.intersection(list(MEASURES))
+    return records.assign(**records[figures].astype(float).mask(find_diverged(records)))
+
+
+def find_diverged(records: pd.DataFrame) -> pd.Series:
+    """Tell of each run whether it has diverged: whether any of its figures is not finite."""
+    figures = records[records.columns.intersection(list(MEASURES))].astype(float)
+    return ~np.isfinite(figures).all(axis=1)
 
 
 def by_seed(records: pd.DataFrame, measure: str) -> pd.DataFrame:

@@ -1,167 +1,27 @@
-"""Contrasts as text, estimated in pairs, and the verdict on each. SciPy does the tests."""
+"""Verdicts: which contrasts of a family differ, which are level, and which are undecided. SciPy does the tests.
+
+Student's t test on the paired differences says whether a contrast differs; two one-sided t tests (Schuirmann 1987, A
+comparison of the two one-sided tests procedure and the power approach, J. Pharmacokinetics and Biopharmaceutics 15) say
+whether it is level. Holm's procedure (Holm 1979, A simple sequentially rejective multiple test procedure, Scandinavian
+Journal of Statistics 6) corrects each of the two over the whole family. The nominal levels are lower than 5 %, so that
+the error was at most 5 % also where runs were skewed: see ``docs/statistics.md``.
+"""
 
 from __future__ import annotations
 
-import dataclasses
-import math
-import re
-import warnings
-from collections.abc import Iterable, Mapping, Sequence
-from typing import TypeAlias
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 import scipy.stats
 
-from normlib.analysis.conditions import Varies, labels, split_records
-from normlib.analysis.statistics import by_seed, half_width
-from normlib.errors import RequestError, checked, real_number
-from normlib.models.kinds import EMPTY
-from normlib.models.ordering import Ordering, short_form
-from normlib.runs.measures import find_measure
+from normlib.analysis.statistics import half_width
+from normlib.errors import real_number
 
-_SIDE = re.compile(r"(?P<one>[\w.:+/]+)|mean\((?P<several>[\w.:+/, ]+)\)")
-_FORM = "a difference such as 'bn/gn - gn/bn' or 'mean(bn/gn, gn/bn) - none/none'"
-
-
-@dataclasses.dataclass(frozen=True)
-class Contrast:
-    """A difference of two orderings, or of the means of two groups of orderings.
-
-    Args:
-        name: What it is called.
-        first: The orderings whose mean stands before the minus.
-        second: Those behind it.
-    """
-
-    name: str
-    first: tuple[str, ...]
-    second: tuple[str, ...]
-
-    @classmethod
-    def parse(cls, name: str, text: str, orderings: Iterable[str]) -> Contrast:
-        """Read ``"bn/gn - gn/bn"`` or ``"mean(bn/gn, gn/bn) - mean(bn/bn, gn/gn)"``.
-
-        Args:
-            name: What it is called.
-            text: The difference.
-            orderings: The orderings that there are, in their full form.
-
-        Raises:
-            RequestError: Not a difference, or an ordering that there is not.
-        """
-        parts = text.split(" - ") if isinstance(text, str) else []
-        sides = [side for part in parts if (side := _SIDE.fullmatch(part.strip()))]
-        if not len(parts) == len(sides) == 2:
-            raise RequestError(f"contrast {name}", text, _FORM)
-        groups = [tuple(part.strip() for part in (side["one"] or side["several"]).split(",")) for side in sides]
-        orderings = list(orderings)
-        slots = orderings[0].count("/") + 1
-        groups = [tuple(_full_form(text, slots, orderings) for text in group) for group in groups]
-        named = [*groups[0], *groups[1]]
-        for ordering in named:
-            if ordering not in orderings:
-                allowed = f"one of {', '.join(orderings)}"
-                raise RequestError(f"an ordering of contrast {name}", ordering, allowed, names=orderings)
-            if named.count(ordering) > 1:
-                raise RequestError(f"contrast {name}", text, problem="each ordering may stand in it only once")
-        return cls(name, *groups)
-
-    def __str__(self) -> str:
-        sides = (side[0] if len(side) == 1 else f"mean({', '.join(side)})" for side in (self.first, self.second))
-        return " - ".join(sides)
-
-
-def _full_form(text: str, slots: int, orderings: list[str]) -> str:
-    """Return an ordering as records' tables have it; one's own kinds may be named with their modules or without."""
-    padded = "/".join([*text.split("/"), *[EMPTY] * (slots - 1 - text.count("/"))])
-    return padded if padded in orderings else short_form(str(Ordering.parse(text, slots)))
-
-
-Contrasts: TypeAlias = Mapping[str, str] | Iterable[Contrast]
-
-
-def read_contrasts(contrasts: Contrasts, orderings: Iterable[str]) -> list[Contrast]:
-    """Return contrasts, whether they are given as text by name or have been read already.
-
-    Args:
-        contrasts: Such as ``{"order": "bn/gn - gn/bn"}``.
-        orderings: The orderings that there are, in their full form.
-
-    Raises:
-        RequestError: Not a difference, or an ordering that there is not.
-    """
-    if isinstance(contrasts, Mapping):
-        orderings = list(orderings)
-        return [Contrast.parse(name, text, orderings) for name, text in contrasts.items()]
-    return list(contrasts)
-
-
-def paired_differences(records: pd.DataFrame, contrast: Contrast, measure: str) -> pd.Series:
-    """Return the difference for each seed that all orderings of a contrast were run with.
-
-    Args:
-        records: One row a run, of one condition.
-        contrast: The contrast.
-        measure: A column, such as ``train_loss``.
-
-    Returns:
-        Float differences, indexed by seed. Seeds with a missing run are left out; a diverged run gives NaN.
-    """
-    needed = [*contrast.first, *contrast.second]
-    table = by_seed(records[records["ordering"].isin(needed)], measure).reindex(columns=needed)
-    there = by_seed(records.assign(run=1), "run").reindex(columns=needed).notna().all(axis=1)
-    table = table.loc[there[there].index]
-    first, second = (table[list(side)].mean(axis=1, skipna=False) for side in (contrast.first, contrast.second))
-    return first - second
-
-
-SIGNIFICANCE = 0.05
-_RESAMPLES = 99_999  # sign flips drawn where there are more than that; all of them are counted where there are fewer
-_FEWEST_RESAMPLES = 4_999  # with so many pairs that more would take long; p is then at least 0.0004
-_MOST_SIGNS = 10_000_000  # drawn in all, and a twentieth of it at once: that bounds time and memory
-_MOST_SEEDS = 10_000
-
-
-@checked
-def estimate(
-    records: pd.DataFrame, contrasts: Contrasts, measure: str, margin: float, varies: Varies = ()
-) -> pd.DataFrame:
-    """Estimate declared contrasts and say of each what can be said.
-
-    The interval is Student's t on the paired differences, which covers 95 % also with few pairs, as bootstrap
-    intervals do not; p is that of the sign-flip permutation test. Holm's procedure (Holm 1979) holds the error of the
-    family, which is all contrasts under all conditions, at 5 %. The sign-flip test takes differences for symmetric and
-    says *differs* too often where runs are skewed, so the paired t test, corrected likewise, has to agree: with both,
-    at most 5 % of simulated studies are wrong (``docs/calibration.py``).
-
-    Args:
-        records: One row a run, as ``load_records`` gives.
-        contrasts: The declared contrasts, as text by name: ``{"order": "bn/gn - gn/bn"}``.
-        measure: A column, such as ``train_loss``.
-        margin: The largest difference, either way, that does not matter; in the measure's unit.
-        varies: What the study varies besides the ordering; each contrast is estimated under each condition.
-
-    Returns:
-        Indexed by the contrast's name: ``condition``, empty where nothing varies; ``contrast``; ``pairs``; ``mean``,
-        ``sd``, ``low``, ``high``, of the difference; ``p`` and ``holm_p``, of the sign-flip test; ``t_p`` and
-        ``holm_t_p``, of the t test; ``smallest_p``, below which so few pairs cannot go; ``first_better``, the share of
-        pairs in which the first side is better (lower in loss, higher in accuracy), ties counted half; ``verdict``:
-
-        - *differs*: both of Holm's p are below 0.05;
-        - *differs negligibly*: so, but the interval lies inside the margin;
-        - *level*: not so, and the interval lies inside the margin;
-        - *undecided*: otherwise; ``seeds_needed`` says how many pairs would decide, as far as these pairs tell.
-
-        A contrast or condition without runs stays in the family, with no pairs. With one pair, none or a diverged run,
-        all but ``pairs`` is NaN and the verdict is *undecided*.
-
-    Raises:
-        RequestError: A contrast, measure or margin that is none, or runs that must not be compared.
-    """
-    check_margin(margin)
-    parts = split_records(records, varies)
-    return estimate_parts(parts, read_contrasts(contrasts, records["ordering"].unique()), measure, margin, varies)
+NOMINAL_DIFFERS = 0.02  # the level of the tests for a difference, of a whole family and over all looks
+NOMINAL_LEVEL = 0.0125  # that of the tests for its being level
+_ROUNDING = 1e-9  # a spread below this share of the mean is that of rounding
+_FIGURES = ("pairs", "mean", "sd", "low", "high", "skewness", "first_lower")
 
 
 def check_margin(margin: object) -> float:
@@ -174,135 +34,90 @@ def check_margin(margin: object) -> float:
     return real_number("margin", margin, allowed, lambda margin: margin > 0)
 
 
-def estimate_parts(
-    parts: Mapping[str, pd.DataFrame], contrasts: Sequence[Contrast], measure: str, margin: float, varies: Varies
-) -> pd.DataFrame:
-    """Estimate contrasts as ``estimate`` does, of runs that have been split by condition.
+def judge(differences: Sequence[np.ndarray], margin: float, looks: int = 1) -> pd.DataFrame:
+    """Judge a family of contrasts by their paired differences.
 
     Args:
-        parts: The runs of each condition, see ``split_records``.
-        contrasts: The contrasts.
-        measure: A column, such as ``train_loss``.
+        differences: For each contrast ``[pairs]``, float. One with fewer than two pairs, or with a pair that is not
+            finite, stays in the family and is undecided.
         margin: The largest difference, either way, that does not matter.
-        varies: What the study varies; conditions without runs stay in the family.
+        looks: How often in all such a family is judged while runs are added; each look has an equal share of the error.
+
+    Returns:
+        One row a contrast: ``pairs``; ``mean``, ``sd``, ``low`` and ``high``, Student's t interval at 95 %, of the
+        difference; ``skewness``, of the pairs; ``first_lower``, the share of pairs below zero, ties counted half;
+        ``differs_p`` and ``level_p``, corrected by Holm; ``verdict``, see ``decide``. NaN where there is none.
     """
-    lower_is_better = find_measure(measure).lower_is_better
-    family = [(condition, contrast) for condition in labels(varies) for contrast in contrasts]
-    differences = [
-        paired_differences(parts[condition], contrast, measure).to_numpy(float) if condition in parts else np.empty(0)
-        for condition, contrast in family
-    ]
-    rows = [
-        {"name": contrast.name, "condition": condition, "contrast": str(contrast), "pairs": len(pairs), **described}
-        for (condition, contrast), pairs, described in zip(
-            family, differences, _describe_each(differences), strict=True
-        )
-    ]
-    columns = ["name", "condition", "contrast", "pairs", *describe(np.empty(0))]
-    frame = pd.DataFrame(rows, columns=columns).set_index("name")
-    lower = frame.pop("first_lower")
-    frame["first_better"] = lower if lower_is_better else 1 - lower
-    for test in ("p", "t_p"):
-        frame[f"holm_{test}"] = holm(frame[test].to_numpy(float))
-    frame["verdict"] = decide(frame["low"], frame["high"], frame[["holm_p", "holm_t_p"]].max(axis=1), margin)
-    frame["seeds_needed"] = [
-        _pairs_to_decide(row["mean"], row["sd"], row["pairs"], margin, len(frame))
-        if row["verdict"] == "undecided"
-        else np.nan
-        for _, row in frame.iterrows()
-    ]
+    frame = pd.DataFrame([_describe(np.asarray(pairs, float)) for pairs in differences], columns=_FIGURES)
+    pairs, mean, sd = (frame[name].to_numpy(float) for name in ("pairs", "mean", "sd"))
+    frame["differs_p"], frame["level_p"] = p_values(pairs, mean, sd, margin)
+    frame["verdict"] = decide(frame["differs_p"].to_numpy(), frame["level_p"].to_numpy(), looks)
     return frame
 
 
-@checked
-def seeds_needed(
-    records: pd.DataFrame, contrast: Contrast | str, margin: float, measure: str = "train_loss", family: int = 1
-) -> float:
-    """Return how many seeds would decide a contrast, if further pairs are like those that there are.
-
-    Decided is a contrast that differs or is level, see ``estimate``. It is a plan, not a promise: about one study in
-    two of that size decides.
+def p_values(pairs: np.ndarray, mean: np.ndarray, sd: np.ndarray, margin: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return the p-values of a family, corrected by Holm: of no difference, and of one of the margin or more.
 
     Args:
-        records: One row a run, as ``load_records`` gives.
-        contrast: The contrast, such as ``"bn/gn - gn/bn"``.
-        margin: The largest difference, either way, that does not matter.
-        measure: A column, such as ``train_loss``.
-        family: Number of contrasts, times conditions, that are declared together and corrected for.
-
-    Returns:
-        A whole number of pairs, the present ones if they decide; infinity where more than 10,000 are needed; NaN where
-        there are fewer than two, or a diverged run.
+        pairs: Numbers of pairs ``[..., contrasts]``, or one number for all.
+        mean: Mean differences ``[..., contrasts]``.
+        sd: Their standard deviations (divisor n - 1) ``[..., contrasts]``.
+        margin: The largest difference, either way, that does not matter; or one for each contrast.
     """
-    contrasts = {"contrast": contrast} if isinstance(contrast, str) else [contrast]
-    row = estimate(records, contrasts, measure, margin).iloc[0]
-    if decide(row["low"], row["high"], family * max(row["p"], row["t_p"]), margin) != "undecided":
-        return float(row["pairs"])
-    return _pairs_to_decide(row["mean"], row["sd"], row["pairs"], margin, family)
+    freedom, error = np.asarray(pairs) - 1, sd / np.sqrt(pairs)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        differs = 2 * scipy.stats.t.sf(np.abs(mean) / error, freedom)
+        above, below = (scipy.stats.t.sf((margin - side * mean) / error, freedom) for side in (1, -1))
+    # Pairs without spread, or with that of rounding alone, give no t; the sign test has them as far as it can.
+    still = sd <= _ROUNDING * np.abs(mean)
+    signs = 0.5 ** np.asarray(pairs, float)
+    differs = np.where(still, np.where(mean == 0, 1.0, 2 * signs), differs)
+    level = np.where(still, np.where(np.abs(mean) < margin, signs, 1.0), np.maximum(above, below))
+    return holm(differs), holm(level)
 
 
-def seeds_in_words(needed: float) -> str:
-    """Return how many seeds would decide, as a phrase."""
-    return "more than 10,000 seeds" if np.isinf(needed) else f"about {needed:.0f} seeds"
+def decide(differs_p: np.ndarray, level_p: np.ndarray, looks: int = 1) -> np.ndarray:
+    """Return the verdict on each contrast by its corrected p-values.
 
-
-def describe(differences: np.ndarray) -> dict[str, np.ndarray]:
-    """Describe paired differences.
-
-    Args:
-        differences: ``[..., pairs]``, float.
-
-    Returns:
-        Arrays ``[...]``: ``mean``, ``sd``, ``low``, ``high``, ``p``, ``t_p``, ``smallest_p`` and ``first_lower``, as
-        for ``estimate``. All NaN where there are fewer than two pairs or one of the differences is not finite.
+    *differs*: the test for a difference holds. *level*: both one-sided tests against the margin hold. *differs
+    negligibly*: all of them do. *undecided*: none does.
     """
-    pairs = differences.shape[-1]
-    names = ("mean", "sd", "low", "high", "p", "t_p", "smallest_p", "first_lower")
-    if pairs < 2 or not np.isfinite(differences).all():
-        return {name: np.full(differences.shape[:-1], np.nan) for name in names}
-    mean, sd = differences.mean(axis=-1), differences.std(axis=-1, ddof=1)
-    reach = half_width(sd, pairs)
-    p = scipy.stats.permutation_test(
-        (differences,),
-        np.mean,
-        permutation_type="samples",
-        n_resamples=min(_RESAMPLES, max(_FEWEST_RESAMPLES, _MOST_SIGNS // pairs)),
-        batch=max(1, _MOST_SIGNS // (20 * pairs)),
-        axis=-1,
-        vectorized=True,
-        rng=0,
-    ).pvalue
-    # SciPy's tolerance for ties is relative to the mean, so that it misses those of a mean of zero.
-    p = np.where(np.abs(mean) <= 1e-12 * np.abs(differences).max(axis=-1), 1.0, p)
-    first_lower = np.mean((differences < 0) + 0.5 * (differences == 0), axis=-1)
-    smallest_p = np.full(mean.shape, 2.0 ** (1 - pairs))
-    with warnings.catch_warnings(), np.errstate(divide="ignore", invalid="ignore"):
-        warnings.simplefilter("ignore", RuntimeWarning)  # differences without spread lose precision, and may
-        t_p = scipy.stats.ttest_1samp(differences, 0, axis=-1).pvalue
-    t_p = np.where((sd == 0) & (mean == 0), 1.0, t_p)
-    values = (mean, sd, mean - reach, mean + reach, p, t_p, smallest_p, first_lower)
-    return dict(zip(names, values, strict=True))
-
-
-def _describe_each(differences: Sequence[np.ndarray]) -> list[dict[str, float]]:
-    """Describe some contrasts' differences, those of as many pairs at once: the permutations are drawn but once."""
-    described: list[dict[str, float]] = [{}] * len(differences)
-    alike: dict[tuple[int, bool], list[int]] = {}
-    for place, pairs in enumerate(differences):
-        alike.setdefault((len(pairs), bool(np.isfinite(pairs).all())), []).append(place)
-    for places in alike.values():
-        together = describe(np.stack([differences[place] for place in places]))
-        for i, place in enumerate(places):
-            described[place] = {name: float(values[i]) for name, values in together.items()}
-    return described
-
-
-def decide(low: np.ndarray, high: np.ndarray, holm_p: np.ndarray, margin: float) -> np.ndarray:
-    """Return the verdict of each contrast, given its interval, the larger of its p and the margin; see ``estimate``."""
-    inside = (-margin < np.asarray(low)) & (np.asarray(high) < margin)
-    different = np.asarray(holm_p) < SIGNIFICANCE
+    different, level = differs_p < NOMINAL_DIFFERS / looks, level_p < NOMINAL_LEVEL / looks
     words = ["differs negligibly", "differs", "level"]
-    return np.select([different & inside, different, inside], words, default="undecided")
+    return np.select([different & level, different, level], words, default="undecided")
+
+
+def judge_at_looks(differences: Sequence[pd.Series], margin: float, looks: Sequence[range]) -> pd.DataFrame:
+    """Judge a family whose runs are added look by look; what was decided at a look stays as it was decided.
+
+    At each look the whole family is tested anew, at an equal share of the nominal level: the errors of the looks add up
+    to no more than it (Bonferroni). A look is taken when all contrasts have all its pairs.
+
+    Args:
+        differences: For each contrast its differences, indexed by seed.
+        margin: The largest difference, either way, that does not matter.
+        looks: The seeds of each look, those of the one before among them.
+
+    Returns:
+        As ``judge``, with ``look``, the number of seeds of the deciding look, or else of the last one that was taken
+        (NaN: none was); ``later_pairs`` and ``later_mean``, of the pairs that came after a decision.
+    """
+    ends = {len(seeds): [pairs[pairs.index.isin(seeds)] for pairs in differences] for seeds in looks}
+    taken = [(look, pairs) for look, pairs in ends.items() if all(len(some) == look for some in pairs)]
+    if not taken:
+        return judge(differences, margin).assign(verdict="undecided", look=np.nan, later_pairs=0, later_mean=np.nan)
+    frame = judge(taken[0][1], margin, len(looks)).assign(look=taken[0][0])
+    for look, pairs in taken[1:]:
+        is_open = frame["verdict"] == "undecided"
+        frame[is_open] = judge(pairs, margin, len(looks)).assign(look=look)[is_open]
+    later = [
+        pairs.drop(ends[look][place].index) if verdict != "undecided" else pairs[:0]
+        for place, (pairs, look, verdict) in enumerate(zip(differences, frame["look"], frame["verdict"], strict=True))
+    ]
+    return frame.assign(
+        later_pairs=[*map(len, later)],
+        later_mean=[pairs.mean(skipna=False) if len(pairs) else np.nan for pairs in later],
+    )
 
 
 def holm(p: np.ndarray) -> np.ndarray:
@@ -322,13 +137,11 @@ def holm(p: np.ndarray) -> np.ndarray:
     return adjusted
 
 
-def _pairs_to_decide(mean: float, sd: float, pairs: int, margin: float, family: int) -> float:
-    """Return the smallest number of pairs, above those that there are, that decides if all pairs are like these."""
-    if math.isnan(mean):
-        return math.nan
-    more = np.arange(pairs + 1, _MOST_SEEDS + 1)
-    # To differ, p has to withstand Holm's correction, at worst the whole family's.
-    different = (half_width(sd, more, SIGNIFICANCE / family) < abs(mean)) & (2.0**-more * 2 * family < SIGNIFICANCE)
-    level = half_width(sd, more) < margin - abs(mean)
-    enough = more[different | level]
-    return float(enough[0]) if len(enough) else math.inf
+def _describe(pairs: np.ndarray) -> dict[str, float]:
+    if len(pairs) < 2 or not np.isfinite(pairs).all():
+        return {"pairs": len(pairs), **dict.fromkeys(_FIGURES[1:], np.nan)}
+    mean, sd = pairs.mean(), pairs.std(ddof=1)
+    reach = half_width(sd, len(pairs))
+    skewness = ((pairs - mean) ** 3).mean() / pairs.std() ** 3 if sd > 0 else 0.0
+    lower = np.mean((pairs < 0) + 0.5 * (pairs == 0))
+    return dict(zip(_FIGURES, (len(pairs), mean, sd, mean - reach, mean + reach, skewness, lower), strict=True))

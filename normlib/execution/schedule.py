@@ -25,10 +25,11 @@ from normlib.execution.workers import (
     shares_disk,
 )
 from normlib.files import check_inside, check_writable, only_writer, set_aside, write_atomically
-from normlib.runs.progress import Progress
+from normlib.runs.progress import Progress, tell
 from normlib.runs.record import OtherVersionError, RecordError, run_key
 from normlib.runs.store import load_records, read_record, read_records
-from normlib.studies.folder import Failure, failure_path
+from normlib.studies.folder import Failure, failure_path, needed_seeds
+from normlib.studies.results import Results
 from normlib.studies.study import Study
 from normlib.studies.tuning import tune, tuning_study
 
@@ -54,7 +55,8 @@ def run_study(
     run during which the time was up is tried once more, alone.
 
     Where settings are tuned (see ``normlib.studies.tuning``), the runs by which they are chosen come first, as a study
-    of their own in ``out/tuning``; if one fails, the study is not begun.
+    of their own in ``out/tuning``; if one fails, the study is not begun. Where a choice was a tie, that ordering is run
+    at the nearest tied settings too. A study with looks is run look by look until all its contrasts are decided.
 
     Where it is interrupted, executions that wait are cancelled, and kernels that this process started are ended. Those
     of a process pool of your own end with it.
@@ -91,19 +93,55 @@ def run_study(
             if failures:
                 return failures
             study = tune(study, read_records(out / TUNING))
-        return run(study, out)
+        before = 0
+        for seeds in study.look_seeds or [study.run_seeds]:
+            failures = run(study.with_seeds(seeds[before:]), out, declared=study)
+            if failures:
+                return failures
+            before = len(seeds)
+            if study.looks:
+                runs = study.select(read_records(out))
+                results = Results(study, [record for record in runs if record.seed in seeds])
+                tell(look_sentence(results))
+                if results.needed_seeds == before:
+                    break
+        tied = study.tied_version()
+        return run(tied.with_seeds(study.run_seeds[:before]), out, declared=study) if tied else []
+
+
+def look_sentence(results: Results) -> str:
+    """Return what is decided at the last look that was taken, and whether the study goes on."""
+    estimates, looks = results.estimates, results.study.looks
+    last = int(estimates["look"].max())
+    decided = estimates[estimates["verdict"] != "undecided"]
+    named = "; ".join(
+        f"{name}{', ' + row['condition'] if row['condition'] else ''}: {row['verdict']}"
+        for name, row in decided.iterrows()
+    )
+    lost = estimates["mean"].isna().sum()
+    diverged = f", of {lost} nothing can be said, since a run diverged" if lost else ""
+    end = f"it goes on to {results.needed_seeds} seeds" if results.needed_seeds != last else "it ends"
+    return (
+        f"{results.study.name}: look {looks.index(last) + 1} of {len(looks)}, {last} seeds: {len(decided)} of "
+        f"{len(estimates)} contrasts decided{f' ({named})' if named else ''}{diverged}; {end}"
+    )
 
 
 def _run(
     study: Study,
     out: Path,
+    declared: Study | None = None,
+    *,
     executor: concurrent.futures.Executor,
     threads: int,
     redo: bool,
     timeout: float | None,
     retries: int,
 ) -> list[Failure]:
-    """Run what is missing of a study whose settings are chosen."""
+    """Run what is missing of a study whose settings are chosen.
+
+    The folder says what was ``declared``, where the study is a part of it.
+    """
     _check(study, out, threads)
     if any(instance.needs_own_code for instance in study.instances):
         _, missing = _plan(study, out, threads, redo)
@@ -115,7 +153,8 @@ def _run(
     with only_writer(out, "out"), calling(executor) as caller:
         set_invalid_aside(out)
         runs, missing = _plan(study, out, threads, redo)
-        write_atomically(out / "study.yaml", f"# {study.name}, as run with --threads {threads}\n{study.to_yaml()}")
+        as_run = f"# {study.name}, as run with --threads {threads}\n{(declared or study).to_yaml()}"
+        write_atomically(out / "study.yaml", as_run)
         for key in runs:
             failure_path(out, key).unlink(missing_ok=True)
         make_job = functools.partial(
@@ -161,6 +200,9 @@ def describe_plan(study: Study, out: Path, threads: int = 1, workers: int | None
         study, out = tuning_study(study), out / TUNING
         lines.append("by these runs, each ordering's own settings are chosen, with which the study is then run:")
     threads = thread_count(threads)
+    if seeds := needed_seeds(study, study.select(read_records(out)) if out.is_dir() else []):
+        lines.append(f"up to the look of {seeds} seeds; while a contrast is undecided, then to {study.seeds} at most:")
+        study = study.with_seeds(study.run_seeds[:seeds])
     _check(study, out, threads)
     runs, missing = _plan(study, out, threads, redo)
     executions = plan(missing.values(), threads, local_workers(workers, threads))

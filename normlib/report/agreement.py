@@ -10,13 +10,13 @@ from pathlib import Path
 import pandas as pd
 
 from normlib.analysis.agreement import compare_contrasts, compare_figures, only_in
-from normlib.analysis.verdicts import SIGNIFICANCE
+from normlib.analysis.statistics import CONFIDENCE
 from normlib.errors import RequestError
 from normlib.files import write_atomically
 from normlib.report import cards, tables
 from normlib.report.contrast_plots import plot_agreement
 from normlib.report.export import check_file
-from normlib.report.sentences import interval, run_sentences
+from normlib.report.sentences import interval, run_sentences, under
 from normlib.runs.measures import MAIN_MEASURES, MEASURES
 from normlib.studies.results import Results, check_one_study, read_folder
 
@@ -85,11 +85,20 @@ def agreement_sentences(a: Results, b: Results, table: pd.DataFrame) -> list[str
     sentences.append(
         f"{len(agree)} of {len(figures)} figures agree: the 95 % interval of B minus A holds zero"
         f"{_name_others(figures.drop(index=agree.index))}; with Holm's correction over all of them, "
-        f"{(figures['holm_p'] < SIGNIFICANCE).sum()} differ."
+        f"{(figures['holm_p'] < 1 - CONFIDENCE).sum()} differ."
     )
     same = contrasts[contrasts["same_verdict"].astype(bool)]
     others = _name_others(contrasts.drop(index=same.index))
     count = f"{len(same)} of {len(contrasts)} contrasts have the same verdict in A and in B{others}."
+    changed = contrasts[contrasts["verdict"] == "differs"]
+    changes = (
+        f"{row['name']}{under(row['condition'])} ({interval(row['difference'], row['low'], row['high'], '+')})"
+        for _, row in changed.iterrows()
+    )
+    count += (
+        f" Contrasts that were seen to depend on the place (B minus A, seed by seed, differs): "
+        f"{'; '.join(changes) or 'none'}."
+    )
     sentences.append(count if len(contrasts) else "No contrast was declared.")
     for letter, side, other in (("A", a, b), ("B", b, a)):
         if names := only_in(side, other):

@@ -12,10 +12,10 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 
 from normlib.analysis.agreement import compare_figures
-from normlib.analysis.comparison import Comparison, as_comparison
+from normlib.analysis.comparison import Columns, Comparison, as_comparison
 from normlib.analysis.conditions import Varies, expand, label
+from normlib.analysis.contrasts import Contrasts
 from normlib.analysis.rankings import places
-from normlib.analysis.verdicts import Contrasts, paired_differences
 from normlib.errors import checked
 from normlib.models.ordering import is_baseline
 from normlib.report.style import Drawn, Figure, in_style, legend_below, name_rows, panels, styles, subplots
@@ -30,39 +30,50 @@ def plot_contrasts(
     contrasts: Contrasts | None = None,
     measure: str | None = None,
     margin: float | None = None,
-    varies: Varies | None = None,
+    varies: Columns | None = None,
+    arm: str = "ordering",
+    seed: str = "seed",
 ) -> tuple[Figure, Axes]:
     """Draw each declared contrast: every pair a circle, the mean difference, its interval, and the margin as a band.
 
     Args:
-        records: One row a run, as ``load_records`` gives; or ``normlib.Results``, which know all else.
+        records: One row a run, as ``load_records`` gives, or any table of scores; or ``normlib.Results``, which know
+            all else.
         contrasts: The declared contrasts, as text by name: ``{"order": "bn/gn - gn/bn"}``.
         measure: A column, such as ``train_loss``.
         margin: The largest difference, either way, that does not matter.
-        varies: What the study varies besides the ordering; each contrast has a row for each condition.
+        varies: What varies besides the ordering; each contrast has a row for each condition that it does not name.
+        arm: The column that names what is compared.
+        seed: The column by which runs are paired.
 
     Returns:
         The figure and its axes; a row a contrast and condition, contrasts together.
     """
-    runs = as_comparison(records, contrasts, measure, margin, varies)
-    rows = [(contrast, row) for contrast in runs.contrasts for _, row in runs.estimates.loc[[contrast.name]].iterrows()]
+    runs = as_comparison(records, contrasts, measure, margin, varies, arm, seed)
+    estimates = runs.estimates
     shows = "Declared contrasts: mean differences with 95 % intervals, pairs as dots, verdicts in words"
-    figure, axis = subplots(figsize=(9, 1.3 + 0.62 * len(rows)), shows=shows)
+    figure, axis = subplots(figsize=(9, 1.3 + 0.62 * len(estimates)), shows=shows)
     band = f"margin: differences that do not matter, ± {runs.margin:g}"
     axis.axvspan(-runs.margin, runs.margin, color="#E6E6E6", label=band)
     axis.axvline(0, color="black", linewidth=0.8)
     circle = {"s": 16, "facecolor": "white", "edgecolor": "#0072B2"}
+    later = circle | {"edgecolor": "#BBBBBB", "marker": "D"}
     mean = {"fmt": "s", "color": "black", "markersize": 5, "capsize": 4}
-    for y, (contrast, row) in enumerate(rows):
-        if row["condition"] in runs.parts:
-            pairs = paired_differences(runs.parts[row["condition"]], contrast, runs.measure.column)
-            axis.scatter(pairs, np.full(len(pairs), y - 0.2), **circle)
+    for y, (pairs, (_, row)) in enumerate(zip(runs.differences, estimates.iterrows(), strict=True)):
+        seeds = next((seeds for seeds in runs.looks if len(seeds) == row["look"]), pairs.index)
+        for some, look in ((pairs[~pairs.index.isin(seeds)], later), (pairs[pairs.index.isin(seeds)], circle)):
+            axis.scatter(some, np.full(len(some), y - 0.2), **look)
         if np.isfinite(row["mean"]):
             axis.errorbar(row["mean"], y + 0.1, xerr=row["high"] - row["mean"], **mean)
     axis.scatter([], [], label="one pair of runs", **circle)
+    if runs.looks and estimates["later_pairs"].any():
+        axis.scatter([], [], label="a pair that came after the decision", **later)
     axis.errorbar([], [], xerr=[], label="mean difference, 95 % interval", **mean)
-    texts = [textwrap.fill(f"{row['condition'] or row['contrast']}: {row['verdict']}", 64) for _, row in rows]
-    name_rows(axis, [f"{contrast.name}\n{text}" for (contrast, _), text in zip(rows, texts, strict=True)])
+    texts = [
+        f"{name}\n{textwrap.fill(f'{row.condition or row.contrast}: {row.verdict}', 64)}"
+        for name, row in estimates.iterrows()
+    ]
+    name_rows(axis, texts)
     axis.set_xlabel(f"difference in {runs.measure.phrase}")
     legend_below(figure, columns=3)
     return Drawn(figure, axis)

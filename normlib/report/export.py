@@ -36,14 +36,15 @@ def check_file(setting: str, file: str | Path) -> None:
 def to_csv(results: Results) -> str:
     """Return the numbers: a row for each condition, ordering and measure, and one for each declared contrast.
 
-    A contrast stands in the column ``ordering``, its pairs in ``runs``; it has ``margin``, ``holm_p``, ``holm_t_p`` and
-    ``verdict`` besides.
+    A contrast stands in the column ``ordering``, its pairs in ``runs``; it has ``margin``, ``differs_p``, ``level_p``
+    and ``verdict`` besides; where a study has looks, also the deciding ``look``, ``later_pairs`` and ``later_mean``.
     """
     means = [results.summary(measure).reset_index().assign(measure=measure) for measure in MEASURES]
     estimates = results.estimates.rename(columns={"contrast": "ordering", "pairs": "runs"})
     estimates = estimates.assign(measure=results.measure.column, margin=results.margin)
     columns = ["condition", "ordering", "measure", "runs", "mean", "sd", "low", "high"]
-    columns += ["margin", "holm_p", "holm_t_p", "verdict"]
+    columns += ["margin", "differs_p", "level_p", "verdict"]
+    columns += ["look", "later_pairs", "later_mean"] if results.looks else []
     rows = pd.concat([*means, estimates] if len(estimates) else means)
     return rows.reindex(columns=columns).to_csv(index=False)
 

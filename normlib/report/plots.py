@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 
 from normlib.analysis.comparison import Comparison, as_comparison
 from normlib.analysis.conditions import Varies, expand, label
-from normlib.analysis.statistics import check_comparable, follows_source, summarize
+from normlib.analysis.statistics import comparable_runs, follows_source, summarize
 from normlib.errors import RequestError, checked
 from normlib.models.ordering import SOURCE_INSTANCES, find_baseline, has_batch_norm
 from normlib.report.style import Drawn, Figure, in_style, legend_below, line_styles, name_rows, styles, subplots
@@ -46,8 +46,7 @@ def plot_bars(
     Raises:
         RequestError: No runs, or runs that differ in more than ordering and seed.
     """
-    records = records.records if isinstance(records, Comparison) else records
-    check_comparable(records)
+    records = comparable_runs(records.records if isinstance(records, Comparison) else records)
     measures = [measures] if isinstance(measures, str) else measures
     width = max(3.8, 0.95 * records["ordering"].nunique()) * len(measures)
     shows = "Bars: the mean of each ordering with its 95 % interval and every run as a dot"

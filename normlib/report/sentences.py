@@ -6,14 +6,14 @@ import html
 import re
 from collections.abc import Sequence
 
-import numpy as np
 import pandas as pd
 
-from normlib.analysis.comparison import Comparison
+from normlib.analysis.comparison import Comparison, conclusion
 from normlib.analysis.conditions import Varies, expand, label, written
+from normlib.analysis.contrasts import family
+from normlib.analysis.planning import plan_in_words, what_would_decide
 from normlib.analysis.rankings import count_rankings
 from normlib.analysis.statistics import follows_source, summarize
-from normlib.analysis.verdicts import seeds_in_words
 from normlib.errors import checked
 from normlib.models import zoo
 from normlib.models.instance import Instance
@@ -40,7 +40,9 @@ def findings(results: Results) -> str:
     reading = ["as Keras evaluates it"] if results.measure.reading == "inference" else reading
     sentences = [
         *tuning_sentences(results.study),
+        *tie_sentences(results),
         *contrast_sentences(results),
+        *noise_sentences(results),
         *winner_sentences(results),
         *source_sentences(results.records),
         *reading_sentences(results),
@@ -62,8 +64,12 @@ def contrast_sentences(runs: Comparison) -> list[str]:
         found = [
             f"{conclusion} ({'; '.join(filter(None, rows))})".removesuffix(" ()") for conclusion, rows in groups.items()
         ]
-        sides = (_name_side(side) for side in (contrast.first, contrast.second))
-        sentences.append(f"*{as_markdown(contrast.name)}*, {' against '.join(sides)}: {'; '.join(found)}.")
+        turns = [
+            f"without {row['ordering']}{under(row['condition'])} it is {row['verdict']}{_figures(row)}"
+            for _, row in runs.turning[runs.turning["name"] == contrast.name].iterrows()
+        ]
+        sides = " against ".join(contrast.sides)
+        sentences.append(f"*{as_markdown(contrast.name)}*, {as_markdown(sides)}: {'; '.join([*found, *turns])}.")
     return sentences or ["No contrast was declared, so no difference is judged."]
 
 
@@ -108,23 +114,86 @@ def source_sentences(records: pd.DataFrame) -> list[str]:
 
 
 def reading_sentences(runs: Comparison) -> list[str]:
-    """Return which conclusions on the evaluation images depend on how BatchNorm's moving averages are read."""
+    """Return which contrasts were seen to change with how BatchNorm's moving averages are read, pair by pair."""
+    changes = runs.reading_changes
+    if changes.empty:
+        return []
     figure = f"evaluation {runs.measure.figure}"
     note = "" if runs.measure.reading else " (the training figure has no readings)"
     sentences = []
-    for readings in runs.reading_dependent:
-        row = readings["inference"]
-        where = f" under {row['condition']}" if row["condition"] else ""
-        each = (
-            f"{reading} {row['verdict']} ({row['mean']:+.4f})" if pd.notna(row["mean"]) else f"{reading} diverged"
-            for reading, row in readings.items()
+    for (name, condition), rows in changes[changes["verdict"] == "differs"].groupby(["name", "condition"], sort=False):
+        each = (f"{row['reading']}, it changes by {_figures(row, '')}" for _, row in rows.iterrows())
+        sentences.append(
+            f"On {figure}, *{as_markdown(str(name))}*{under(condition)} depends on the reading{note}: it is "
+            f"{rows['inference'].iloc[0]:+.4f} as Keras evaluates it; {'; '.join(each)}."
         )
-        name = as_markdown(str(row.name))
-        sentences.append(f"On {figure}, *{name}*{where} depends on the reading{note}: {', '.join(each)}.")
-    inference = runs.estimates_by_reading.get("inference")
-    if sentences or inference is None or (inference["verdict"] == "undecided").all():
-        return sentences
-    return [f"No conclusion on {figure} depends on the reading of BatchNorm{note}."]
+    more = " by more than the margin" if (changes["verdict"] == "differs negligibly").any() else ""
+    return sentences or [f"On {figure}, no contrast was seen to depend on the reading of BatchNorm{more}{note}."]
+
+
+MOST_SKEWNESS = 1.5  # of pairs; how often it is passed in each simulated case, docs/statistics.md tells
+MOST_RATIO = 11  # of standard deviations: the most that was simulated
+_ENOUGH_RUNS = 8  # to tell such a ratio
+
+
+def noise_sentences(runs: Comparison) -> list[str]:
+    """Return where runs scatter as in no simulation in which the rule held: skewed pairs, unlike orderings."""
+    sentences = []
+    skewed = runs.estimates[runs.estimates["skewness"].abs() > MOST_SKEWNESS]
+    if len(skewed):
+        named = ", ".join(f"*{as_markdown(str(name))}*{under(row['condition'])}" for name, row in skewed.iterrows())
+        sentences.append(
+            f"Pairs of {named} are strongly skewed (by more than {MOST_SKEWNESS:g}): where that comes from single runs "
+            "that fail, a verdict is wrong more often than docs/statistics.md promises."
+        )
+    summary = runs.summary(runs.measure.column)
+    sd = summary["sd"][summary["runs"] >= _ENOUGH_RUNS].dropna()
+    for condition, part in sd.groupby(level="condition", sort=False):
+        if part.max() > MOST_RATIO * part.min():
+            sentences.append(
+                f"Runs of {part.idxmax()[1]} scatter more than {MOST_RATIO} times as much as those of "
+                f"{part.idxmin()[1]}{under(condition)}: that was not simulated."
+            )
+    return sentences
+
+
+def under(condition: object) -> str:
+    """Return where something holds, as the end of a phrase; nothing where no setting varies."""
+    return f" under {condition}" if condition else ""
+
+
+def tie_sentences(results: Results) -> list[str]:
+    """Return whether a verdict turns where an ordering has the settings that its own were a tie with."""
+    sentences, lacking = [], []
+    for ordering, settings, other in results.tied:
+        at = f"{ordering} at {', '.join(f'{name} {written(value)}' for name, value in settings.items())}"
+        if other is None:
+            lacking.append(at)
+            continue
+        turned = [
+            f"*{as_markdown(str(name))}*{under(after['condition'])} turns: {after['verdict']}{_figures(after)}"
+            for (name, before), (_, after) in zip(results.estimates.iterrows(), other.estimates.iterrows(), strict=True)
+            if conclusion(before) != conclusion(after)
+        ]
+        sentences.append(f"With {at}, a tie with its own setting, {'; '.join(turned) or 'no verdict turns'}.")
+    if lacking:
+        sentences.append(
+            f"Not run at settings that were ties with their own: {'; '.join(lacking)}. Verdicts may turn there."
+        )
+    return sentences
+
+
+def plan_sentence(study: Study, runs: Comparison | None = None) -> str:
+    """Return what a study can tell apart, before it is run.
+
+    Args:
+        study: The study.
+        runs: Earlier runs of its contrasts, whose pairs say what standard deviation to expect.
+    """
+    sds = [study.expected_sd] if study.expected_sd else [] if runs is None else runs.estimates["sd"].tolist()
+    contrasts = len(family(study.declared, study.varies))
+    phrase = MEASURES[study.measure].phrase
+    return plan_in_words(study.seeds, contrasts, study.margin, phrase, max(1, len(study.looks)), sds)
 
 
 def run_sentences(results: Results) -> list[str]:
@@ -140,16 +209,21 @@ def run_sentences(results: Results) -> list[str]:
             f"{other.sum()} of {len(records)} runs were made for another version of the study's file, so what is "
             "declared now was not declared before them."
         )
-    runs = pd.concat([part.assign(condition=condition) for condition, part in results.parts.items()])
-    diverged = runs[~np.isfinite(runs[list(MEASURES)].astype(float)).all(axis=1)]
-    if len(diverged):
-        sentences.append(
-            f"Diverged, {len(diverged)} run{'s' if len(diverged) > 1 else ''}: {_name_some(diverged)}. "
-            "Diverged runs are not left out, so nothing is said of contrasts that they stand in."
+    for _, row in results.diverged.iterrows():
+        name = ", ".join(filter(None, [row["ordering"], row["condition"]]))
+        seeds = (
+            f"seeds {', '.join(map(str, row['seeds'][:_MOST_NAMED]))}{' and more' * (row['diverged'] > _MOST_NAMED)}"
         )
+        share = f"{row['share']:.0%} [{row['low']:.0%}, {row['high']:.0%}]"
+        sentences.append(f"Diverged: {row['diverged']} of {row['runs']} runs of {name}, {share}: {seeds}.")
+    if len(results.diverged):
+        chance = "Diverged runs count as chance."
+        nothing = "Nothing is said of contrasts that a diverged run stands in."
+        sentences.append(chance if results.study.diverged else nothing)
     return sentences
 
 
+_MOST_NAMED = 5  # runs
 _PHRASES = {"momentum": "BatchNorm's momentum"}  # SGD has one, too
 
 
@@ -244,10 +318,6 @@ def as_markdown(text: str) -> str:
     return re.sub(r"[\\`*_\[\]$~|!]|#(?!\d+;)|:(?=//)", lambda match: f"&#{ord(match[0])};", text)
 
 
-def _name_side(orderings: tuple[str, ...]) -> str:
-    return orderings[0] if len(orderings) == 1 else f"the mean of {', '.join(orderings[:-1])} and {orderings[-1]}"
-
-
 def _conclude(row: pd.Series, runs: Comparison) -> str:
     if pd.isna(row["mean"]):
         return f"nothing can be said ({'fewer than two pairs of runs' if row['pairs'] < 2 else 'a run diverged'})"
@@ -261,15 +331,23 @@ def _conclude(row: pd.Series, runs: Comparison) -> str:
 
 
 def _describe(row: pd.Series) -> str:
-    """Return condition, difference, interval and pairs of an estimate, and the seeds that would decide it."""
+    """Return condition, difference, interval and pairs of an estimate, and what would decide it."""
     if pd.isna(row["mean"]):
         return row["condition"]
     where = f"{row['condition']}: " if row["condition"] else ""
-    more = "" if pd.isna(row["seeds_needed"]) else f", {seeds_in_words(row['seeds_needed'])} would decide"
-    return f"{where}{interval(row['mean'], row['low'], row['high'], '+')}, {row['pairs']} pairs{more}"
+    parts = [f"{where}{interval(row['mean'], row['low'], row['high'], '+')}", f"{row['pairs']:.0f} pairs"]
+    if row.get("later_pairs"):
+        later = f"{row['later_mean']:+.4f} in" if pd.notna(row["later_mean"]) else "a run diverged among"
+        parts.append(f"then {later} {row['later_pairs']} later ones")
+    return ", ".join(filter(None, [*parts, what_would_decide(row)]))
+
+
+def _figures(row: pd.Series, before: str = ", ") -> str:
+    figures = interval(row["mean"], row["low"], row["high"], "+")
+    return f"{before}{figures}" if figures else ""
 
 
 def _name_some(runs: pd.DataFrame) -> str:
     """Name some runs, the first five of them."""
-    named = [name_run(run) for _, run in runs.head(5).iterrows()]
-    return "; ".join([*named, *(["and more"] if len(runs) > 5 else [])])
+    named = [name_run(run) for _, run in runs.head(_MOST_NAMED).iterrows()]
+    return "; ".join([*named, *(["and more"] if len(runs) > _MOST_NAMED else [])])

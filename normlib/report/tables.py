@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from normlib.analysis.comparison import GAP_PARTS, Comparison
+from normlib.analysis.planning import what_would_decide
 from normlib.analysis.statistics import follows_source
-from normlib.analysis.verdicts import SIGNIFICANCE, seeds_in_words
 from normlib.errors import checked, one_of
 from normlib.models import zoo
 from normlib.models.instance import Instance
@@ -136,7 +136,8 @@ def contrast_table(estimates: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         Indexed by name, all text: the condition, where something varies; the contrast, its pairs, the mean difference
-        with its 95 % interval, Holm's p of both tests, the share of pairs in which the first side is better, verdict.
+        with its 95 % interval, the p of the tests for a difference and for being level, corrected by Holm, the share
+        of pairs in which the first side is better where the measure says which that is, the verdict.
     """
     varied = bool(estimates["condition"].any())
     rows = [
@@ -146,9 +147,9 @@ def contrast_table(estimates: pd.DataFrame) -> pd.DataFrame:
             "contrast": row["contrast"],
             "pairs": str(row["pairs"]),
             "difference": _interval(row, "+"),
-            "sign-flip p (Holm)": _p(row, len(estimates)),
-            "t p (Holm)": "" if pd.isna(row["holm_t_p"]) else _small(row["holm_t_p"]),
-            "first better in": "" if pd.isna(row["mean"]) else f"{row['first_better']:.0%}",
+            "p, differs (Holm)": _small(row["differs_p"]),
+            "p, level (Holm)": _small(row["level_p"]),
+            "first better in": "" if pd.isna(row["first_better"]) else f"{row['first_better']:.0%}",
             "verdict": _verdict(row),
         }
         for name, row in estimates.iterrows()
@@ -222,24 +223,14 @@ def _source_columns(ordering: str) -> dict[str, str]:
     }
 
 
-def _p(row: pd.Series, family: int) -> str:
-    """Write Holm's p, or that so few pairs cannot give a small one."""
-    if pd.isna(row["p"]):
-        return ""
-    smallest = min(1, family * row["smallest_p"])
-    if smallest >= SIGNIFICANCE and row["holm_p"] >= SIGNIFICANCE:
-        of_them = f" for the first of {family}" if family > 1 else ""
-        return f"{row['pairs']} pairs cannot give p below {smallest:.3g}{of_them}"
-    return _small(row["holm_p"])
-
-
 def _small(p: float) -> str:
-    return f"{p:.4f}" if p >= 0.0001 else "< 0.0001"
+    return "" if pd.isna(p) else f"{p:.4f}" if p >= 0.0001 else "< 0.0001"
 
 
 def _verdict(row: pd.Series) -> str:
-    more = "" if pd.isna(row["seeds_needed"]) else f" ({seeds_in_words(row['seeds_needed'])} would decide)"
-    return f"{row['verdict']}{more}"
+    at = f", at {row['look']:.0f} seeds" if pd.notna(row.get("look")) else ""
+    more = what_would_decide(row)
+    return f"{row['verdict']}{at}{f' ({more})' if more else ''}"
 
 
 def _interval(row: pd.Series, sign: str = "") -> str:

@@ -13,6 +13,12 @@ import tqdm
 _SECONDS = 0.5  # between two drawings: more are not seen, and each takes a few hundredths of a second
 
 
+def tell(line: str) -> None:
+    """Say a line on standard error, beside a progress bar; a notebook that nobody looks at gets none."""
+    if not in_notebook() or is_watched():
+        tqdm.tqdm.write(line, file=sys.stderr)
+
+
 def in_notebook() -> bool:
     """Tell whether the code runs in a notebook's kernel."""
     return _kernel() is not None

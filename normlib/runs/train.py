@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -58,6 +59,8 @@ def train(
     if threads is not None:
         threads = thread_count(threads)
 
+    import numpy as np
+
     from normlib.models.batch_norm import moving_statistics
     from normlib.models.build import build_model, count_weights
     from normlib.models.readings import evaluate_readings
@@ -89,6 +92,9 @@ def train(
     times.append(time.perf_counter())
     steps = int(model.optimizer.iterations)
     evaluation = evaluate_readings(model, unseen_images, unseen_labels, images, steps, instance.batch_size, initial)
+    if not all(np.isfinite(weights).all() for weights in model.get_weights()):
+        for figures in evaluation.values():
+            figures["loss"] = math.nan if math.isfinite(figures["loss"]) else figures["loss"]  # it has diverged
     times.append(time.perf_counter())
     weights = {
         "trainable": count_weights(model.trainable_weights),

@@ -7,12 +7,13 @@ import itertools
 import json
 import os
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from normlib.analysis.comparison import Comparison
 from normlib.analysis.conditions import label
 from normlib.errors import RequestError, one_line
 from normlib.files import read_text, write_atomically
@@ -100,27 +101,38 @@ def failure_path(out: Path, key: str) -> Path:
 _LOG_LINES = 5  # of a failed run's log that are shown
 
 
-def planned_runs(study: Study, records: Iterable[Record]) -> pd.DataFrame:
+def planned_runs(study: Study, records: Iterable[Record], seeds: int | None = None, tied: bool = False) -> pd.DataFrame:
     """Set the runs that a study plans beside those that there are.
 
     Args:
         study: The study.
         records: Some runs.
+        seeds: Number of seeds that a study with looks needs of each instance, see ``Comparison``; None: all.
+        tied: Whether those at tied settings, see ``normlib.studies.tuning``, are listed too, behind the others.
 
     Returns:
-        One row a planned run, in the study's order: ``condition``, empty where nothing varies, ``ordering``, ``seed``,
-        ``done``.
+        One row a planned run, in the study's order: ``condition``, empty where nothing varies and ``tied`` of those at
+        tied settings, ``ordering``, ``seed``, ``done``; and ``run``, by which the study knows it.
     """
+    instances = [(label(instance.settings, study.varies), instance) for instance in study.instances]
+    if tied and (version := study.tied_version()):
+        instances += [("tied", instance) for instance in version.instances]
     there = {(study.identify(record.instance), record.seed) for record in records}
-    return pd.DataFrame(
-        {
-            "condition": label(instance.settings, study.varies),
-            "ordering": short_form(instance.ordering),
-            "seed": seed,
-            "done": (study.identify(instance.settings), seed) in there,
-        }
-        for instance, seed in itertools.product(study.instances, study.run_seeds)
-    )
+    rows = []
+    for (condition, instance), seed in itertools.product(instances, study.run_seeds[:seeds]):
+        run = study.identify(instance.settings), seed
+        ordering = short_form(instance.ordering)
+        rows.append({"condition": condition, "ordering": ordering, "seed": seed, "done": run in there, "run": run})
+    return pd.DataFrame(rows)
+
+
+def needed_seeds(study: Study, runs: Sequence[Record]) -> int | None:
+    """Return how many seeds a study with looks needs by the runs that there are, see ``Comparison``; None: no looks."""
+    if not study.looks:
+        return None
+    declared = study.declared, study.measure, study.margin, study.varies
+    compared = Comparison(study.to_frame(runs), *declared, looks=study.look_seeds) if runs else None
+    return compared.needed_seeds if compared else study.looks[0]
 
 
 def name_run(run: Mapping[str, Any]) -> str:
@@ -147,12 +159,11 @@ def read_status(folder: Path | str) -> pd.DataFrame:
     if not os.path.isfile(folder / "study.yaml"):  # and not Path's own, which raises of what can be no path
         raise RequestError("DIR", str(folder), "a study's output folder, with study.yaml in it")
     study = study_of_folder(folder)
-    runs = planned_runs(study, read_records(folder))
+    records = read_records(folder)
+    seeds = needed_seeds(study, study.select(records))
+    runs = planned_runs(study, records, seeds, tied=True)
     failures = {(study.identify(failure.instance), failure.seed): failure for failure in read_failures(folder)}
-    reasons = [
-        failures.get((study.identify(instance.settings), seed))
-        for instance, seed in itertools.product(study.instances, study.run_seeds)
-    ]
+    reasons = [failures.get(run) for run in runs["run"]]
     for name in ("reason", "log", "notebook"):
         runs[name] = [getattr(failure, name, "") for failure in reasons]
     runs["state"] = ["done" if run["done"] else "failed" if run["reason"] else "missing" for _, run in runs.iterrows()]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 from collections.abc import Sequence
@@ -9,12 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
+import scipy.stats
 
 from normlib.analysis.comparison import Comparison
 from normlib.analysis.rankings import count_rankings
+from normlib.analysis.statistics import CONFIDENCE, find_diverged
 from normlib.errors import RequestError, checked
 from normlib.models.ordering import short_form
-from normlib.runs.store import KEPT, Record, read_records
+from normlib.runs.store import KEPT, Record, read_records, to_frame
 from normlib.studies.folder import UndeclaredStudy, planned_runs, study_of_folder
 from normlib.studies.study import Study, read_study
 from normlib.studies.tuning import tune
@@ -29,20 +32,57 @@ class Results(Comparison):
     Args:
         study: The study.
         runs: Its records, see ``Study.select``.
+        tied_runs: Those of ``study.tied_version()``, where settings were chosen in a tie.
 
     Raises:
         RequestError: There are no runs, or some that must not be compared.
     """
 
-    def __init__(self, study: Study, runs: Sequence[Record]):
-        self.study, self.runs = study, list(runs)
+    def __init__(self, study: Study, runs: Sequence[Record], tied_runs: Sequence[Record] = ()):
+        self.study, self.runs, self.tied_runs = study, list(runs), list(tied_runs)
+        declared = study.declared, study.measure, study.margin, study.varies
         frame = study.to_frame(self.runs)
-        super().__init__(frame, study.declared, study.measure, study.margin, study.varies)
+        super().__init__(frame, *declared, looks=study.look_seeds)
+
+    @functools.cached_property
+    def diverged(self) -> pd.DataFrame:
+        """How often each ordering diverged: ``runs``, ``diverged``, ``share``, ``low``, ``high`` and ``seeds``.
+
+        One row a ``condition`` and ``ordering`` that did; the interval is Clopper and Pearson's at 95 %.
+        """
+        lost, rows = find_diverged(to_frame(self.runs)), []
+        for condition, part in self.parts.items():
+            for ordering, runs in part.groupby("ordering"):
+                seeds = runs["seed"][lost[runs.index]].tolist()
+                if seeds:
+                    found = scipy.stats.binomtest(len(seeds), len(runs))
+                    ends = found.proportion_ci(CONFIDENCE)
+                    counts = len(runs), len(seeds), found.statistic, ends.low, ends.high
+                    rows.append((condition, ordering, *counts, seeds))
+        return pd.DataFrame(
+            rows, columns=["condition", "ordering", "runs", "diverged", "share", "low", "high", "seeds"]
+        )
+
+    @functools.cached_property
+    def tied(self) -> list[tuple[str, dict[str, Any], Comparison | None]]:
+        """For each ordering whose settings were a tie: those that it was tied with, and the comparison at them.
+
+        The comparison has that ordering's runs at the tied settings in place of its own; None where they are missing.
+        """
+        seeds = {*self.study.run_seeds[: self.needed_seeds]}
+        found: list[tuple[str, dict[str, Any], Comparison | None]] = []
+        for ordering, settings in self.study.ties.items():
+            name = short_form(ordering)
+            runs = [run for run in self.tied_runs if run.ordering == name]
+            others = [run for run in self.runs if run.ordering != name]
+            complete = {run.seed for run in runs} >= seeds
+            found.append((name, settings, Results(self.study, [*others, *runs]) if complete else None))
+        return found
 
     @functools.cached_property
     def planned_runs(self) -> pd.DataFrame:
         """The runs that the study plans, each with whether it is there, see ``normlib.studies.folder``."""
-        return planned_runs(self.study, self.runs)
+        return planned_runs(self.study, self.runs, self.needed_seeds)
 
     @functools.cached_property
     def rankings(self) -> pd.DataFrame:
@@ -109,7 +149,33 @@ def read_kept(name: str) -> Results:
     """
     study, records = read_study(name), read_records(KEPT / f"{name}.jsonl")
     study = tune(study, records) if study.tune else study
-    return Results(study, study.select(records))
+    return Results(study, study.select(records), _select_tied(study, records))
+
+
+def earlier_runs(study: Study, folder: Path | None = None) -> Results | None:
+    """Return runs by which a study can be planned: those of its folder, else the kept ones of the study of its name.
+
+    Args:
+        study: The study.
+        folder: Its output folder, which need not be there.
+
+    Returns:
+        None where there are none with the same contrasts, measure and conditions.
+    """
+    found = None
+    if folder is not None and any((folder / "records").glob("*.json")):
+        with contextlib.suppress(RequestError):  # of what cannot be read nothing is expected
+            found = read_folder(folder)
+    if found is None and study.name in kept_studies():
+        found = read_kept(study.name)
+    asked = ("contrasts", "measure", "varies", "defaults")
+    alike = found is not None and all(getattr(found.study, name) == getattr(study, name) for name in asked)
+    return found if alike else None
+
+
+def _select_tied(study: Study, records: Sequence[Record]) -> list[Record]:
+    tied = study.tied_version()
+    return tied.select(records) if tied else []
 
 
 def read_folder(folder: Path, setting: str = "DIR") -> Results:
@@ -122,14 +188,14 @@ def read_folder(folder: Path, setting: str = "DIR") -> Results:
     Raises:
         RequestError: There are none.
     """
-    study, runs = None, []
+    study, records = None, []
     if os.path.isdir(folder):  # and not Path's own test, which raises of what can be no path
-        study, runs = study_of_folder(folder), read_records(folder)
-    if study is not None and not isinstance(study, UndeclaredStudy):
-        runs = study.select(runs)
+        study, records = study_of_folder(folder), read_records(folder)
+    undeclared = study is None or isinstance(study, UndeclaredStudy)
+    runs = records if study is None or undeclared else study.select(records)
     if study is None or not runs:
         raise RequestError(setting, str(folder), "a study's output folder, with at least one record in records/")
-    return Results(study, runs)
+    return Results(study, runs, [] if undeclared else _select_tied(study, records))
 
 
 def check_one_study(a: Results, b: Results) -> None:
@@ -146,12 +212,12 @@ def check_one_study(a: Results, b: Results) -> None:
     Raises:
         RequestError: They differ, or have no ordering in common; the setting and both values are named.
     """
-    for name in ("varies", "measure", "margin"):
+    for name in ("varies", "measure", "margin", "diverged"):
         _check_same(name, getattr(a.study, name), getattr(b.study, name))
     there = [{contrast.name: contrast for contrast in side.contrasts} for side in (a, b)]
     orderings = [{*map(short_form, side.study.orderings)} for side in (a, b)]
     for contrast in [*a.contrasts, *b.contrasts]:
-        if all(names.issuperset(contrast.first + contrast.second) for names in orderings):
+        if all(names.issuperset(contrast.orderings) for names in orderings):
             _check_same(f"contrast {contrast.name}", *(str(side.get(contrast.name, "not declared")) for side in there))
     keys = ["ordering", *(next(iter(group)) for group in a.varies)]
     both = a.records.drop_duplicates(keys).merge(b.records.drop_duplicates(keys), on=keys, suffixes=("", " in B"))

@@ -10,10 +10,14 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import yaml
 
-from normlib.analysis.conditions import Varies, check_varies, expand
-from normlib.analysis.verdicts import Contrast, check_margin, read_contrasts
+from normlib.analysis.conditions import Varies, check_varies, expand, labels
+from normlib.analysis.contrasts import Contrast, read_contrasts
+from normlib.analysis.statistics import find_diverged
+from normlib.analysis.verdicts import check_margin
+from normlib.datasets import recorded_name
 from normlib.errors import RequestError, checked, mapping, one_of, printable, real_number, seed_range
 from normlib.files import LARGEST_FILE, read_yaml
 from normlib.models.instance import Instance
@@ -78,7 +82,7 @@ class Paper:
 
 
 _NAME = re.compile(r"\w[\w .+-]{0,99}")
-_QUICKER = ("seeds", "first_seed", "defaults", "varies", "tune")
+_QUICKER = ("seeds", "looks", "first_seed", "defaults", "varies", "tune")
 SHIPPED = Path(__file__).parent
 
 
@@ -93,20 +97,27 @@ class Study:
         citation: Where the question or the protocol comes from.
         varies: Settings that vary besides the ordering, such as ``[{"learning_rate": [0.001, 0.003]}]``: groups of
             settings with their values. Those of one group go together; groups, and orderings, are crossed.
-        seeds: Number of runs of each instance.
+        seeds: Number of runs of each instance; 10 unless it is given or there are looks.
+        looks: Growing numbers of seeds, such as ``(8, 16, 32, 64)``, in place of ``seeds``. All contrasts are judged
+            at each, and the study ends when all are decided, or with the last look.
         first_seed: The first run's seed; the others follow it.
         defaults: Settings that all runs share, where they differ from Instance's.
         own: Settings that each ordering has its own values of, such as ``{"bn/none": {"learning_rate": 0.003}}``.
         tune: How these are chosen before the study runs, see ``normlib.studies.tuning``.
+        ties: For each ordering of which the choice was a tie, the nearest settings that it was tied with.
         quick: What is less in a quick look, such as ``{"seeds": 2}``; ``defaults`` in it are added to the study's.
         paper: What a paper reports, to be shown beside, see ``Paper``.
         measure: What contrasts are about: a column of the records, such as ``train_loss``.
         margin: The largest difference in it, either way, that does not matter; declared before the data are seen.
-        contrasts: Declared differences by name, such as ``{"order": "bn/gn - gn/bn"}``.
+        contrasts: Declared differences by name, such as ``{"order": "bn/gn - gn/bn"}``; see ``Contrast.parse``.
+        diverged: How diverged runs count: ``""``, nothing is said of contrasts that they stand in; ``"worst"``, as
+            chance, with an accuracy of one in the number of classes and a loss of its logarithm.
+        expected_sd: Standard deviation that the pairs' differences are expected to have, for planning; None: not known.
         declared_in: SHA-256 of the file that declares it, which goes into the records; empty where there is none.
 
     Attributes:
         run_seeds: The seeds of each instance's runs.
+        look_seeds: Those of each look.
         instances: The instances: each ordering under each condition.
         declared: The contrasts, read.
         reported: What a paper reports; None where the study has none beside it.
@@ -120,19 +131,24 @@ class Study:
     orderings: tuple[str, ...]
     citation: str = ""
     varies: tuple[dict[str, list[Any]], ...] = ()
-    seeds: int = 10
+    seeds: int = None  # type: ignore[assignment]  # a number once it is read
+    looks: tuple[int, ...] = ()
     first_seed: int = 0
     defaults: dict[str, Any] = dataclasses.field(default_factory=dict)
     own: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict)
     tune: dict[str, Any] = dataclasses.field(default_factory=dict)
+    ties: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict)
     quick: dict[str, Any] = dataclasses.field(default_factory=dict)
     paper: dict[str, Any] = dataclasses.field(default_factory=dict)
     measure: str = "train_loss"
     margin: float = 0.01
     contrasts: dict[str, str] = dataclasses.field(default_factory=dict)
+    diverged: str = ""
+    expected_sd: float | None = None
     declared_in: str = dataclasses.field(default="", compare=False)
     # What follows from these, read once.
     run_seeds: range = dataclasses.field(init=False, repr=False, compare=False)
+    look_seeds: list[range] = dataclasses.field(init=False, repr=False, compare=False)
     instances: list[Instance] = dataclasses.field(init=False, repr=False, compare=False)
     declared: list[Contrast] = dataclasses.field(init=False, repr=False, compare=False)
     reported: Paper | None = dataclasses.field(init=False, repr=False, compare=False)
@@ -143,7 +159,7 @@ class Study:
             printable(key, getattr(self, key), most=2000, lines=True)
         if not isinstance(self.declared_in, str) or not re.fullmatch("([0-9a-f]{64})?", self.declared_in):
             raise RequestError("declared_in", self.declared_in, "left out, or a SHA-256 as normlib writes it")
-        for name in ("defaults", "tune", "quick", "paper", "own", "contrasts"):
+        for name in ("defaults", "tune", "ties", "quick", "paper", "own", "contrasts"):
             mapping(name, getattr(self, name))
         if "ordering" in self.defaults:
             raise RequestError("defaults", self.defaults, problem="orderings stand in 'orderings'")
@@ -152,19 +168,47 @@ class Study:
         check_varies(self.varies, self.defaults, len(self.orderings))
         self._check_own()
         self._set("varies", tuple(self.varies))
+        self._read_looks()
         self._set("run_seeds", seed_range(self.first_seed, self.seeds))
+        self._set("look_seeds", [self.run_seeds[:look] for look in self.looks])
         self._read_orderings()
         one_of("measure", self.measure, MEASURES)
         self._set("margin", check_margin(self.margin))
         for name in self.contrasts:
             printable("a contrast's name", name, most=100)
-        self._set("declared", read_contrasts(self.contrasts, map(short_form, self.orderings)))
+        self._set("declared", read_contrasts(self.contrasts, map(short_form, self.orderings), self.varies))
+        self._check_judging()
         self._set("reported", Paper.read(self.paper, self.varies) if self.paper else None)
         if self.quick:
             self.quick_version()  # refuses what would not be a study
 
     def _set(self, name: str, value: object) -> None:
         object.__setattr__(self, name, value)  # the way of frozen dataclasses
+
+    def _read_looks(self) -> None:
+        looks = self.looks
+        whole = isinstance(looks, list | tuple) and all(type(look) is int for look in looks)
+        if not whole or any(look < 2 for look in looks) or sorted(set(looks)) != [*looks]:
+            raise RequestError("looks", looks, "growing numbers of seeds, two or more each, such as [8, 16, 32]")
+        self._set("looks", tuple(looks))
+        if looks and self.seeds not in (None, looks[-1]):
+            raise RequestError(
+                "seeds", self.seeds, problem=f"the study has looks instead: {', '.join(map(str, looks))}"
+            )
+        if self.seeds is None:
+            self._set("seeds", looks[-1] if looks else 10)
+
+    def _check_judging(self) -> None:
+        """Refuse looks at nothing, and what cannot be said of diverged runs."""
+        if self.looks and not self.declared:
+            raise RequestError("looks", self.looks, problem="no contrast is declared that they could decide")
+        if self.expected_sd is not None:
+            real_number("expected_sd", self.expected_sd, "a positive, finite number", lambda sd: sd > 0)
+        if self.diverged:
+            one_of("diverged", self.diverged, ["worst"])
+        own = {*self.own_settings}
+        if any(ordering not in self.own or {*mapping("ties", ties)} != own for ordering, ties in self.ties.items()):
+            raise RequestError("ties", self.ties, "left out, or settings as in 'own' for some of its orderings")
 
     def _check_own(self) -> None:
         elsewhere = {"ordering", *self.defaults, *(name for group in self.varies for name in group)}
@@ -200,8 +244,18 @@ class Study:
         return tuple(next(iter(self.own.values()), {}))
 
     def to_frame(self, records: Iterable[Record]) -> pandas.DataFrame:
-        """Return records as ``normlib.to_frame`` does; a setting of each ordering's own reads the same in all runs."""
+        """Return records as ``normlib.to_frame`` does, as the study compares them.
+
+        A setting of each ordering's own reads the same in all runs; diverged runs count as ``diverged`` says.
+        """
         frame = to_frame(records)
+        if self.diverged:
+            classes = {recorded_name(i.dataset): i.data_facts.classes for i in self.instances}
+            lost = find_diverged(frame)
+            share = 1 / frame["dataset"].map(classes)
+            for measure in MEASURES.values():
+                chance = -np.log(share) if measure.lower_is_better else share
+                frame[measure.column] = frame[measure.column].astype(float).mask(lost, chance)
         for name in self.own_settings:
             frame[name] = f"each ordering's own value ({self.own_values(name)})"
         return frame
@@ -238,27 +292,55 @@ class Study:
         """Return the study for a quick look: with less, as ``quick`` says, and two seeds of its own, from 0."""
         if not {*self.quick} <= {*_QUICKER}:
             raise RequestError("quick", self.quick, problem=f"it may hold only {', '.join(_QUICKER)}")
-        less: dict[str, Any] = {"seeds": min(2, self.seeds), "first_seed": 0, **self.quick}
+        seeds = None if "looks" in self.quick else min(2, self.seeds)
+        less: dict[str, Any] = {"seeds": seeds, "looks": (), "first_seed": 0, **self.quick}
         for name in ("defaults", "tune"):
             less[name] = {**getattr(self, name), **mapping("quick", less.get(name, {}))}
+        if "varies" in self.quick:
+            check_varies(less["varies"], less["defaults"], len(self.orderings))
+            there = {name for group in less["varies"] for name in labels([group])}
+            kept = [contrast.name for contrast in self.declared if contrast.conditions <= there]
+            less["contrasts"] = {name: self.contrasts[name] for name in kept}
         return dataclasses.replace(self, quick={}, **less)
+
+    def with_seeds(self, seeds: range) -> Study:
+        """Return the study with these seeds, and no looks: a part of it."""
+        return dataclasses.replace(self, looks=(), first_seed=seeds[0], seeds=len(seeds))
+
+    def tied_version(self) -> Study | None:
+        """Return the study of those orderings whose settings were a tie, at the ones they were tied with."""
+        if not self.ties:
+            return None
+        return dataclasses.replace(
+            self, orderings=tuple(self.ties), own=self.ties, ties={}, contrasts={}, looks=(), quick={}, paper={}
+        )
 
     def replace(self, **changes: Any) -> Study:
         """Return the study with other seeds or orderings; None changes nothing.
 
-        With other orderings, contrasts of those that it then lacks are left out, and so is ``declared_in``.
+        With other orderings, contrasts of those that it then lacks are left out, and so is ``declared_in``; where none
+        is left, there are no looks, but as many seeds as at the first.
 
         Raises:
-            RequestError: A value that is not allowed.
+            RequestError: A value that is not allowed, or other seeds of a study that has looks.
         """
         changes = {name: value for name, value in changes.items() if value is not None}
-        if self.tune and "orderings" in changes:
-            changes["own"] = {}  # chosen anew
-        changed = dataclasses.replace(self, contrasts={}, **changes)
-        kept = [c.name for c in self.declared if {*map(short_form, changed.orderings)}.issuperset(c.first + c.second)]
+        if self.looks and "seeds" in changes:
+            problem = f"the study has looks instead: {', '.join(map(str, self.looks))}"
+            raise RequestError("seeds", changes["seeds"], problem=problem)
+        if "orderings" in changes:
+            changes["ties"] = {}
+            if self.tune:
+                changes["own"] = {}  # chosen anew
+        changed = dataclasses.replace(self, contrasts={}, looks=(), quick={}, **changes)
+        kept = [c.name for c in self.declared if {*map(short_form, changed.orderings)}.issuperset(c.orderings)]
+        quick = {name: value for name, value in self.quick.items() if kept or name != "looks"}
         return dataclasses.replace(
             changed,
             contrasts={name: self.contrasts[name] for name in kept},
+            looks=self.looks if kept else (),
+            quick=quick,
+            seeds=self.looks[0] if self.looks and not kept else changed.seeds,
             declared_in=self.declared_in if changed.orderings == self.orderings else "",
         )
 
@@ -270,7 +352,8 @@ class Study:
     def to_yaml(self) -> str:
         """Return the study as YAML, which ``read_study`` reads."""
         body = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.init and f.name != "name"}
-        body |= {"orderings": list(self.orderings), "varies": list(self.varies)}
+        body |= {"orderings": list(self.orderings), "varies": list(self.varies), "looks": list(self.looks)}
+        del body["seeds" if self.looks else "looks"]
         return yaml.safe_dump(body, sort_keys=False, allow_unicode=True)
 
 
@@ -293,6 +376,8 @@ def read_study(name_or_file: str | Path) -> Study:
     body, sha256 = read_yaml("study", path)
     if not isinstance(body, dict):
         raise RequestError("study", str(name_or_file), "a YAML file with keys such as 'question' and 'orderings'")
+    if body.get("looks") and "seeds" in body:
+        raise RequestError("seeds", body["seeds"], problem="the study has looks instead: it takes one of the two")
     keys = [field.name for field in dataclasses.fields(Study) if field.init and field.name != "name"]
     for key in body:
         one_of(f"a key of {path.name}", key, keys)

@@ -11,9 +11,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from normlib.analysis.conditions import expand
-from normlib.analysis.statistics import by_seed
+from normlib.analysis.statistics import by_seed, comparable_runs, half_width
 from normlib.errors import RequestError
 from normlib.models.ordering import short_form
 from normlib.runs.measures import MEASURES
@@ -24,6 +25,7 @@ _FORM = (
     "{varies: [{learning_rate: [0.001, 0.003]}], evaluate_split: 'train[50000:]', seeds: 2, first_seed: 1000}: "
     "values to choose from, images to choose on, and seeds that the study does not use"
 )
+_FEWEST_SEEDS = 5
 _KEYS = ("varies", "evaluate_split", "seeds", "first_seed")
 
 
@@ -68,6 +70,9 @@ def tuning_study(study: Study) -> Study:
 def tune(study: Study, records: Sequence[Record]) -> Study:
     """Return the study with the settings that did best, by the mean over seeds, for each ordering.
 
+    Values are tied with the best where the 95 % interval (Student's t, not corrected) of their paired difference from
+    it holds zero. Of those the one that stands nearest to it in the list is kept as ``ties``. One seed tells no ties.
+
     Args:
         study: The study.
         records: The runs of ``tuning_study(study)``; others among them are passed over. A value with which a run
@@ -82,16 +87,23 @@ def tune(study: Study, records: Sequence[Record]) -> Study:
     candidates = expand(stage.varies)
     sign = 1 if MEASURES[study.measure].lower_is_better else -1
     own: dict[str, dict[str, Any]] = {}
+    ties: dict[str, dict[str, Any]] = {}
     for ordering in study.orderings:
-        means = [sign * _mean(records, ordering, candidate, study.measure, stage.seeds) for candidate in candidates]
+        runs = [sign * _by_seed(records, ordering, candidate, study.measure, stage.seeds) for candidate in candidates]
+        means = [values.mean(skipna=False) for values in runs]
         if np.isnan(means).all():
             raise RequestError("tune", stage.varies[0], problem=f"{ordering} diverges with all of these values")
-        own[ordering] = {name: candidates[int(np.nanargmin(means))][name] for name in names}
-    return dataclasses.replace(study, own=own)
+        best = int(np.nanargmin(means))
+        own[ordering] = {name: candidates[best][name] for name in names}
+        tied = [place for place, values in enumerate(runs) if place != best and _is_tie(values - runs[best])]
+        if tied:
+            nearest = min(tied, key=lambda place: (abs(place - best), means[place]))
+            ties[ordering] = {name: candidates[nearest][name] for name in names}
+    return dataclasses.replace(study, own=own, ties=ties)
 
 
 def tuning_sentences(study: Study) -> list[str]:
-    """Return by what each ordering's own settings were chosen, and which are the last of those tried, as sentences."""
+    """Return by what each ordering's own settings were chosen, the last of those tried and the ties, as sentences."""
     if not study.own or not study.tune:
         return []
     stage = tuning_study(study)
@@ -100,26 +112,33 @@ def tuning_sentences(study: Study) -> list[str]:
     ends = ", ".join(ordering for ordering, value in chosen.items() if value in (values[0], values[-1]))
     beyond = f" At an end of what was tried, where a value beyond may be better: {ends}." if ends else ""
     values_chosen = study.own_values(name)
+    tied = "; ".join(f"{ordering} with {settings[name]}" for ordering, settings in study.ties.items())
+    ties = f" Ties, whose paired 95 % interval holds zero: {tied}." if tied else ""
+    ties = ties if stage.seeds > 1 else " One seed tells no ties."
+    few = f" {stage.seeds} seeds are few to choose by: five or more are better." if stage.seeds < _FEWEST_SEEDS else ""
     if others:
         name = f"{name}, and with it {', '.join(other for other, _ in others)}"
     return [
         f"Each ordering has its own {name.replace('_', ' ')}, {values_chosen}: the best of "
         f"{', '.join(map(str, values))} by its mean {MEASURES[study.measure].phrase} over {stage.seeds} other seeds on "
-        f"{study.tune['evaluate_split']}.{beyond}"
+        f"{study.tune['evaluate_split']}.{beyond}{ties}{few}"
     ]
 
 
-def _mean(records: Sequence[Record], ordering: str, settings: dict[str, Any], measure: str, seeds: int) -> float:
-    """Return the mean over seeds; NaN where a run diverged."""
+def _is_tie(differences: pd.Series) -> bool:
+    if len(differences) < 2 or differences.isna().any():
+        return False
+    return bool(abs(differences.mean()) <= half_width(differences.std(), len(differences)))
+
+
+def _by_seed(records: Sequence[Record], ordering: str, settings: dict[str, Any], measure: str, seeds: int) -> pd.Series:
+    """Return the measure by seed; NaN where a run diverged."""
     wanted = {"ordering": ordering, **settings}
     runs = [run for run in records if all(run.instance[name] == value for name, value in wanted.items())]
     if len(runs) < seeds:
         problem = f"{len(runs)} of the {seeds} runs of {ordering} with these values are there"
         raise RequestError("tune", settings, problem=problem)
-    frame = to_frame(runs)
-    # An accuracy stays finite where the loss does not.
-    finite = np.isfinite(frame[["train_loss", "eval_loss"]].astype(float)).all(axis=None)
-    return by_seed(frame, measure)[short_form(ordering)].mean() if finite else np.nan
+    return by_seed(comparable_runs(to_frame(runs)), measure)[short_form(ordering)]
 
 
 def _check_images(study: Study, stage: Study) -> None:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from normlib.analysis import agreement
 from normlib.analysis.comparison import Comparison
-from normlib.analysis.verdicts import read_contrasts
+from normlib.analysis.contrasts import read_contrasts
 
 SIZES = [{"batch_size": [32, 64]}]
 FIGURES = st.lists(st.integers(0, 1000).map(lambda number: number / 1000), min_size=2, max_size=6).map(np.array)
@@ -95,15 +95,27 @@ def test_only_what_both_sides_have_is_compared_and_the_rest_can_be_told(make_fra
     assert agreement.only_in(*reversed(sides)) == ["none/none"]
 
 
-def test_contrasts_have_both_estimates_and_the_interval_of_their_difference(make_frame):
-    """Pairs differ by 1, 2, 3 in A and by 2, 4, 6, 8 in B, as in the first test."""
+def test_whether_a_contrast_depends_on_the_place_is_told_by_its_change_seed_by_seed(make_frame):
+    """Pairs differ by 1, 2, 3 in A and by 2.1, 3.2, 4.0, 8 in B: by 1.1, 1.2 and 1.0 more with the seeds of both."""
     a = make_frame({"bn": [2.0, 3.0, 4.0], "none": [1.0, 1.0, 1.0]})
-    b = make_frame({"bn": [3.0, 5.0, 7.0, 9.0], "none": [1.0, 1.0, 1.0, 1.0]})
+    b = make_frame({"bn": [3.1, 4.2, 5.0, 9.0], "none": [1.0, 1.0, 1.0, 1.0]})
     found = contrasts(a, b).loc[0]
-    assert found[["pairs_a", "mean_a", "pairs_b", "mean_b"]].tolist() == [3, 2, 4, 5]
-    reach = 2.756285 * 2**0.5
-    assert found[["low", "high"]].tolist() == pytest.approx([3 - reach, 3 + reach], rel=1e-6)
-    assert found["verdict"] == "agrees"
+    assert found[["pairs_a", "mean_a", "pairs_b"]].tolist() == [3, 2, 4]
+    reach = 4.302653 * 0.1 / 3**0.5
+    assert found[["difference", "low", "high"]].tolist() == pytest.approx([1.1, 1.1 - reach, 1.1 + reach], rel=1e-6)
+    assert found["verdict"] == "differs"
+    other_seeds = contrasts(a, b.assign(seed=b["seed"] + 50)).loc[0]
+    assert (other_seeds["pairs_b"], other_seeds["verdict"]) == (4, "undecided")
+
+
+def test_what_one_side_alone_declares_leaves_the_looks_of_the_other(make_frame):
+    noise = np.random.default_rng(0).normal(0, 0.002, 8)
+    frame = make_frame({"bn": (0.3 + noise).tolist(), "none": [0.4] * 8})
+    declared = read_contrasts({"a": "bn - none", "b": "gn - none"}, ["bn/none", "gn/none", "none/none"])
+    a, b = (Comparison(frame, some, looks=[range(4), range(8)]) for some in (declared[:1], declared))
+    found = agreement.compare_contrasts(a, b).set_index("name")
+    assert found["verdict_a"].tolist() == ["differs", "undecided"]
+    assert found["pairs_a"].tolist() == [4, 0]
 
 
 LOWER, HIGHER = [0.40, 0.41, 0.40, 0.42, 0.41, 0.40], [0.50, 0.50, 0.51, 0.50, 0.51, 0.50]
@@ -129,7 +141,8 @@ def test_contrasts_stand_under_each_condition_also_where_a_side_lacks_it(make_fr
     b = make_frame({"bn": LOWER, "none": HIGHER}, batch_size=64)
     found = contrasts(a, b, varies=SIZES)
     assert found["condition"].tolist() == ["batch_size 32", "batch_size 64"]
-    assert found["verdict"].tolist() == ["undecided", "agrees"]
+    assert found["pairs_a"].tolist() == [6, 6]
+    assert found["pairs_b"].tolist() == [0, 6]
 
 
 def test_without_contrasts_there_is_nothing_to_compare(make_frame):

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from normlib.analysis import comparison
-from normlib.analysis.comparison import Comparison, as_comparison, depends_on_reading
+from normlib.analysis.comparison import Comparison, as_comparison, conclusion, estimate, seeds_needed
 from normlib.runs.measures import READINGS
 
 SIZES = [{"batch_size": [32, 64]}]
@@ -42,17 +42,17 @@ def test_each_thing_is_computed_once(varied, monkeypatch):
     def count(name, function):
         return lambda *arguments: calls.append(name) or function(*arguments)
 
-    for name in ("split_records", "estimate_parts", "winners", "summarize"):
+    for name in ("split_records", "judge", "winners", "summarize"):
         monkeypatch.setattr(comparison, name, count(name, getattr(comparison, name)))
     compared = Comparison(varied, AGAINST_NONE, "eval_loss", 0.02, SIZES)
     for _ in range(2):
-        for name in ("estimates", "winners", "recalibrated_winners", "reading_dependent", "gap"):
+        for name in ("estimates", "winners", "recalibrated_winners", "reading_changes", "gap"):
             getattr(compared, name)
         compared.summary("eval_loss")
-    # Estimates: in three readings, the own among them. Summaries: one a condition, four parts of the gap in each.
+    # Judged: the contrasts, and their changes. Summaries: one a condition, four parts of the gap in each.
     assert {name: calls.count(name) for name in calls} == {
         "split_records": 1,
-        "estimate_parts": 3,
+        "judge": 2,
         "winners": 2,
         "summarize": 2 + 2 * 4,
     }
@@ -85,34 +85,103 @@ def test_the_gap_is_split_run_by_run_for_orderings_with_batch_norm(make_frame):
 def test_without_batch_norm_there_is_no_gap_and_there_are_no_readings(make_frame):
     compared = Comparison(make_frame({"gn": [0.4, 0.5], "none": [0.4, 0.5]}), {"gain": "gn - none"})
     assert compared.gap.empty
-    assert (compared.estimates_by_reading, compared.reading_dependent) == ({}, [])
+    assert compared.reading_changes.empty
 
 
 @pytest.mark.parametrize(("measure", "sign"), [("train_loss", 1), ("eval_accuracy", -1)])
-def test_a_contrast_that_depends_on_the_reading_has_its_row_in_each(lagging, measure, sign):
-    (rows,) = Comparison(lagging, AGAINST_NONE, measure, 0.02).reading_dependent
-    means = {reading: sign * row["mean"] for reading, row in rows.items()}
-    assert means == pytest.approx({"inference": 0.2, "debiased": 0, "recalibrated": -0.1}, abs=0.002)
-    assert [row["verdict"] for row in rows.values()] == ["differs", "differs negligibly", "differs"]
+def test_whether_a_contrast_depends_on_the_reading_is_told_by_its_change_seed_by_seed(lagging, measure, sign):
+    changes = Comparison(lagging, AGAINST_NONE, measure, 0.02).reading_changes
+    assert changes["reading"].tolist() == ["debiased", "recalibrated"]
+    assert (sign * changes["mean"]).tolist() == pytest.approx([-0.2, -0.3])
+    assert (sign * changes["inference"]).tolist() == pytest.approx([0.2, 0.2], abs=0.002)
+    assert changes["verdict"].tolist() == ["differs", "differs"]
+
+
+def test_of_verdicts_with_other_words_the_change_alone_says_whether_they_differ(make_frame):
+    """As Keras evaluates it bn/none is level with none, recalibrated undecided; it changes by noise alone."""
+    noise = np.random.default_rng(0).normal(0, 0.01, 8)
+
+    def evaluated(ordering, seed):
+        return evaluation(0.3, 0.3, 0.3 + noise[seed] * (ordering == "bn"))
+
+    frame = make_frame({"bn": [0.4] * 8, "none": [0.4] * 8}, evaluation=evaluated)
+    compared = Comparison(frame, AGAINST_NONE, "eval_loss", 0.001)
+    assert compared.estimates["verdict"].tolist() == ["level"]
+    assert compared.judge(compared.contrasts, "recalibrated_loss")["verdict"].tolist() == ["undecided"]
+    assert compared.reading_changes["verdict"].tolist() == ["level", "undecided"]
+
+
+def test_a_contrast_of_means_names_the_ordering_without_which_its_verdict_turns(make_frame):
+    """gn/gn has not learned: the mean of both differs by it alone."""
+    noise = np.random.default_rng(2).normal(0, 0.002, (3, 8))
+    losses = {"bn/gn": 0.3 + noise[0], "bn/bn": 0.3 + noise[1], "gn/gn": 0.9 + noise[2]}
+    frame = make_frame({name: values.tolist() for name, values in losses.items()})
+    compared = Comparison(frame, {"mixed": "bn/gn - mean(bn/bn, gn/gn)"}, margin=0.05)
+    assert compared.estimates["verdict"].tolist() == ["differs"]
+    turning = compared.turning
+    assert turning[["name", "ordering", "verdict"]].to_numpy().tolist() == [["mixed", "gn/gn", "level"]]
+    assert turning["mean"].iloc[0] == pytest.approx(0, abs=0.01)
 
 
 @pytest.mark.parametrize(
-    ("conclusions", "depends"),
+    ("verdict", "mean", "concluded"),
     [
-        ([("differs", 1.0), ("differs", -1.0)], True),
-        ([("differs", 1.0), ("undecided", 0.5)], True),
-        ([("differs", 1.0), ("differs", 0.5)], False),
-        ([("level", 0.011), ("level", -0.011)], False),
-        ([("differs", 0.03), ("undecided", 0.025)], False),  # moved by less than the margin
-        ([("differs", 0.03), ("differs negligibly", 0.025)], True),  # but decided otherwise
-        ([("level", 0.003), ("differs negligibly", 0.004)], False),  # neither matters
-        ([("undecided", math.nan), ("level", 0.0)], True),
-        ([("undecided", math.nan), ("undecided", math.nan)], False),
+        ("differs", -1, "differs, lower"),
+        ("differs", 1, "differs, higher"),
+        ("differs negligibly", 1, "level"),
+        ("level", -1, "level"),
+        ("undecided", 1, "undecided"),
     ],
 )
-def test_a_difference_that_moves_by_less_than_the_margin_leaves_the_conclusion(conclusions, depends):
-    rows = [pd.Series({"verdict": verdict, "mean": mean}) for verdict, mean in conclusions]
-    assert depends_on_reading(rows, 0.02) == depends
+def test_a_conclusion_is_the_verdict_with_its_direction_where_that_matters(verdict, mean, concluded):
+    assert conclusion(pd.Series({"verdict": verdict, "mean": mean})) == concluded
+
+
+def test_with_looks_each_contrast_is_judged_at_them(make_frame):
+    noise = np.random.default_rng(0).normal(0, 0.002, 16)
+    frame = make_frame({"bn": (0.3 + noise).tolist(), "gn": (0.301 - noise).tolist(), "none": [0.4] * 16})
+    contrasts = {"far": "bn - none", "near": "bn - gn"}
+    compared = Comparison(frame, contrasts, looks=[range(8), range(16)])
+    assert compared.estimates["look"].tolist()[0] == 8
+    assert compared.estimates["later_pairs"].tolist()[0] == 8
+    assert as_comparison(compared, measure="eval_loss").looks == compared.looks
+
+
+@pytest.mark.parametrize(
+    ("losses", "needed", "next_look"),
+    [
+        ([0.3] * 4, 8, None),  # no look yet
+        ([0.3] * 8, 8, None),  # decided
+        ([0.3, 0.5] * 4, 16, 16),  # not
+        ([0.3] * 7 + [math.nan], 8, None),  # a run diverged, so nothing can decide it
+        ([0.3, 0.5] * 8, 16, None),  # the last look
+    ],
+)
+def test_a_study_with_looks_needs_seeds_until_all_that_can_be_decided_is(make_frame, losses, needed, next_look):
+    noise = np.random.default_rng(0).normal(0, 0.002, len(losses))
+    frame = make_frame({"bn": (losses + noise).tolist(), "none": [0.4] * len(losses)})
+    compared = Comparison(frame, AGAINST_NONE, looks=[range(8), range(16)])
+    assert compared.needed_seeds == needed
+    found = compared.estimates.get("next_look", pd.Series([math.nan]))
+    assert found.tolist() == pytest.approx([math.nan if next_look is None else next_look], nan_ok=True)
+
+
+def test_of_accuracies_the_higher_is_the_better(make_frame):
+    """Made-up accuracies are 1 - loss / 4; a tie counts half."""
+    frame = make_frame({"bn/gn": [0.4, 0.4, 0.6, 0.5], "gn/bn": [0.5] * 4})
+    for measure in ("train_loss", "train_accuracy"):
+        assert estimate(frame, {"order": "bn/gn - gn/bn"}, measure, 0.01)["first_better"].tolist() == [0.625]
+
+
+@pytest.mark.parametrize(
+    ("losses", "family", "needed"),
+    [([1.0, 1.2, 1.0, 1.2, 1.1], 1, 9), ([1.25, 1.26] * 4, 1, 8), ([1.25, 1.26] * 4, 10**12, 9), ([1.0], 1, math.nan)],
+    ids=["more", "the present ones decide", "but not for so many contrasts", "one pair"],
+)
+def test_a_contrast_needs_so_many_seeds_for_a_new_study(make_frame, losses, family, needed):
+    frame = make_frame({"bn/gn": losses, "gn/bn": [1.0] * len(losses)})
+    found = seeds_needed(frame, "bn/gn - gn/bn", 0.05, family=family)
+    assert found == pytest.approx(needed, nan_ok=True)
 
 
 def test_runs_are_compared_as_declared_unless_something_else_is_asked(varied):

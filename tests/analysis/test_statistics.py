@@ -5,6 +5,7 @@ import pytest
 
 from normlib.analysis import statistics
 from normlib.errors import RequestError
+from normlib.runs.measures import MEASURES
 
 
 def test_mean_sd_and_interval_by_hand(make_frame):
@@ -36,17 +37,27 @@ def test_runs_of_other_settings_data_stacks_or_threads_are_not_compared(make_fra
     with pytest.raises(
         RequestError, match=f"records is .*{name} of .*another.*, but a comparison has one value of {name}"
     ):
-        statistics.check_comparable(mixed)
+        statistics.comparable_runs(mixed)
 
 
 def test_no_runs_and_a_run_that_stands_twice_are_refused(make_frame):
     with pytest.raises(RequestError, match="records is 'empty', but must be at least one run"):
-        statistics.check_comparable(make_frame({}))
+        statistics.comparable_runs(make_frame({}))
     frame = make_frame({"bn": [0.4]})
     with pytest.raises(RequestError, match="records is 'bn/none, seed 0, twice', but a comparison has each run once"):
-        statistics.check_comparable(pd.concat([frame, frame]))
+        statistics.comparable_runs(pd.concat([frame, frame]))
 
 
 def test_runs_follow_the_source_where_only_ordering_and_provider_differ(make_frame):
     assert statistics.follows_source(make_frame({"bn": [0.4], "gn": [0.4]}))
     assert not statistics.follows_source(make_frame({"bn": [0.4]}, momentum=0.9))
+
+
+def test_a_run_has_diverged_if_any_of_its_figures_is_not_finite_whatever_the_others_say(make_frame):
+    """NaN weights still give an accuracy."""
+    frame = make_frame({"bn": [0.4, 0.5]})
+    frame.loc[1, "debiased_loss"] = math.nan
+    figures = statistics.comparable_runs(frame)[list(MEASURES)]
+    assert figures.loc[0].notna().all()
+    assert figures.loc[1].isna().all()
+    assert frame.loc[1, "train_loss"] == 0.5

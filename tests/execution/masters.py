@@ -21,6 +21,7 @@ here["study_sha256"] = __import__("os").environ.get(stack.STUDY_VARIABLE) or Non
 for seed in range(first_seed, first_seed + seeds):
     what = {"key": record.run_key(instance, seed, threads), "instance": instance.settings, "seed": seed}
     what |= {"data": record.data_used(instance), "environment": kept.environment | here}
+    what |= globals().get("figures", lambda seed: {})(seed)  # what a test puts before it
     store.save_record(dataclasses.replace(kept, **what), records_dir)
 """
 

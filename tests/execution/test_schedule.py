@@ -12,10 +12,11 @@ from normlib.execution import schedule
 from normlib.execution.notebook import Execution
 from normlib.execution.schedule import describe_plan, run_study
 from normlib.execution.workers import local_executor
+from normlib.report.sentences import tie_sentences
 from normlib.runs.record import run_key
 from normlib.runs.store import load_records, save_record
 from normlib.studies.folder import read_status
-from normlib.studies.results import read_folder
+from normlib.studies.results import Results, read_folder
 from normlib.studies.study import Study, read_study
 
 STUDY = Study("small", "Which?", ("gn/bn", "none"), seeds=2)
@@ -61,6 +62,82 @@ def test_a_study_runs_once_and_then_only_what_is_missing(tmp_path, monkeypatch):
     assert len(load_records(out)) == 7
     assert [record.instance["batch_size"] for record in read_folder(out).runs] == [64]
     assert set(read_status(out)["state"]) == {"done"}
+
+
+APART = """
+def figures(seed):
+    loss = 2.0 + seed if (ordering, learning_rate) == ("gn/bn", 0.001) else 1.0
+    return {"training": {"loss": [loss + NOISE[seed]], "accuracy": [0.5]}}
+"""
+NEAR = "NOISE = [0.001 * (seed * 7 % 5) * (ordering == 'gn/bn') for seed in range(1200)]"
+
+
+def test_a_study_with_looks_ends_when_all_is_decided_and_goes_on_until_then(tmp_path, monkeypatch, capsys):
+    """Near each other orderings are level at the first look; with differences of 1, 2 and 3 they are never decided."""
+    looks = dataclasses.replace(STUDY, seeds=None, looks=(2, 3), contrasts={"gain": "gn/bn - none"})
+    masters.use(monkeypatch, tmp_path, NEAR + APART.replace("2.0 + seed", "1.0"))
+    looks = dataclasses.replace(looks, margin=0.5)
+    out, other = tmp_path / "out", tmp_path / "other"
+    assert describe_plan(looks, out).startswith("up to the look of 2 seeds; while a contrast is undecided, then to 3")
+    with local_executor(2) as executor:
+        assert run_study(looks, out, executor) == []
+        assert "small: look 1 of 2, 2 seeds: 1 of 1 contrasts decided (gain: level); it ends" in capsys.readouterr().err
+        assert load_records(out)["seed"].tolist() == [0, 1, 0, 1]
+        assert read_status(out)["state"].tolist() == ["done"] * 4
+        assert describe_plan(looks, out).endswith(f"0 executions, 0 of 4 runs to do, into {out}")
+        results = read_folder(out)
+        assert results.study == dataclasses.replace(looks, name="out")
+        assert results.planned_runs["done"].all()
+
+        before = contents(out / "records")
+        assert run_study(looks, out, executor, redo=True) == []
+        assert not {*before.values()} & {*contents(out / "records").values()}
+        capsys.readouterr()
+
+        masters.use(monkeypatch, tmp_path, NEAR + APART)
+        run_study(looks.with_seeds(range(2)), other, executor)
+        (other / "study.yaml").write_text(looks.to_yaml())
+        assert read_status(other)["state"].value_counts().to_dict() == {"done": 4, "missing": 2}
+        run_study(looks, other, executor)
+    said = capsys.readouterr().err
+    assert "small: look 1 of 2, 2 seeds: 0 of 1 contrasts decided; it goes on to 3 seeds" in said
+    assert "small: look 2 of 2, 3 seeds: 0 of 1 contrasts decided; it ends" in said
+    assert read_folder(other).estimates[["pairs", "look", "verdict"]].to_numpy().tolist() == [[3, 3, "undecided"]]
+
+
+def test_where_a_choice_was_a_tie_that_ordering_is_run_at_the_tied_settings_too(tmp_path, monkeypatch):
+    """The tuning runs are alike at 0.001 and 0.003, so that both are ties; gn/bn then differs at 0.001 alone."""
+    masters.use(monkeypatch, tmp_path, NEAR + APART.replace("2.0 + seed", "2.0"))
+    study = dataclasses.replace(
+        STUDY,
+        defaults={"fit_split": "train[:320]", "evaluate_split": "test[:100]"},
+        tune={
+            "varies": [{"learning_rate": [0.001, 0.003]}],
+            "evaluate_split": "train[320:420]",
+            "seeds": 2,
+            "first_seed": 9,
+        },
+        measure="eval_loss",
+        contrasts={"gain": "gn/bn - none"},
+    )
+    out = tmp_path / "out"
+    with local_executor(2) as executor:
+        assert run_study(study, out, executor) == []
+    results = read_folder(out)
+    assert results.study.ties == {name: {"learning_rate": 0.003} for name in ("gn/bn", "none/none")}
+    assert {(run.ordering, run.instance["learning_rate"]) for run in results.runs} == {
+        ("gn/bn", 0.001),
+        ("none/none", 0.001),
+    }
+    assert len(results.tied_runs) == 4
+    said = results.findings
+    assert "With gn/bn at learning_rate 0.003, a tie with its own setting, no verdict turns." in said
+    training = Results(dataclasses.replace(results.study, measure="train_loss"), results.runs, results.tied_runs)
+    (said,) = {sentence for sentence in tie_sentences(training) if "gn/bn" in sentence}
+    assert said.startswith("With gn/bn at learning_rate 0.003, a tie with its own setting, *gain* turns: undecided")
+    status = read_status(out)
+    assert status["condition"].tolist() == [""] * 4 + ["tied"] * 4
+    assert set(status["state"]) == {"done"}
 
 
 def test_a_study_that_varies_settings_runs_each_condition_and_its_records_name_its_file(tmp_path, monkeypatch):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from normlib import stack
-from normlib.analysis.verdicts import Contrast
+from normlib.analysis.contrasts import Contrast
 from normlib.errors import RequestError
 from normlib.models.build import build_model
 from normlib.models.instance import Instance

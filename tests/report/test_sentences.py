@@ -78,10 +78,10 @@ def test_a_small_difference_is_said_to_be_negligible(make_results):
 
 
 def test_too_few_seeds_leave_undecided_and_say_how_many_would_decide(make_results):
-    said = sentences.contrast_sentences(make_results(losses(0.40, 0.42, 0.50, seeds=3, sd=0.01), study(seeds=3)))
+    said = sentences.contrast_sentences(make_results(losses(0.40, 0.405, 0.50, seeds=3, sd=0.01), study(seeds=3)))
     assert "**undecided** (" in said[0]
     assert "3 pairs, about " in said[0]
-    assert said[0].endswith(" seeds would decide).")
+    assert said[0].endswith(" seeds for a new study).")
 
 
 def test_with_one_seed_nothing_can_be_said(make_results):
@@ -104,7 +104,7 @@ def test_a_diverged_run_is_named_and_nothing_said_of_its_contrasts(make_results)
     said = sentences.findings(make_results(values, study()))
     assert "*kind*, bn/none against gn/none: nothing can be said (a run diverged)." in said
     assert "*against none*, bn/none against none/none: **differs**" in said
-    assert "Diverged, 1 run: gn/none, seed 3." in said
+    assert "Diverged: 1 of 8 runs of gn/none, 12% [0%, 53%]: seeds 3." in said
     assert "nan" not in said
 
 
@@ -130,43 +130,74 @@ def test_conditions_with_the_same_conclusion_are_told_together_and_flips_show(ma
 
 
 def test_a_conclusion_that_depends_on_the_reading_is_said_to(make_results):
-    noise = np.random.default_rng(1).normal(0, 0.001, 8)
+    noise = np.random.default_rng(1).normal(0, 0.001, (3, 8))
 
     def evaluated(ordering, seed):
         lag = 0.2 if ordering == "bn" else 0.0
         loss = {"inference": 0.3 + lag, "debiased": 0.3, "recalibrated": 0.3}
-        scatter = noise[seed] if ordering == "bn" else 0.0
-        return {reading: {"loss": value + scatter, "accuracy": 0.9} for reading, value in loss.items()}
+        scatter = dict(zip(loss, noise[:, seed], strict=True)) if ordering == "bn" else dict.fromkeys(loss, 0.0)
+        return {reading: {"loss": value + scatter[reading], "accuracy": 0.9} for reading, value in loss.items()}
 
     results = make_results(losses(0.30, 0.40, 0.50), study(measure="eval_loss"), evaluated)
     said = sentences.reading_sentences(results)
     assert len(said) == 2
-    assert said[0].startswith("On evaluation loss, *kind* depends on the reading: inference differs (+0.")
-    assert "recalibrated level (" in said[0]
+    assert said[0].startswith("On evaluation loss, *kind* depends on the reading: it is +0.20")
+    assert re.search(r"recalibrated, it changes by -0.(1|2)\d+ \[-0.2\d+, -0.1\d+\].$", said[0])
     findings = sentences.findings(results)
     assert findings.startswith("In evaluation loss on train[:10000], as Keras evaluates it, for source_cnn")
     assert "recalibrated, it would be" not in findings
     calm = sentences.reading_sentences(make_results(losses(0.30, 0.40, 0.50), study()))
     assert calm == [
-        "No conclusion on evaluation loss depends on the reading of BatchNorm (the training figure has no readings)."
+        "On evaluation loss, no contrast was seen to depend on the reading of BatchNorm (the training figure has no "
+        "readings)."
     ]
 
 
-def test_a_reading_that_diverged_is_said_to_have(make_results):
-    def evaluated(ordering, seed):
-        loss = {"inference": math.inf if ordering == "bn" else 0.3, "debiased": 0.3, "recalibrated": 0.3}
-        return {reading: {"loss": value, "accuracy": 0.9} for reading, value in loss.items()}
+def test_runs_that_diverged_may_be_declared_to_count_as_chance(make_results):
+    values = losses(0.30, 0.40, 0.50)
+    values["gn"][3] = math.nan
+    results = make_results(values, study(diverged="worst"))
+    row = results.records[(results.records["ordering"] == "gn/none") & (results.records["seed"] == 3)].iloc[0]
+    assert row["train_loss"] == pytest.approx(math.log(10))
+    assert row["eval_accuracy"] == pytest.approx(0.1)
+    said = sentences.run_sentences(results)
+    assert said == ["Diverged: 1 of 8 runs of gn/none, 12% [0%, 53%]: seeds 3.", "Diverged runs count as chance."]
+    assert "nothing can be said" not in sentences.findings(results)
 
-    said = sentences.reading_sentences(make_results(losses(0.30, 0.40, 0.50), study(measure="eval_loss"), evaluated))
-    assert "depends on the reading: inference diverged, debiased level (+0.0000), recalibrated level" in said[0]
+
+def test_the_ordering_of_a_mean_without_which_its_verdict_turns_is_named(make_results):
+    contrasts = {"mean": "mean(bn, gn) - none"}
+    results = make_results(losses(0.40, 0.70, 0.40), study(contrasts=contrasts))
+    (said,) = sentences.contrast_sentences(results)
+    assert said.startswith("*mean*, mean(bn/none, gn/none) against none/none: **differs**, the first is worse")
+    assert "; without gn/none it is level, " in said
+    assert "without bn/none" not in said
 
 
-def test_where_nothing_is_decided_nothing_is_said_of_readings(make_results):
-    assert sentences.reading_sentences(make_results({"bn": [0.4], "gn": [0.5], "none": [0.3]}, study(seeds=1))) == []
+def test_strongly_skewed_pairs_are_named_since_the_rule_was_not_simulated_for_them(make_results):
+    values = losses(0.30, 0.40, 0.50)
+    assert sentences.noise_sentences(make_results(values, study())) == []
+    values["gn"][3] = 2.0
+    said, ratio = sentences.noise_sentences(make_results(values, study()))
+    assert said.startswith("Pairs of *kind* are strongly skewed")
+    assert re.fullmatch("Runs of gn/none scatter more than 11 times as much as those of .*: that was not .*", ratio)
+    fewer = {name: some[:4] for name, some in values.items()}
+    assert not any("scatter" in said for said in sentences.noise_sentences(make_results(fewer, study(seeds=4))))
+
+
+def test_with_looks_an_undecided_contrast_waits_for_the_next_one_and_a_decided_one_has_its_later_pairs_apart(
+    make_results,
+):
+    values = losses(0.40, 0.405, 0.50, seeds=4, sd=0.01)
+    looks = study(seeds=None, looks=(3, 4, 8))
+    kind, against = sentences.contrast_sentences(make_results(values, looks))
+    assert kind.endswith("4 pairs, the next look is at 8 seeds).")
+    assert re.search(r"\*\*differs\*\*, the first is better \(-0.*, [34] pairs", against)
+    final = sentences.contrast_sentences(make_results(values, study(seeds=None, looks=(3, 4))))
+    assert re.search("4 pairs, about .* seeds for a new study", final[0])
 
 
 def test_a_contrast_whose_ordering_was_not_run_stays_in_the_family(make_results):
-    """Two contrasts; p is 2 / 256, so 4 / 256 by Holm, whether the other one could be estimated or not."""
     values = losses(0.30, 0.40, 0.50)
     del values["gn"]
     said = sentences.contrast_sentences(make_results(values, study()))
@@ -184,8 +215,12 @@ def test_diverged_runs_are_named_with_their_condition_also_where_only_a_reading_
         for ordering in ("bn", "gn", "none")
         for seed in range(8)
     ]
-    (said,) = sentences.run_sentences(Results(study(varies=[{"batch_size": [32, 64]}]), runs))
-    assert said.startswith("Diverged, 2 runs: batch_size 32, bn/none, seed 1; batch_size 64, bn/none, seed 1.")
+    said = sentences.run_sentences(Results(study(varies=[{"batch_size": [32, 64]}]), runs))
+    assert said == [
+        "Diverged: 1 of 8 runs of bn/none, batch_size 32, 12% [0%, 53%]: seeds 1.",
+        "Diverged: 1 of 8 runs of bn/none, batch_size 64, 12% [0%, 53%]: seeds 1.",
+        "Nothing is said of contrasts that a diverged run stands in.",
+    ]
 
 
 def test_runs_of_another_version_of_the_file_are_told(make_results):
@@ -208,7 +243,7 @@ def test_a_hopeless_contrast_has_no_number_of_seeds(make_results):
     values = {"bn": [0.0, 2.0], "gn": [1.0, 1.0], "none": [1.0, 1.1]}
     said = sentences.findings(make_results(values, study(seeds=2, margin=0.001)))
     assert "nan" not in said.lower()
-    assert "more than 10,000 seeds would decide" in said
+    assert "more than 10,000 seeds for a new study" in said
 
 
 def test_the_baseline_wins_or_it_is_said_that_it_does_not(make_frame):
@@ -256,9 +291,6 @@ def test_where_recalibration_would_turn_the_answer_it_is_said(make_frame):
     )
     (said,) = sentences.winner_sentences(Comparison(frame[frame["batch_size"] == 64], measure="eval_loss"))
     assert said.endswith("; recalibrated, it would be bn/none.")
-    diverged = frame[frame["batch_size"] == 64].assign(recalibrated_loss=math.nan)
-    (said,) = sentences.winner_sentences(Comparison(diverged, measure="eval_loss"))
-    assert said.endswith("first with 2 of 2 seeds.")
 
 
 def test_the_sources_ranking_is_held_against_the_means_and_each_seed(make_frame):

@@ -3,8 +3,7 @@ import re
 import pandas as pd
 import pytest
 
-from normlib.analysis import verdicts
-from normlib.analysis.comparison import Comparison
+from normlib.analysis.comparison import Comparison, estimate
 from normlib.report import tables
 from normlib.runs.store import load_original_stack
 
@@ -30,12 +29,19 @@ def test_provenance_names_settings_stack_and_seeds(make_frame):
 
 
 def family(records, *texts):
-    return verdicts.estimate(records, {text: text for text in texts}, "train_loss", margin=0.02)
+    return estimate(records, {text: text for text in texts}, "train_loss", margin=0.02)
 
 
-def test_where_few_pairs_cannot_give_a_small_p_it_is_said_instead_of_printing_one(make_frame):
-    estimates = family(make_frame({"bn": [0.1, 0.2, 0.3], "gn": [0.5, 0.6, 0.71]}), "bn/none - gn/none")
-    assert tables.contrast_table(estimates)["sign-flip p (Holm)"].tolist() == ["3 pairs cannot give p below 0.25"]
+def test_contrasts_have_both_corrected_p(make_frame):
+    """Differences -0.4, -0.4, -0.41: t is -121 with two degrees of freedom."""
+    table = tables.contrast_table(
+        family(make_frame({"bn": [0.1, 0.2, 0.3], "gn": [0.5, 0.6, 0.71]}), "bn/none - gn/none")
+    )
+    assert table[["p, differs (Holm)", "p, level (Holm)", "first better in"]].iloc[0].tolist() == [
+        "< 0.0001",
+        "1.0000",
+        "100%",
+    ]
 
 
 def test_without_contrasts_the_table_is_empty(make_frame):
@@ -44,7 +50,7 @@ def test_without_contrasts_the_table_is_empty(make_frame):
 
 def test_an_undecided_contrast_says_how_many_seeds_would_decide(make_frame):
     table = tables.contrast_table(family(make_frame({"bn": [0.1, 0.3], "gn": [0.0, 0.0]}), "bn/none - gn/none"))
-    assert table["verdict"].tolist() == ["undecided (about 6 seeds would decide)"]
+    assert table["verdict"].tolist() == ["undecided (about 6 seeds for a new study)"]
     assert table["first better in"].tolist() == ["0%"]
 
 

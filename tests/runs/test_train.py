@@ -184,3 +184,19 @@ print("tensorflow" in sys.modules)
     for refusal, expected in zip(refusals, WRONG.values(), strict=True):
         assert refusal.startswith(expected)
     assert loaded == "False"
+
+
+def test_a_run_whose_weights_are_not_finite_has_diverged_whatever_its_figures_say():
+    """A moving variance without bound leaves the loss, as Keras evaluates it, a number."""
+    from normlib.tf import tf
+
+    class Overflow(tf.keras.callbacks.Callback):
+        def on_train_end(self, logs=None):
+            (variance,) = (layer.moving_variance for layer in self.model.layers if hasattr(layer, "moving_variance"))
+            variance.assign(np.full(variance.shape, np.inf))
+
+    instance = Instance("bn/none", fit_split="test[:64]", evaluate_split="train[:50]")
+    record = train_module.train(instance, seed=0, callbacks=[Overflow()])
+    assert np.isfinite(record.training["loss"]).all()
+    assert np.isnan([figures["loss"] for figures in record.evaluation.values()]).all()
+    assert Record.from_json(record.to_json()).key == record.key

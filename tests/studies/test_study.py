@@ -57,19 +57,66 @@ def test_a_study_varies_settings_besides_the_ordering(tmp_path):
     ]
 
 
-@pytest.mark.parametrize("name", study_module.shipped_studies())
-def test_a_study_that_ships_has_pairs_enough_to_tell_its_contrasts_apart(name):
-    """The smallest p that its pairs can give, corrected for all contrasts under all conditions, is below 5 %."""
-    study = read_study(name)
-    family = len(study.declared) * len(study.instances) / len(study.orderings)
-    assert family * 2 / 2**study.seeds < 0.05
-
-
 def test_findings_rest_on_seeds_that_nobody_had_looked_at():
     """From 100 on, and no two studies have a run in common."""
     used = [(name, seed) for name in study_module.shipped_studies() for seed in read_study(name).run_seeds]
     assert min(seed for _, seed in used) >= 100
     assert len({seed for _, seed in used}) == len(used)
+
+
+LOOKS = SMALLEST + "contrasts: {gain: bn - none}\n"
+
+
+def test_looks_stand_in_place_of_seeds(tmp_path):
+    study = read_study(write(tmp_path, LOOKS + "looks: [2, 4, 8]\nfirst_seed: 100\n"))
+    assert (study.seeds, study.looks) == (8, (2, 4, 8))
+    assert study.look_seeds == [range(100, 102), range(100, 104), range(100, 108)]
+    assert read_study(write(tmp_path, study.to_yaml())).looks == (2, 4, 8)
+    assert [*study.with_seeds(study.look_seeds[1]).run_seeds] == [100, 101, 102, 103]
+    assert (study.quick_version().looks, study.quick_version().seeds) == ((), 2)
+    assert study.replace(orderings=["bn", "none", "gn"]).looks == (2, 4, 8)
+    quicker = read_study(write(tmp_path, LOOKS + "looks: [2, 4]\nquick: {looks: [2, 3]}\n"))
+    assert quicker.quick_version().looks == (2, 3)
+    assert quicker.replace(seeds=None, orderings=None) == quicker
+    without_contrast = study.replace(orderings=["bn", "gn"])
+    assert (without_contrast.looks, without_contrast.seeds) == ((), 2)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("looks: [8, 8]", r"looks is \[8, 8\], but must be growing numbers of seeds, two or more each, such as"),
+        ("looks: [16, 8]", "must be growing numbers"),
+        ("looks: [1, 8]", "must be growing numbers"),
+        ("looks: 8", "must be growing numbers"),
+        ("looks: [2.0, 8]", "must be growing numbers"),
+        ("looks: [2, 8]\nseeds: 8", "seeds is 8, but the study has looks instead: it takes one of the two"),
+        ("looks: [2, 8]\ncontrasts: {}", r"looks is \(2, 8\), but no contrast is declared that they could decide"),
+        ("diverged: best", "diverged is 'best', but must be one of worst"),
+        ("expected_sd: 0", "expected_sd is 0, but must be a positive, finite number"),
+        ("ties: {bn/none: {epochs: 2}}", "ties is .*, but must be left out, or settings as in 'own' for some of its"),
+    ],
+)
+def test_what_says_not_how_contrasts_are_judged_is_refused(tmp_path, text, message):
+    kept = SMALLEST if "contrasts" in text else LOOKS
+    with pytest.raises(RequestError, match=message):
+        read_study(write(tmp_path, f"{kept}{text}\n"))
+
+
+def test_other_seeds_of_a_study_with_looks_are_refused(tmp_path):
+    study = read_study(write(tmp_path, LOOKS + "looks: [2, 4]\n"))
+    with pytest.raises(RequestError, match="seeds is 3, but the study has looks instead: 2, 4"):
+        study.replace(seeds=3)
+
+
+def test_a_contrast_may_name_conditions_that_the_study_varies(tmp_path):
+    text = "varies: [{batch_size: [32, 2]}]\ncontrasts: {rise: bn at batch_size 2 - bn at batch_size 32}\n"
+    study = read_study(write(tmp_path, SMALLEST + text))
+    assert str(study.declared[0]) == "bn/none at batch_size 2 - bn/none at batch_size 32"
+    smaller = read_study(write(tmp_path, SMALLEST + text + "quick: {varies: [{batch_size: [32]}]}\n"))
+    assert smaller.quick_version().contrasts == {}
+    with pytest.raises(RequestError, match="'batch_size 4', but must be one of batch_size 32, batch_size 2"):
+        read_study(write(tmp_path, SMALLEST + text.replace("batch_size 2 -", "batch_size 4 -")))
 
 
 def test_lag_takes_equal_numbers_of_steps_everywhere():

@@ -68,6 +68,31 @@ def test_each_ordering_gets_what_is_best_by_its_mean_over_seeds(make_tuning):
     assert "At an end of what was tried, where a value beyond may be better: none/none." in said
 
 
+def test_values_are_ties_where_the_paired_interval_of_their_difference_from_the_best_holds_zero(make_tuning):
+    """For bn 0.003 is best and 0.001 a tie (differences 0.01, -0.005); for none the others are clearly worse."""
+    losses = {
+        "bn": {0.001: [0.31, 0.295], 0.003: [0.30, 0.30], 0.01: [0.50, 0.501]},
+        "none": {0.001: [0.2, 0.2], 0.003: [0.3, 0.301], 0.01: [0.4, math.inf]},
+    }
+    study = tune(STUDY, make_tuning(losses))
+    assert study.ties == {"bn/none": {"learning_rate": 0.001}}
+    (instance,) = study.tied_version().instances
+    assert (instance.ordering, instance.learning_rate) == ("bn/none", 0.001)
+    (said,) = tuning_sentences(study)
+    assert "Ties, whose paired 95 % interval holds zero: bn/none with 0.001. 2 seeds are few to choose by" in said
+    one_seed = dataclasses.replace(STUDY, tune={**STUDY.tune, "seeds": 1})
+    study = tune(one_seed, [record for record in make_tuning(losses) if record.seed == 50])
+    assert study.ties == {}
+    assert "One seed tells no ties." in tuning_sentences(study)[0]
+
+
+def test_the_nearest_tie_is_taken_and_of_two_as_near_the_better(make_tuning):
+    losses = {0.001: [0.31, 0.295], 0.003: [0.30, 0.30], 0.01: [0.32, 0.285]}
+    study = tune(STUDY, make_tuning({"bn": losses, "none": losses}))
+    assert study.own["bn/none"] == {"learning_rate": 0.003}
+    assert study.ties["bn/none"] == {"learning_rate": 0.001}
+
+
 def test_a_kind_of_ones_own_is_tuned_as_all_others(make_tuning):
     losses = {"mine:Norm": {0.001: [0.5, 0.5], 0.003: [0.1, 0.1], 0.01: [0.4, 0.4]}}
     study = tune(dataclasses.replace(STUDY, orderings=("mine:Norm",)), make_tuning(losses))
