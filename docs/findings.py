@@ -101,7 +101,7 @@ def _results() -> str:
     return (
         f"{_markdown(tables.result_table(results))}\n\n"
         "Mean over runs and its 95 % interval (Student's t), which covers initialization, shuffle and dropout, not new "
-        f"data. {_made_with(results)}\n\n"
+        f"data. {_made_with(results.records)}\n\n"
         f"{' '.join(sentences.source_sentences(results.records))}"
     )
 
@@ -125,16 +125,17 @@ def _finding(name: str, shows: str) -> str:
             _markdown(tables.contrast_table(results.estimates)),
             *([_markdown(tables.gap_table(results))] if results.measure.reading else []),
             _markdown(table),
-            f"Measure: {results.measure.phrase}; margin: {study.margin:g}. {_made_with(results)} The study was "
+            f"Measure: {results.measure.phrase}; margin: {study.margin:g}. {_made_with(results.records)} The study was "
             f"declared in the file of SHA-256 `{study.declared_in[:16]}…` before its runs; "
             f"[records](../normlib/kept/{name}.jsonl).",
+            *([f"Runs at tied settings. {_made_with(store.to_frame(results.tied_runs))}"] if results.tied_runs else []),
             "</details>",
         ]
     )
 
 
-def _made_with(results: Results) -> str:
-    facts = tables.provenance(results.records)["value"]
+def _made_with(runs: pd.DataFrame) -> str:
+    facts = tables.provenance(runs)["value"]
     return f"Seeds: {facts['seeds']}; {facts['stack']}; {facts['processor']}, threads a run: {facts['threads']}."
 
 

@@ -111,7 +111,7 @@ def test_kept_records_are_all_runs_of_their_study_as_the_file_that_ships_declare
     """Each line has its checksum; reading would leave out, with a warning, a line that was edited."""
     results = results_module.read_kept(name)
     study, records = results.study, store.read_records(store.KEPT / f"{name}.jsonl")
-    stages = [study, *([tuning.tuning_study(study)] if study.tune else [])]
+    stages = [study, *([tuning.tuning_study(study), study.tied_version()] if study.tune else [])]
     lines = (store.KEPT / f"{name}.jsonl").read_text().splitlines()
     assert len(lines) == sum(len(stage.instances) * stage.seeds for stage in stages)
     runs = store.load_records(store.KEPT / f"{name}.jsonl")

@@ -75,6 +75,8 @@ def study_card(study: Study) -> str:
     conditions = instances // len(study.orderings)
     under = f" under {conditions} conditions" if conditions > 1 else ""
     several = f"{len(seeds)} seeds, from {seeds[0]} to {seeds[-1]}" if len(seeds) > 1 else f"seed {seeds[0]}"
+    if study.looks:
+        several = f"as many seeds from {seeds[0]} on as decide all contrasts: {', '.join(map(str, study.looks))}"
     drawn = study.instances[: min(len(study.orderings), _MOST_ORDERINGS)]  # those of the first condition
     more = len(study.orderings) - len(drawn)
     varied = {name: ", ".join(map(str, values)) for group in study.varies for name, values in group.items()}
@@ -86,7 +88,11 @@ def study_card(study: Study) -> str:
         f"Study {study.name}",
         ("text", study.question),
         ("text", study.citation),
-        ("text", f"{instances * len(seeds)} runs: {len(study.orderings)} orderings{under}, each with {several}."),
+        (
+            "text",
+            f"{'at most ' if study.looks else ''}{instances * len(seeds)} runs: {len(study.orderings)} orderings{under}, "
+            f"each with {several}.",
+        ),
         _orderings(f"Orderings, and {more} more" if more else "Orderings", drawn),
         *([("table", "What varies besides", ["setting", "values"], varied.items())] if varied else []),
         *([("table", declared, ["name", "contrast"], study.contrasts.items())] if study.contrasts else []),
