@@ -90,8 +90,8 @@ def study_card(study: Study) -> str:
         ("text", study.citation),
         (
             "text",
-            f"{'at most ' if study.looks else ''}{instances * len(seeds)} runs: {len(study.orderings)} orderings{under}, "
-            f"each with {several}.",
+            f"{'at most ' if study.looks else ''}{instances * len(seeds)} runs: {len(study.orderings)} "
+            f"orderings{under}, each with {several}.",
         ),
         _orderings(f"Orderings, and {more} more" if more else "Orderings", drawn),
         *([("table", "What varies besides", ["setting", "values"], varied.items())] if varied else []),
