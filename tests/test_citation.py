@@ -12,11 +12,11 @@ ROOT = Path(__file__).parent.parent
 CITATION = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
 CITING = [
     path.relative_to(ROOT)
-    for pattern in ("README.md", "normlib/*.py", "normlib/studies/*.yaml", "notebooks/*.ipynb")
+    for pattern in ("README.md", "docs/statistics.md", "normlib/**/*.py", "normlib/studies/*.yaml", "notebooks/*.ipynb")
     for path in sorted(ROOT.glob(pattern))
 ]
 # The first author and the year of "Wu and He 2018", "He et al. 2016", "Ioffe and Szegedy (2015)" and "Holm 1979".
-CITED = re.compile(r"\b([A-Z][A-Za-z]+)(?:(?:, [A-Z]\w+)*,? and [A-Z]\w+| et al\.)?(?:'s)? \(?((?:19|20)\d\d)\b")
+CITED = re.compile(r"\b([A-Z][A-Za-z-]+)(?:(?:, [A-Z]\w+)*,? and [A-Z]\w+| et al\.)?(?:'s)? \(?((?:19|20)\d\d)\b")
 MONTHS = {"January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November"}
 
 
