@@ -127,10 +127,9 @@ def study(
     plan = read_study(name_or_file)
     plan = (plan.quick_version() if quick else plan).replace(seeds=seeds, orderings=chosen)
     folder = Path("outputs") / (plan.name + quick * "-quick") if out is None else _folder("out", out)
-    planned = _plan_sentence(plan, folder)
     if dry_run:
-        return click.echo(f"{planned}\n{schedule.describe_plan(plan, folder, threads, workers, options['redo'])}")
-    click.echo(planned, err=True)
+        listed = schedule.describe_plan(plan, folder, threads, workers, options["redo"])
+        return click.echo(f"{_plan_sentence(plan, folder)}\n{listed}")
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C
     place = dask_executor(scheduler) if scheduler is not None else local_executor(workers, threads)
     with place as executor:

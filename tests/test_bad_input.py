@@ -85,6 +85,10 @@ KEYS = {
         [{"epochs": [*range(1, 101)]}, {"batch_size": [*range(1, 102)]}],
     ],
     "seeds": [*NOT_WHOLE, None, 100_001],
+    "looks": [[8, 8], [16, 8], [1, 2], [2, 2.5], [2, "8"], 8, "8", [2, 8]],  # the last with no contrast
+    "ties": [{"bn/none": {"epochs": 2}}, [2], 2],
+    "diverged": ["best", 1, ["worst"]],
+    "expected_sd": [0, -1, *(value for value in NOT_REAL if value is not None)],
     "first_seed": [-1, "0", True, 2**32, 2**32 - 5],
     "defaults": [3, {1: 2}, {"ordering": "bn"}, {"epoch": 1}, {"cls": 1}],
     "own": [

@@ -25,11 +25,12 @@ from normlib.execution.workers import (
     shares_disk,
 )
 from normlib.files import check_inside, check_writable, only_writer, set_aside, write_atomically
+from normlib.report.sentences import plan_sentence
 from normlib.runs.progress import Progress, tell
 from normlib.runs.record import OtherVersionError, RecordError, run_key
 from normlib.runs.store import load_records, read_record, read_records
 from normlib.studies.folder import Failure, failure_path, needed_seeds
-from normlib.studies.results import Results
+from normlib.studies.results import Results, earlier_runs
 from normlib.studies.study import Study
 from normlib.studies.tuning import tune, tuning_study
 
@@ -95,7 +96,7 @@ def run_study(
             study = tune(study, read_records(out / TUNING))
         before = 0
         for seeds in study.look_seeds or [study.run_seeds]:
-            failures = run(study.with_seeds(seeds[before:]), out, declared=study)
+            failures = run(study.with_seeds(seeds[before:]), out, declared=study, planned=not before)
             if failures:
                 return failures
             before = len(seeds)
@@ -132,6 +133,7 @@ def _run(
     out: Path,
     declared: Study | None = None,
     *,
+    planned: bool = False,
     executor: concurrent.futures.Executor,
     threads: int,
     redo: bool,
@@ -140,7 +142,8 @@ def _run(
 ) -> list[Failure]:
     """Run what is missing of a study whose settings are chosen.
 
-    The folder says what was ``declared``, where the study is a part of it.
+    The folder says what was ``declared``, where the study is a part of it. When all is checked, ``planned`` says what
+    that can tell apart.
     """
     _check(study, out, threads)
     if any(instance.needs_own_code for instance in study.instances):
@@ -167,6 +170,8 @@ def _run(
             study_sha256=study.declared_in,
             timeout=timeout,
         )
+        if declared and planned:
+            tell(plan_sentence(declared, earlier_runs(declared, out)))
         with Progress(len(runs), study.name, done=len(runs) - len(missing)) as progress:
             dispatch = Dispatch(missing, out, executor, make_job, retries, progress)
             failures = dispatch.finish(plan(missing.values(), threads, concurrency(executor)))

@@ -15,7 +15,7 @@ import pandas as pd
 
 from normlib.analysis.conditions import expand
 from normlib.analysis.statistics import by_seed, comparable_runs, half_width
-from normlib.errors import RequestError
+from normlib.errors import RequestError, whole_number
 from normlib.models.ordering import short_form
 from normlib.runs.measures import MEASURES
 from normlib.runs.store import Record, to_frame
@@ -49,7 +49,7 @@ def tuning_study(study: Study) -> Study:
         orderings=study.orderings,
         citation=study.citation,
         varies=tune["varies"],
-        seeds=tune["seeds"],
+        seeds=whole_number("seeds", tune["seeds"], minimum=1),
         first_seed=tune["first_seed"],
         defaults={**shared, "evaluate_split": tune["evaluate_split"]},
         measure=study.measure,

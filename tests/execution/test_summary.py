@@ -79,7 +79,7 @@ def test_one_run_each_and_a_diverged_one_can_be_summarized_and_nothing_is_said_o
         save_record(make_record(ordering, 0, loss), study_folder / "records")
     (notebook, *_) = write_summary(study_folder)
     text = "".join(str(cell) for cell in nbformat.read(notebook, as_version=4).cells)
-    assert "Diverged, 1 run" in text
+    assert "Diverged: 1 of 1 runs of bn/none" in text
     assert "*against none*, bn/none against none/none: nothing can be said (fewer than two pairs of runs)." in text
 
 
