@@ -22,7 +22,8 @@ class Instance:
     Args:
         ordering: What stands in each slot, such as ``"gn/bn"``; kept in its full form. A kind of your own is named by
             where Python imports it from, ``"bn/package.module:name"``.
-        model: ``"source_cnn"``, ``"convnet"``, ``"resnet20"``, or one of your own, ``"package.module:function"``.
+        model: ``"source_cnn"``, ``"convnet"``, ``"small_maps"``, ``"dense"``, ``"resnet20"``, or one of your own,
+            ``"package.module:function"``.
         activation: ``"none"`` or ``"relu"``: what follows each convolution and its normalization in ``source_cnn``;
             other models have activations of their own.
         dataset: ``"mnist"``, ``"fashion_mnist"``, ``"cifar10"``, or the path of an ``.npz`` file.
@@ -31,8 +32,8 @@ class Instance:
         epochs: Passes over the fit split.
         batch_size: Images a step.
         learning_rate: The optimizer's.
-        groups: GroupNorm's number of groups; None: the model's own (``source_cnn``: 5, ``convnet`` and ``resnet20``: 8,
-            one of your own: 32, or the nearest divisor below).
+        groups: GroupNorm's number of groups; None: the model's own (``source_cnn``: 5, one of your own: 32, or the
+            nearest divisor below; others: 8).
         momentum: BatchNorm's, of its moving averages.
         provider: Library that GroupNorm comes from: ``"addons"``, ``"keras"`` or ``"auto"``.
         optimizer: ``"adam"``, or ``"sgd"``, stochastic gradient descent with momentum 0.9.
@@ -90,6 +91,9 @@ class Instance:
         if not kinds.is_own(self.model):
             one_of("model", self.model, zoo.MODELS, "or a function that builds one, 'package.module:function'")
         object.__setattr__(self, "ordering", str(self.layers))
+        if not self.model_facts.has_positions and any("in" in slot for slot in self.layers.slots):
+            problem = f"{self.model} has no positions, so that a group of 'in' would be one number"
+            raise RequestError("ordering", self.ordering, problem=problem)
         one_of("activation", self.activation, zoo.ACTIVATIONS)
         if self.activation not in self.model_facts.activations:
             raise RequestError("activation", self.activation, f"none for {self.model}, whose activations are its own")
@@ -203,3 +207,6 @@ class Instance:
             if channels % value:
                 divisors = [str(d) for d in range(1, channels + 1) if channels % d == 0]
                 raise RequestError(name, value, f"a divisor of the {channels} channels: {', '.join(divisors)}")
+            if not self.model_facts.has_positions and self.groups_of(channels) == channels:
+                problem = f"{self.model} has no positions, so that a group would be one number"
+                raise RequestError(name, value, problem=problem)

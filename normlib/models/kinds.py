@@ -1,6 +1,7 @@
 """Kinds of normalization: one table says all that normlib knows of each.
 
-All in it have a scale and an offset for each channel. A kind of one's own is an import path, ``my_norms:Centred``.
+All in it have a scale for each channel, and all but RMSNorm an offset. A kind of one's own is an import path,
+``my_norms:Centred``.
 """
 
 from __future__ import annotations
@@ -31,19 +32,25 @@ class Kind:
         colour: Of its boxes; black text is read on it at more than 10 to 1.
         bases: Names of the classes, Keras', addons' or normlib's, of which its layers are.
         groups: Number of groups, from the number of channels and the number that is set; None: it has no groups.
+        lacks: Which of the settings of Keras' normalization layers it has not.
     """
 
     name: str
     colour: str
     bases: tuple[str, ...]
     groups: Callable[[int, int], int] | None = None
+    lacks: tuple[str, ...] = ()
 
 
+_OFFSET = ("center", "beta_initializer", "beta_regularizer", "beta_constraint")
 KINDS = {
     "bn": Kind("BatchNorm", "#9CCBEB", ("BatchNormalization", "BatchNormalizationBase")),
     "gn": Kind("GroupNorm", "#FFD58A", ("GroupNormalization",), lambda channels, groups: groups),
     "ln": Kind("LayerNorm", "#A8DDB5", ("GroupNormalization", "LayerNormalization"), lambda channels, groups: 1),
     "in": Kind("InstanceNorm", "#E5B8D3", ("GroupNormalization",), lambda channels, groups: channels),
+    "lnc": Kind("LayerNorm\nof channels", "#D3E59B", ("LayerNormalization",)),
+    "rms": Kind("RMSNorm", "#F6BFA6", ("RMSNormalization",), lacks=_OFFSET),
+    "dyt": Kind("DyT", "#D4D4D4", ("DynamicTanh",), lacks=("epsilon",)),
 }
 
 
@@ -117,6 +124,8 @@ def find_kind(layer: Any, channels: int = 0) -> str | None:
     bases = [base.__name__ for base in type(layer).__mro__ if base.__module__.split(".")[0] in _LIBRARIES]
     if "GroupNormalization" in bases:
         return "ln" if layer.groups == 1 else "in" if layer.groups == channels else "gn"
+    if "LayerNormalization" in bases:
+        return "lnc" if isinstance(layer.axis, int) or len(layer.axis) == 1 else "ln"
     return next((name for base in bases for name, kind in KINDS.items() if base in kind.bases), None)
 
 
@@ -138,10 +147,15 @@ def normalization_layer(
       arXiv 1502.03167, algorithms 1 and 2);
     - ``gn``: positions and the channels of a group, for each image and group of consecutive channels (Wu and He 2018,
       arXiv 1803.08494, section 3.1);
-    - ``ln``: as ``gn``, one group; ``in``: as ``gn``, a group per channel (there, section 3.1 as well).
+    - ``ln``: as ``gn``, one group; ``in``: as ``gn``, a group per channel (there, section 3.1 as well);
+    - ``lnc``: channels, for each image and position or token (Ba, Kiros and Hinton 2016, arXiv 1607.06450, section 3;
+      as in ConvNeXt and transformers).
+
+    ``rms`` divides by the root mean square over channels, without a mean and an offset, and ``dyt`` computes
+    ``scale * tanh(alpha * x) + offset``: see ``normlib.models.layers``.
 
     Args:
-        kind: ``bn``, ``gn``, ``ln`` or ``in``; or one's own, see ``own_layer``, to which only ``name`` is handed on.
+        kind: One of ``KINDS``; or one's own, see ``own_layer``, to which only ``name`` is handed on.
         channels: Number of channels.
         groups: Number of groups for ``gn``; divides ``channels``.
         momentum: Of BatchNorm's moving averages.
@@ -155,9 +169,19 @@ def normalization_layer(
     if is_own(kind):
         return own_layer(kind, channels, groups, options.get("name"))
     options = {"axis": 3, "epsilon": epsilon, **options}
+    options = {name: value for name, value in options.items() if name not in KINDS[kind].lacks}
     number = KINDS[kind].groups
     if number is None:
-        return tf.keras.layers.BatchNormalization(momentum=momentum, **options)
+        if kind == "bn":
+            return tf.keras.layers.BatchNormalization(momentum=momentum, **options)
+        from normlib.models import layers
+
+        provided = {
+            "lnc": tf.keras.layers.LayerNormalization,
+            "rms": layers.RMSNormalization,
+            "dyt": layers.DynamicTanh,
+        }
+        return provided[kind](**options)
     options["groups"] = number(channels, groups)
     if stack.resolve_provider(provider) == "keras":
         provided = tf.keras.layers.GroupNormalization

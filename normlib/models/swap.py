@@ -59,6 +59,8 @@ def swap(
         strict: Refuse groups that do not divide a layer's channels, instead of taking the next smaller number that
             does and saying so in one warning. Where a channel is one number, fewer groups than channels are needed.
 
+    A kind that has no offset, or no epsilon, cannot take over those of a layer; one warning says of which.
+
     Returns:
         The copy, not compiled: a plain Sequential or Functional model, without methods that its class adds.
 
@@ -83,6 +85,7 @@ def swap(
 
     made: copies.Layers = {}
     kept, misfits = [], []
+    _warn_of_lost(places, layers)
     for slot, (place, kinds) in enumerate(zip(places, layers.slots, strict=True), start=1):
         if kinds == ("bn",) and batch_norm.is_batch_norm(place.layer):
             kept.append(place.layer)
@@ -118,9 +121,10 @@ def slots(model: tf.keras.Model) -> pd.DataFrame:
 
     Returns:
         Indexed by ``slot``, from 1: ``layer`` (its path, ``outer/inner``), ``kind`` (GroupNorm is ``ln`` with one group
-        and ``in`` with a group per channel; Keras' LayerNormalization is ``ln``), ``channels``, ``groups`` (None unless
-        it is GroupNorm), ``output shape`` (``None``: the batch, or not known), ``parameters``, and ``can be swapped``:
-        whether ``swap`` can replace it, which it cannot inside wrappers and layers of one's own.
+        and ``in`` with a group per channel; Keras' LayerNormalization is ``lnc`` over one axis, else ``ln``),
+        ``channels``, ``groups`` (None unless it is GroupNorm), ``output shape`` (``None``: the batch, or not known),
+        ``parameters``, and ``can be swapped``: whether ``swap`` can replace it, which it cannot inside wrappers and
+        layers of one's own.
 
     Raises:
         RequestError: No Keras model, one that is not built, or one with moving averages in a layer that is not Keras'
@@ -198,15 +202,32 @@ def _choose_groups(place: graphs.Place, name: str, number: int, strict: bool) ->
 def _check_kinds(place: graphs.Place, kinds: tuple[str, ...], slot: int, ordering: str) -> None:
     where = f"slot {slot} ({place.path!r}, {place.shape})"
     alone = [kind for kind in kinds if kind == "in" or (kind == "ln" and place.channels == 1)]
+    single = [kind for kind in kinds if kind in ("lnc", "rms") and place.channels == 1]
     if any(map(is_own, kinds)) and (place.shape is None or place.axis != len(place.shape) - 1):
         problem = f"{where} normalizes another axis than the last, where no kind of your own can stand"
     elif kinds and len(place.axes) != 1:
         problem = f"{where} normalizes over several axes, where only bn or none can stand"
+    elif single:
+        problem = f"{where} has one channel, which is all that {single[0]!r} would normalize over"
     elif alone and not place.has_positions:
         problem = f"{where} has no positions, so that a group of {alone[0]!r} would be one number"
     else:
         return
     raise RequestError("ordering", ordering, problem=problem)
+
+
+def _warn_of_lost(places: list[graphs.Place], layers: Ordering) -> None:
+    """Say which layers have an offset that what replaces them has not."""
+    lost = [
+        place.path
+        for place, kinds in zip(places, layers.slots, strict=True)
+        if kinds
+        and getattr(place.layer, "center", False)
+        and not is_own(kinds[-1])
+        and "center" in KINDS[kinds[-1]].lacks
+    ]
+    if lost:
+        warnings.warn(f"no offset is taken over, since rms has none, from {graphs.shortened(lost)}", stacklevel=4)
 
 
 def _replacement(

@@ -37,6 +37,7 @@ class Model:
         end: What stands before the classes, in short lines.
         blocks: How often all slots are repeated, behind a convolution whose slot is as the first one; 0: no blocks.
         activations: Values of ``activation`` that it takes; a model with activations of its own takes but ``none``.
+        layer: What stands before each slot.
     """
 
     build: Callable[[Any, Instance], Any] | None
@@ -47,6 +48,12 @@ class Model:
     end: str = ""
     blocks: int = 0
     activations: tuple[str, ...] = ("none",)
+    layer: str = "convolution"
+
+    @property
+    def has_positions(self) -> bool:
+        """Whether what enters a slot has positions besides its channels."""
+        return self.layer != "dense"
 
     @property
     def slots(self) -> int | None:
@@ -81,6 +88,29 @@ def convnet(keras: Any, instance: Instance) -> Any:
         layers += [] if place % 2 else [keras.layers.MaxPooling2D()]
     layers += [keras.layers.Flatten(), keras.layers.Dense(instance.data_facts.classes, activation="softmax")]
     return keras.Sequential(layers)
+
+
+def small_maps(keras: Any, instance: Instance) -> Any:
+    """Build four 3 x 3 convolutions with stride 2, each with a slot and ReLU behind it; then the mean over positions.
+
+    The last slot sees 2 x 2 positions of a 28 x 28 image, so that a batch's statistics are over few numbers.
+    """
+    layers = _first_layers(keras, instance)
+    for place, (kinds, filters) in enumerate(zip(instance.layers.slots, (16, 32, 32, 64), strict=True), start=1):
+        layers.append(keras.layers.Conv2D(filters, (3, 3), 2, "same", name=f"convolution_{place}"))
+        layers += [*_slot(instance, place, kinds, channels=filters), keras.layers.ReLU()]
+    layers.append(keras.layers.GlobalAveragePooling2D())
+    return keras.Sequential([*layers, keras.layers.Dense(instance.data_facts.classes, activation="softmax")])
+
+
+def dense(keras: Any, instance: Instance) -> Any:
+    """Build two dense layers of 128 with ReLU, and a slot between each and its ReLU: there are no positions."""
+    layers = [keras.Input(instance.data_facts.image_shape), keras.layers.Flatten()]
+    for place, kinds in enumerate(instance.layers.slots, start=1):
+        layers.append(keras.layers.Dense(128, name=f"hidden_{place}"))
+        layers += [*_slot(instance, place, kinds, channels=128), keras.layers.ReLU()]
+    classes = keras.layers.Dense(instance.data_facts.classes, activation="softmax", name="classes")
+    return keras.Sequential([*layers, classes])
 
 
 def resnet20(keras: Any, instance: Instance) -> Any:
@@ -118,7 +148,7 @@ def _first_layers(keras: Any, instance: Instance) -> list[Any]:
 
 def _slot(instance: Instance, place: int, kinds: tuple[str, ...], channels: int) -> list[Any]:
     how = (channels, instance.groups_of(channels), instance.momentum, instance.provider, instance.epsilon)
-    return [normalization_layer(kind, *how, name=f"slot_{place}_{i}") for i, kind in enumerate(kinds, start=1)]
+    return [normalization_layer(kind, *how, name=f"slot_{place}_{i}", axis=-1) for i, kind in enumerate(kinds, start=1)]
 
 
 def _convolution(
@@ -152,6 +182,10 @@ MODELS = {
         activations=ACTIVATIONS,
     ),
     "convnet": Model(convnet, ("ReLU", "ReLU,\npooling") * 2, (16,), groups=8, smallest_image=4),
+    "small_maps": Model(
+        small_maps, ("ReLU",) * 4, (16, 32, 32, 64), groups=8, smallest_image=8, end="mean over\npositions"
+    ),
+    "dense": Model(dense, ("ReLU", "ReLU"), (128,), groups=8, smallest_image=1, layer="dense"),
     # Its ordering is the pattern of a block.
     "resnet20": Model(
         resnet20,

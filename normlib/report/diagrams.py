@@ -46,22 +46,23 @@ def model_boxes(instance: Instance) -> list[Box]:
     if facts.build is None:
         return [*found, *_own_model(instance)]
     if facts.blocks:
-        found += [*_convolution(instance, 1, facts.channels[:1]), Box(f"ReLU;\n{facts.blocks} blocks of")]
+        found += [*_layer(instance, 1, facts.channels[:1]), Box(f"ReLU;\n{facts.blocks} blocks of")]
     activation = {"none": "", "relu": "ReLU"}[instance.activation]
     for slot, text in enumerate(facts.follows, start=1):
         channels = facts.channels if facts.blocks else (facts.channels[(slot - 1) % len(facts.channels)],)
         after = activation if text == zoo.ACTIVATION else text
-        found += [*_convolution(instance, slot, channels), *([Box(after)] if after else [])]
+        found += [*_layer(instance, slot, channels), *([Box(after)] if after else [])]
     return [*found, *([Box(facts.end)] if facts.end else []), Box(f"dense {data.classes}\nsoftmax")]
 
 
-def _convolution(instance: Instance, slot: int, channels: tuple[int, ...]) -> list[Box]:
-    """Return the boxes of a 3 x 3 convolution and of what stands in its slot."""
-    kinds = instance.layers.slots[slot - 1]
-    name = "convolution" if instance.model_facts.blocks else f"convolution {slot}"
+def _layer(instance: Instance, slot: int, channels: tuple[int, ...]) -> list[Box]:
+    """Return the boxes of the layer before a slot, a 3 x 3 convolution or a dense one, and of what stands there."""
+    kinds, facts = instance.layers.slots[slot - 1], instance.model_facts
+    name = facts.layer if facts.blocks else f"{facts.layer} {slot}"
+    size = "3 × 3,\n" if facts.has_positions else ""
     numbers = ", ".join(map(str, channels)) + (" " if len(channels) == 1 else "\n")
     inside = [Box(_describe(kind, channels, instance), kind) for kind in kinds]
-    return [Box(f"{name}\n3 × 3,\n{numbers}channels"), *(inside or [Box(f"slot {slot}\nempty", EMPTY)])]
+    return [Box(f"{name}\n{size}{numbers}channels"), *(inside or [Box(f"slot {slot}\nempty", EMPTY)])]
 
 
 def _describe(kind: str, channels: tuple[int, ...], instance: Instance) -> str:

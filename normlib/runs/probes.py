@@ -19,7 +19,9 @@ from normlib.models import batch_norm, graphs, watching
 from normlib.models.kinds import find_kind
 from normlib.tf import tf
 
-_NAME = re.compile(r"(?:convolution_(?=\d+$)|slot_(?=\d+_))(\d+)(?:_\d+)?")  # as normlib.models.zoo gives them
+_NAME = re.compile(
+    r"(?:(?:convolution|hidden)_(?=\d+$)|slot_(?=\d+_))(\d+)(?:_\d+)?"
+)  # as normlib.models.zoo gives them
 _KERNEL = re.compile(r"kernel(:\d+)?$")
 
 Row: TypeAlias = tuple[str, int, str, float]
@@ -41,7 +43,7 @@ def find_slots(model: tf.keras.Model, named: bool) -> list[Slot]:
     Args:
         model: As ``normlib.build_model`` gives.
         named: Whether it is one of ``normlib.models.zoo``, which name layers after their slots: the last layer
-            in a slot is looked at, or the convolution before it where it is empty. In a model of one's own, each
+            in a slot is looked at, or the layer before it where it is empty. In a model of one's own, each
             normalization layer is a slot, and so is each Identity, which stands for an empty one; a Sequential of
             normalization layers is one slot.
     """

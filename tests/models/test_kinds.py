@@ -11,7 +11,7 @@ from normlib.analysis.contrasts import Contrast
 from normlib.errors import RequestError
 from normlib.models.build import build_model
 from normlib.models.instance import Instance
-from normlib.models.kinds import normalization_layer
+from normlib.models.kinds import find_kind, normalization_layer
 from normlib.models.swap import slots, swap
 from normlib.studies.study import Study
 
@@ -202,3 +202,68 @@ def test_contrasts_name_a_kind_of_ones_own_in_full_or_by_the_part_behind_the_col
     assert full == short
     with pytest.raises(RequestError, match="tables and figures call two of them the same"):
         Study("own", "Which?", ("a:Norm", "b:Norm"))
+
+
+def channel_statistics(images, epsilon, centre):
+    exact = images.astype(np.float64)
+    mean = exact.mean(axis=-1, keepdims=True) if centre else 0
+    return (exact - mean) / np.sqrt(((exact - mean) ** 2).mean(axis=-1, keepdims=True) + epsilon)
+
+
+@pytest.mark.parametrize("shape", [(6, 5, 4, 10), (6, 7, 10), (6, 10)], ids=["images", "tokens", "dense"])
+def test_layer_norm_of_channels_is_the_papers(shape):
+    """Ba, Kiros and Hinton 2016, equations 3 and 4: each position or token by itself, over its channels."""
+    inputs = np.random.default_rng(3).normal(2, 3, shape).astype(np.float32)
+    layer = normalization_layer("lnc", channels=10, groups=5, axis=-1)
+    scale, offset = give_weights(layer, inputs)
+    expected = channel_statistics(inputs, EPSILON, centre=True) * scale + offset
+    np.testing.assert_allclose(layer(inputs), expected, rtol=1e-5, atol=2e-5)
+
+
+@pytest.mark.parametrize("shape", [(6, 5, 4, 10), (6, 7, 10), (6, 10)], ids=["images", "tokens", "dense"])
+def test_rms_norm_is_the_papers(shape):
+    """Zhang and Sennrich 2019, equation 4: a scale, and no mean and no offset."""
+    inputs = np.random.default_rng(4).normal(2, 3, shape).astype(np.float32)
+    layer = normalization_layer("rms", channels=10, groups=5, axis=-1)
+    layer.build(shape)
+    scale = np.linspace(0.5, 2, 10)
+    layer.gamma.assign(scale)
+    assert len(layer.weights) == 1
+    expected = channel_statistics(inputs, EPSILON, centre=False) * scale
+    np.testing.assert_allclose(layer(inputs), expected, rtol=1e-5, atol=2e-5)
+
+
+def test_dynamic_tanh_is_the_papers_and_starts_with_an_alpha_of_a_half(images):
+    """Zhu, Chen, He, LeCun and Liu 2025, equation 1."""
+    layer = normalization_layer("dyt", channels=10, groups=5)
+    scale, offset = give_weights(layer, images)
+    expected = scale * np.tanh(0.5 * images.astype(np.float64)) + offset
+    np.testing.assert_allclose(layer(images), expected, rtol=1e-5, atol=2e-5)
+    assert sorted(tuple(weight.shape) for weight in layer.trainable_weights) == [(), (10,), (10,)]
+
+
+@pytest.mark.skipif("addons" in PROVIDERS, reason="Keras has it from 3.10 on")
+def test_rms_norm_is_kerass_own(images):
+    from normlib.tf import tf
+
+    ours, theirs = normalization_layer("rms", 10, 5), tf.keras.layers.RMSNormalization(axis=3, epsilon=EPSILON)
+    np.testing.assert_allclose(ours(images), theirs(images), rtol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["lnc", "rms", "dyt"])
+def test_a_layer_over_channels_is_made_anew_from_its_configuration_and_found_as_its_kind(images, kind):
+    layer = normalization_layer(kind, 10, 5, name="named", dtype="mixed_float16")
+    again = type(layer).from_config(layer.get_config())
+    given = images.astype(np.float16) / 8
+    np.testing.assert_array_equal(layer(given), again(given))
+    assert str(layer(given).dtype).endswith("float16'>") or layer(given).dtype == np.float16
+    assert np.isfinite(np.asarray(layer(np.full((1, 2, 2, 10), 30000, np.float16)), np.float64)).all()
+    assert find_kind(layer, 10) == find_kind(again, 10) == kind
+
+
+@pytest.mark.parametrize("model", ["source_cnn", "convnet", "small_maps", "dense", "resnet20"])
+@pytest.mark.parametrize("kind", ["lnc", "rms", "dyt"])
+def test_the_kinds_over_channels_stand_in_all_models(model, kind):
+    instance = Instance(kind, model=model)
+    built = build_model(instance)
+    assert slots(built)["kind"].unique().tolist() == [kind]

@@ -74,7 +74,7 @@ def test_slots_inside_wrappers_and_layers_of_ones_own_are_listed_as_out_of_reach
     table = slots(keras.Sequential(layers))
     assert table[["layer", "kind", "channels", "can be swapped"]].values.tolist() == [
         ["wrapper/inner", "bn", 6, False],
-        ["block/first", "ln", 6, False],
+        ["block/first", "lnc", 6, False],
         ["block/second", "bn", 6, False],
         ["norm", "bn", 6, True],
     ]
@@ -106,8 +106,8 @@ def mixed():
 @pytest.mark.parametrize(
     ("replace", "kinds"),
     [
-        ("gn", ["bn", "ln", "in"]),
-        (["bn", "ln"], ["in", "in", "gn"]),
+        ("gn", ["bn", "lnc", "in"]),
+        (["bn", "lnc"], ["in", "in", "gn"]),
     ],
 )
 def test_any_kind_that_slots_names_can_be_replaced(replace, kinds):
@@ -222,7 +222,7 @@ def test_trained_scale_and_offset_are_carried_over_where_that_is_asked():
 
 def test_batch_norm_in_place_of_layer_norm_takes_over_what_it_can_have():
     model = mixed()
-    swapped = swap(model, "bn", replace="ln", momentum=0.5, keep_affine=True).get_layer("layer")
+    swapped = swap(model, "bn", replace="lnc", momentum=0.5, keep_affine=True).get_layer("layer")
     assert isinstance(swapped, keras.layers.BatchNormalization)
     assert (swapped.epsilon, swapped.momentum) == (0.25, 0.5)
     np.testing.assert_array_equal(swapped.gamma, model.get_layer("layer").gamma)
@@ -313,7 +313,7 @@ def hidden(outer):
         (
             lambda: keras.Sequential([keras.Input((4, 6)), keras.layers.LayerNormalization()]),
             ["bn"],
-            "it has no slot, .*; what it has is replaced with replace='ln'",
+            "it has no slot, .*; what it has is replaced with replace='lnc'",
         ),
     ],
 )
@@ -340,7 +340,7 @@ def test_batch_norm_over_several_axes_can_stay_or_go_but_not_become_group_norm()
         ({"momentum": 1}, "momentum is 1, but must be a number from 0 up to, but not including, 1"),
         ({"epsilon": 0}, "epsilon is 0, but must be a number above 0"),
         ({"provider": "addon"}, "provider is 'addon', but must be "),
-        ({"replace": []}, "replace is .*, but must be one or more of bn, gn, ln, in"),
+        ({"replace": []}, "replace is .*, but must be one or more of bn, gn, ln, in, lnc"),
         ({"replace": "xx"}, "replace is 'xx', but must be "),
         (
             {"groups": 8, "strict": True},
@@ -371,7 +371,7 @@ def test_every_application_can_be_swapped(application):
     """BatchNorm's two moving averages go, for each channel; its scale and offset stay where it has them."""
     model, swapped = swapped_application(application)
     before, after = slots(model), slots(swapped)
-    assert set(before["kind"]) - {"ln"} == {"bn"}
+    assert set(before["kind"]) - {"lnc"} == {"bn"}
     replaced = before[before["kind"] == "bn"]
     assert "bn" not in set(after["kind"])
     assert after["layer"].tolist() == before["layer"].tolist()
@@ -397,3 +397,35 @@ def test_mobile_net_has_as_many_channels_as_its_paper_says_and_learns_with_group
     gradients = tape.gradient(loss, swapped.trainable_weights)
     assert np.isfinite(loss)
     assert all(gradient is not None and np.isfinite(tf.convert_to_tensor(gradient)).all() for gradient in gradients)
+
+
+def transformer_block():
+    """Return a Keras transformer block, pre-norm: attention, then an MLP, each with LayerNormalization before it."""
+    inputs = keras.Input((7, 16))
+    x = keras.layers.LayerNormalization(name="before_attention")(inputs)
+    x = inputs + keras.layers.MultiHeadAttention(2, 8, name="attention")(x, x)
+    y = keras.layers.LayerNormalization(name="before_mlp")(x)
+    return keras.Model(inputs, x + keras.layers.Dense(16, activation="gelu", name="mlp")(y))
+
+
+@pytest.mark.parametrize("kind", ["rms", "dyt", "none"])
+def test_the_layer_norms_of_a_transformer_block_are_swapped(kind):
+    model = transformer_block()
+    assert slots(model)["kind"].tolist() == ["lnc", "lnc"]
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        swapped = swap(model, kind, replace="lnc", keep_affine=True)
+    said = [str(warning.message) for warning in caught if "offset" in str(warning.message)]
+    assert len(said) == (kind == "rms")
+    assert slots(swapped)["kind"].tolist() == ([] if kind == "none" else [kind] * 2)
+    tokens = np.random.default_rng(0).normal(size=(3, 7, 16)).astype(np.float32)
+    assert np.isfinite(np.asarray(swapped(tokens))).all()
+    if kind == "rms":
+        assert said == ["no offset is taken over, since rms has none, from before_attention, before_mlp"]
+        assert swapped.get_layer("before_mlp").epsilon == model.get_layer("before_mlp").epsilon
+
+
+def test_what_normalizes_over_channels_is_refused_where_there_is_one():
+    model = keras.Sequential([keras.Input((4, 1)), keras.layers.BatchNormalization(name="one")])
+    with pytest.raises(RequestError, match="has one channel, which is all that 'rms' would normalize over"):
+        swap(model, "rms")

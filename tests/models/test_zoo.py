@@ -41,12 +41,53 @@ def test_convnet_has_four_convolutions_of_16_filters(ordering, total, trainable)
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_a_model_has_the_convolutions_and_blocks_that_its_facts_say(model):
+def test_a_model_has_the_layers_and_blocks_that_its_facts_say(model):
     """Its picture is drawn from these facts."""
     facts, layers = MODELS[model], build_model(Instance("none", model)).layers
-    channels = [layer.filters for layer in layers if layer.name.startswith("convolution_")]
+    named = [layer for layer in layers if layer.name.startswith(("convolution_", "hidden_"))]
+    channels = [getattr(layer, "filters", None) or layer.units for layer in named]
     assert len(channels) == (1 + facts.blocks * facts.slots if facts.blocks else facts.slots)
     assert set(channels) == set(facts.channels)
+
+
+@pytest.mark.parametrize(
+    ("model", "ordering", "total"),
+    [
+        ("small_maps", "none", 160 + 4640 + 9248 + 18496 + 650),
+        ("small_maps", "bn/none/none/gn", 160 + 4640 + 9248 + 18496 + 650 + 4 * 16 + 2 * 64),
+        ("dense", "none", 100480 + 16512 + 1290),
+        ("dense", "bn/rms", 100480 + 16512 + 1290 + 4 * 128 + 128),
+        ("dense", "dyt/lnc", 100480 + 16512 + 1290 + 1 + 2 * 128 + 2 * 128),
+    ],
+)
+def test_small_maps_and_dense_have_these_weights(model, ordering, total):
+    assert numbers_of_weights(ordering, model)[0] == total
+
+
+def test_the_last_slot_of_small_maps_sees_two_by_two_positions():
+    layers = describe_layers(build_model(Instance("none", "small_maps")))
+    convolutions = layers.loc[layers["layer"] == "Conv2D", "output shape"].tolist()
+    assert [shape.split(", ", 1)[1] for shape in convolutions] == ["14, 14, 16)", "7, 7, 32)", "4, 4, 32)", "2, 2, 64)"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"ordering": "in"}, "ordering is 'in/none', but dense has no positions, so that a group of 'in' would be one"),
+        ({"ordering": "gn", "groups": 128}, "groups is 128, but dense has no positions, so that a group would be one"),
+        ({"ordering": "gn", "channels_per_group": 1}, "channels_per_group is 1, but dense has no positions"),
+    ],
+)
+def test_where_there_are_no_positions_a_group_of_one_channel_is_refused(settings, message):
+    with pytest.raises(RequestError, match=message):
+        Instance(**{"model": "dense", **settings})
+
+
+@pytest.mark.parametrize("ordering", ["gn/ln", "bn/gn"])
+def test_groups_of_channels_can_stand_behind_a_dense_layer(ordering):
+    model = build_model(Instance(ordering, "dense"))
+    images = np.random.default_rng(0).random((4, 28, 28), np.float32)
+    assert np.isfinite(np.asarray(model(images))).all()
 
 
 def test_convnet_pools_after_every_second_convolution():
