@@ -48,7 +48,7 @@ KINDS = {
     "gn": Kind("GroupNorm", "#FFD58A", ("GroupNormalization",), lambda channels, groups: groups),
     "ln": Kind("LayerNorm", "#A8DDB5", ("GroupNormalization", "LayerNormalization"), lambda channels, groups: 1),
     "in": Kind("InstanceNorm", "#E5B8D3", ("GroupNormalization",), lambda channels, groups: channels),
-    "lnc": Kind("LayerNorm\nof channels", "#D3E59B", ("LayerNormalization",)),
+    "lnc": Kind("LayerNorm of channels", "#D3E59B", ("LayerNormalization",)),
     "rms": Kind("RMSNorm", "#F6BFA6", ("RMSNormalization",), lacks=_OFFSET),
     "dyt": Kind("DyT", "#D4D4D4", ("DynamicTanh",), lacks=("epsilon",)),
 }

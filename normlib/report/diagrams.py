@@ -68,7 +68,7 @@ def _layer(instance: Instance, slot: int, channels: tuple[int, ...]) -> list[Box
 def _describe(kind: str, channels: tuple[int, ...], instance: Instance) -> str:
     number = kind_of(kind).groups
     if number is None:
-        return kind_of(kind).name
+        return kind_of(kind).name.replace(" of ", "\nof ")
     groups = [number(c, instance.groups_of(c)) for c in channels]
     sizes = [c // g for c, g in zip(channels, groups, strict=True)]
     return f"{kind_of(kind).name}\n{_count(groups, 'group')} of\n{_count(sizes, 'channel')}"
