@@ -46,7 +46,7 @@ _OFFSET = ("center", "beta_initializer", "beta_regularizer", "beta_constraint")
 KINDS = {
     "bn": Kind("BatchNorm", "#9CCBEB", ("BatchNormalization", "BatchNormalizationBase")),
     "gn": Kind("GroupNorm", "#FFD58A", ("GroupNormalization",), lambda channels, groups: groups),
-    "ln": Kind("LayerNorm", "#A8DDB5", ("GroupNormalization", "LayerNormalization"), lambda channels, groups: 1),
+    "ln": Kind("LayerNorm", "#A8DDB5", ("GroupNormalization",), lambda channels, groups: 1),
     "in": Kind("InstanceNorm", "#E5B8D3", ("GroupNormalization",), lambda channels, groups: channels),
     "lnc": Kind("LayerNorm of channels", "#D3E59B", ("LayerNormalization",)),
     "rms": Kind("RMSNorm", "#F6BFA6", ("RMSNormalization",), lacks=_OFFSET),
@@ -124,9 +124,8 @@ def find_kind(layer: Any, channels: int = 0) -> str | None:
     bases = [base.__name__ for base in type(layer).__mro__ if base.__module__.split(".")[0] in _LIBRARIES]
     if "GroupNormalization" in bases:
         return "ln" if layer.groups == 1 else "in" if layer.groups == channels else "gn"
-    if "LayerNormalization" in bases:
-        return "lnc" if isinstance(layer.axis, int) or len(layer.axis) == 1 else "ln"
-    return next((name for base in bases for name, kind in KINDS.items() if base in kind.bases), None)
+    found = next((name for base in bases for name, kind in KINDS.items() if base in kind.bases), None)
+    return "ln" if found == "lnc" and not isinstance(layer.axis, int) and len(layer.axis) > 1 else found
 
 
 def normalization_layer(
