@@ -143,7 +143,7 @@ def _counts() -> str:
     verdicts = pd.concat([normlib.read_results(name).estimates["verdict"] for name in STUDIES])
     counted = verdicts.value_counts()
     words = ("differs", "differs negligibly", "level", "undecided")
-    each = ", ".join(f"{counted.get(word, 0)} {word}" for word in words)
+    each = ", ".join(f"{counted.get(word, 0)} *{word}*" for word in words)
     return f"Of {len(verdicts)} verdicts, a contrast under a condition each: {each}."
 
 

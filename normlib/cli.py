@@ -253,10 +253,7 @@ def _plan_sentence(study: Study, folder: Path | None = None) -> str:
     from normlib.report import sentences
     from normlib.studies import results
 
-    earlier = None
-    if study.declared:
-        earlier = results.earlier_runs(study, folder)
-    return sentences.plan_sentence(study, earlier)
+    return sentences.plan_sentence(study, results.earlier_runs(study, folder))
 
 
 def _summarize(folder: Path, exports: dict[str, str] | None = None) -> None:

@@ -59,7 +59,7 @@ def swap(
         strict: Refuse groups that do not divide a layer's channels, instead of taking the next smaller number that
             does and saying so in one warning. Where a channel is one number, fewer groups than channels are needed.
 
-    A kind that has no offset, or no epsilon, cannot take over those of a layer; one warning says of which.
+    ``rms`` has no offset to take over; one warning says of which layers. ``dyt`` has no epsilon.
 
     Returns:
         The copy, not compiled: a plain Sequential or Functional model, without methods that its class adds.

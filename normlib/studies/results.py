@@ -160,8 +160,10 @@ def earlier_runs(study: Study, folder: Path | None = None) -> Results | None:
         folder: Its output folder, which need not be there.
 
     Returns:
-        None where there are none with the same contrasts, measure and conditions.
+        None where there are none with the same contrasts, measure and conditions, or no contrast is declared.
     """
+    if not study.declared:
+        return None
     found = None
     if folder is not None and any((folder / "records").glob("*.json")):
         with contextlib.suppress(RequestError):  # of what cannot be read nothing is expected
