@@ -100,8 +100,8 @@ def _results() -> str:
     results = normlib.read_results("source")
     return (
         f"{_markdown(tables.result_table(results))}\n\n"
-        "Mean over runs and its 95 % interval (Student's t), which covers initialization, shuffle and dropout, not new "
-        f"data. {_made_with(results.records)}\n\n"
+        f"Mean over runs and its 95 % interval (Student's t), which covers {sentences.coverage(results.records)}. "
+        f"{_made_with(results.records)}\n\n"
         f"{' '.join(sentences.source_sentences(results.records))}"
     )
 

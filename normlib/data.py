@@ -12,7 +12,7 @@ import numpy as np
 import psutil
 
 from normlib.datasets import DATASETS, DataSet, Split, is_file, parse_split
-from normlib.errors import RequestError, checked, one_of
+from normlib.errors import RequestError, checked, one_of, seed_range, whole_number
 
 ARRAYS = ("x_train", "y_train", "x_test", "y_test")
 _FOLDER = Path(__file__).parent / "datasets"
@@ -38,12 +38,16 @@ def load_array(dataset: str, name: str) -> np.ndarray:
 
 
 @checked
-def load_split(dataset: str, split: Split | str) -> tuple[np.ndarray, np.ndarray]:
-    """Load a slice of a split, ready for ``model.fit``.
+def load_split(
+    dataset: str, split: Split | str, sample: int | None = None, seed: int = 0
+) -> tuple[np.ndarray, np.ndarray]:
+    """Load a slice of a split, or a sample of it, ready for ``model.fit``.
 
     Args:
         dataset: Name in the catalog, or the path of an ``.npz`` file.
         split: Which examples, such as ``"train[:1000]"``.
+        sample: So many of them, drawn without replacement, in their order; None: all.
+        seed: What the sample is drawn by, with NumPy's generator.
 
     Returns:
         Images, float32 ``[n, height, width]`` or with channels, uint8 ones divided by 255 as in the source, floats as
@@ -51,13 +55,17 @@ def load_split(dataset: str, split: Split | str) -> tuple[np.ndarray, np.ndarray
         bits.)
 
     Raises:
-        RequestError: No data set, or no slice of it, and as ``load_array``.
+        RequestError: No data set, no slice of it, or a sample that it does not hold, and as ``load_array``.
         OSError: As ``load_array``.
     """
     if not is_file(dataset):
         one_of("dataset", dataset, DATASETS, "or the path of an .npz file")
     split = parse_split(split, _facts(dataset).sizes) if isinstance(split, str) else split
-    examples = slice(split.start, split.stop)
+    examples: slice | np.ndarray = slice(split.start, split.stop)
+    if sample is not None:
+        sample = whole_number("sample", sample, minimum=1, maximum=len(split))
+        chosen = np.random.default_rng(seed_range(seed, setting="seed")[0]).choice(len(split), sample, replace=False)
+        examples = split.start + np.sort(chosen)
     images = load_array(dataset, f"x_{split.name}")[examples]
     images = images / 255.0 if images.dtype == np.uint8 else images
     return images.astype(np.float32), load_array(dataset, f"y_{split.name}")[examples]

@@ -58,6 +58,10 @@ SETTINGS = {
     "weight_decay": [1, -1e-4, *NOT_REAL],
     "epsilon": [0, -1e-5, 1.5, *NOT_REAL],
     "channels_per_group": [*NOT_WHOLE, 3],
+    "statistics_batch": [*NOT_WHOLE, 3, 64],
+    "fit_sample": [*NOT_WHOLE, 10_001],
+    "schedule": ["linear", None, ["cosine"]],
+    "warmup": [*NOT_WHOLE[1:], None, 314],
 }
 
 TUNE = {"varies": [{"learning_rate": [0.001, 0.01]}], "evaluate_split": "train[200:400]", "seeds": 1, "first_seed": 50}

@@ -230,6 +230,27 @@ def test_images_too_small_for_the_model_are_refused(put):
         Instance(dataset=path, fit_split="train", evaluate_split="test")
 
 
+def test_images_whose_sides_are_no_multiples_of_four_are_refused_for_a_transformer(put):
+    with pytest.raises(RequestError, match=r"its images are 9 x 8, and vit needs sides that are multiples of 4$"):
+        Instance("lnc", "vit", dataset=put(), fit_split="train", evaluate_split="test")
+
+
+def test_a_sample_is_drawn_by_the_seed_from_the_slice_without_replacement_and_all_of_it_is_the_slice():
+    images, labels = data.load_split("mnist", "train[100:200]")
+    drawn, drawn_labels = data.load_split("mnist", "train[100:200]", sample=30, seed=4)
+    found = [next(i for i, image in enumerate(images) if np.array_equal(image, one)) for one in drawn]
+    assert len(found) == len(set(found)) == 30
+    assert found == sorted(found)
+    np.testing.assert_array_equal(drawn_labels, labels[found])
+    again, _ = data.load_split("mnist", "train[100:200]", sample=30, seed=4)
+    other, _ = data.load_split("mnist", "train[100:200]", sample=30, seed=5)
+    np.testing.assert_array_equal(drawn, again)
+    assert not np.array_equal(drawn, other)
+    np.testing.assert_array_equal(data.load_split("mnist", "train[100:200]", sample=100, seed=4)[0], images)
+    with pytest.raises(RequestError, match="sample is 101, but must be a whole number from 1 to 100"):
+        data.load_split("mnist", "train[100:200]", sample=101)
+
+
 def test_pickled_objects_are_never_unpickled(put, tmp_path):
     class Evil:
         def __reduce__(self):

@@ -5,6 +5,7 @@ That they run, and give again what is committed, is nbval's to test: it collects
 
 import ast
 import dataclasses
+import itertools
 import re
 import shutil
 import statistics
@@ -42,16 +43,6 @@ def test_the_masters_parameters_are_instances_fields_with_the_same_defaults_and_
     assert list(parameters("instance")) == [*fields, *more]
 
 
-def test_the_masters_fields_are_handed_on_in_their_order():
-    (cell,) = (cell for cell in code_cells("instance") if "normlib.Instance(" in cell.source)
-    (call,) = (
-        node
-        for node in ast.walk(ast.parse(cell.source))
-        if isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "Instance"
-    )
-    assert [argument.id for argument in call.args] == [field.name for field in dataclasses.fields(Instance)]
-
-
 def test_the_summary_has_one_parameter():
     assert parameters("summary") == {"records_dir": ("", "str")}
 
@@ -61,7 +52,8 @@ def test_the_tour_trains_ten_seeds_and_what_it_shows_of_the_first_is_not_what_th
     assert parameters("tour")["seeds"] == (10, "int")
     outputs = [output for cell in code_cells("tour") for output in cell.outputs]
     cards = (output.get("data", {}).get("text/html", "") for output in outputs)
-    one, ten = (found[1] for card in cards if (found := re.search(r"By means, (\S+) is best", "".join(card))))
+    best = (found[1] for card in cards if (found := re.search(r"By means, (\S+) is best", "".join(card))))
+    one, ten = itertools.islice(best, 2)
     assert {one, ten} == {"bn/gn", "gn/bn"}
 
 

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from normlib.errors import RequestError
 from normlib.models import graphs
+from normlib.models.layers import BatchNormalizationInParts
 from normlib.tf import tf
 
 # Mean and variance, [channels], by the path of a layer.
 Statistics: TypeAlias = dict[str, tuple[np.ndarray, np.ndarray]]
 
-# The class by whose ``call`` all of Keras' BatchNorm layers normalize.
+# The class by whose ``call`` all of Keras' BatchNorm layers normalize; normlib has one of its own.
 KERAS_CLASS = next(base for base in tf.keras.layers.BatchNormalization.__mro__ if "call" in vars(base))
+CALLED_CLASSES: tuple[Any, ...] = (KERAS_CLASS, BatchNormalizationInParts)
 _ROUNDING = 1e-4  # of float32, in the variance that hundreds of steps have moved, relative to the initial one
 
 

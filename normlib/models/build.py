@@ -6,6 +6,7 @@ import inspect
 import json
 import sys
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -38,13 +39,24 @@ def build_model(instance: Instance) -> tf.keras.Model:
         model, loss = own_model(instance)
     else:
         model, loss = _call_builder(builder, instance), "sparse_categorical_crossentropy"
-    decay = instance.weight_decay or None  # Keras' word for none
+    rate, decay = _learning_rate(instance), instance.weight_decay or None  # Keras' word for none
     if instance.optimizer == "sgd":
-        optimizer = tf.keras.optimizers.SGD(instance.learning_rate, momentum=zoo.SGD_MOMENTUM, weight_decay=decay)
+        optimizer = tf.keras.optimizers.SGD(rate, momentum=zoo.SGD_MOMENTUM, weight_decay=decay)
     else:
-        optimizer = tf.keras.optimizers.Adam(instance.learning_rate, weight_decay=decay)
+        optimizer = tf.keras.optimizers.Adam(rate, weight_decay=decay)
     model.compile(optimizer=optimizer, loss=loss, metrics=["accuracy"])
     return model
+
+
+def _learning_rate(instance: Instance) -> Any:
+    """Return the optimizer's learning rate: a number, or what Keras makes of the number of steps taken before."""
+    rate, warmup, schedules = instance.learning_rate, instance.warmup, tf.keras.optimizers.schedules
+    if instance.schedule == "cosine":
+        steps = instance.steps - warmup
+        if warmup:
+            return schedules.CosineDecay(0.0, steps, warmup_target=rate, warmup_steps=warmup)
+        return schedules.CosineDecay(rate, steps)
+    return schedules.PolynomialDecay(0.0, warmup, end_learning_rate=rate) if warmup else rate
 
 
 def _call_builder(builder: Callable[..., tf.keras.Model], instance: Instance) -> tf.keras.Model:

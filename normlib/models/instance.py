@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+from collections.abc import Mapping
 from typing import Any
 
 from normlib import datasets, stack
@@ -22,8 +23,8 @@ class Instance:
     Args:
         ordering: What stands in each slot, such as ``"gn/bn"``; kept in its full form. A kind of your own is named by
             where Python imports it from, ``"bn/package.module:name"``.
-        model: ``"source_cnn"``, ``"convnet"``, ``"small_maps"``, ``"dense"``, ``"resnet20"``, or one of your own,
-            ``"package.module:function"``.
+        model: ``"source_cnn"``, ``"convnet"``, ``"small_maps"``, ``"dense"``, ``"resnet20"``, ``"vit"``, or one of your
+            own, ``"package.module:function"``.
         activation: ``"none"`` or ``"relu"``: what follows each convolution and its normalization in ``source_cnn``;
             other models have activations of their own.
         dataset: ``"mnist"``, ``"fashion_mnist"``, ``"cifar10"``, or the path of an ``.npz`` file.
@@ -42,6 +43,13 @@ class Instance:
             without the learning rate). It is not L2 in the loss, which momentum would multiply.
         epsilon: What normalization layers add to the variance.
         channels_per_group: GroupNorm's channels in a group, instead of ``groups``; None: as ``groups`` says.
+        statistics_batch: Images over which BatchNorm takes mean and variance while it trains, a divisor of
+            ``batch_size``; None: the whole batch. See ``normlib.models.layers.BatchNormalizationInParts``.
+        fit_sample: So many images of the fit split, drawn by the seed; None: all, the same for each seed.
+        schedule: ``"constant"``, or ``"cosine"``, which goes from the learning rate to zero, where it is after the last
+            step (Loshchilov and Hutter 2017, arXiv 1608.03983, equation 5, without restarts).
+        warmup: Steps over which the learning rate first grows linearly from zero (Goyal et al. 2017, arXiv 1706.02677,
+            section 2.2); the cosine starts after them.
 
     In a model of your own, BatchNorm layers keep the momentum and epsilon that they have, unless these settings differ
     from the defaults.
@@ -66,6 +74,10 @@ class Instance:
     weight_decay: float = 0.0
     epsilon: float = 0.001
     channels_per_group: int | None = None
+    statistics_batch: int | None = None
+    fit_sample: int | None = None
+    schedule: str = "constant"
+    warmup: int = 0
 
     def __post_init__(self) -> None:
         self._check_model()
@@ -73,6 +85,8 @@ class Instance:
         one_of("optimizer", self.optimizer, zoo.OPTIMIZERS)
         for name in ("epochs", "batch_size"):
             object.__setattr__(self, name, whole_number(name, getattr(self, name), minimum=1))
+        self._check_parts()
+        self._check_steps()
         for name, allowed, holds in (
             ("learning_rate", "a positive, finite number", lambda rate: rate > 0),
             ("momentum", "a number from 0 up to, but not including, 1", lambda momentum: 0 <= momentum < 1),
@@ -94,6 +108,10 @@ class Instance:
         if not self.model_facts.has_positions and any("in" in slot for slot in self.layers.slots):
             problem = f"{self.model} has no positions, so that a group of 'in' would be one number"
             raise RequestError("ordering", self.ordering, problem=problem)
+        grouped = [kind for slot in self.layers.slots for kind in slot if kinds.kind_of(kind).groups]
+        if self.model_facts.has_tokens and grouped:
+            problem = f"{self.model} has tokens, of which {grouped[0]!r} would take all of an image together: see 'lnc'"
+            raise RequestError("ordering", self.ordering, problem=problem)
         one_of("activation", self.activation, zoo.ACTIVATIONS)
         if self.activation not in self.model_facts.activations:
             raise RequestError("activation", self.activation, f"none for {self.model}, whose activations are its own")
@@ -106,6 +124,37 @@ class Instance:
         if min(size) < least:
             problem = f"its images are {size[0]} x {size[1]}, and {self.model} needs {least} x {least} or more"
             raise RequestError("dataset", datasets.recorded_name(self.dataset), problem=problem)
+        if any(side % self.model_facts.side_divisor for side in size):
+            needed = f"{self.model} needs sides that are multiples of {self.model_facts.side_divisor}"
+            problem = f"its images are {size[0]} x {size[1]}, and {needed}"
+            raise RequestError("dataset", datasets.recorded_name(self.dataset), problem=problem)
+
+    def _check_parts(self) -> None:
+        """Refuse parts of the batch that BatchNorm cannot take its statistics over."""
+        name, value = "statistics_batch", self.statistics_batch
+        if value is None:
+            return
+        object.__setattr__(self, name, value := whole_number(name, value, minimum=1))
+        if self.batch_size % value:
+            raise RequestError(name, value, f"a divisor of batch_size, {self.batch_size}")
+        if not any("bn" in slot for slot in self.layers.slots):
+            raise RequestError(name, value, problem=f"{self.ordering} has no bn, which takes statistics of a batch")
+        if self.model_facts.build is None:
+            raise RequestError(name, value, f"None for {self.model}, whose BatchNorm layers are its own")
+        if value == 1 and not self.model_facts.has_positions:
+            problem = f"{self.model} has no positions, so that a part would be one number"
+            raise RequestError(name, value, problem=problem)
+
+    def _check_steps(self) -> None:
+        """Refuse more images than there are, and a schedule that does not fit into the run."""
+        if self.fit_sample is not None:
+            most = len(self.fit_examples)
+            object.__setattr__(self, "fit_sample", whole_number("fit_sample", self.fit_sample, minimum=1, maximum=most))
+        one_of("schedule", self.schedule, zoo.SCHEDULES)
+        object.__setattr__(self, "warmup", whole_number("warmup", self.warmup, minimum=0))
+        most = self.steps - (self.schedule == "cosine")  # which has one step or more of its own
+        if self.warmup > most:
+            raise RequestError("warmup", self.warmup, f"at most {most:,}, since the run has {self.steps:,} steps")
 
     @property
     def layers(self) -> Ordering:
@@ -147,6 +196,11 @@ class Instance:
         return parse_split(self.evaluate_split, self.data_facts.sizes, "evaluate_split")
 
     @property
+    def steps(self) -> int:
+        """Number of training steps of a run, a last, smaller batch of each epoch among them."""
+        return self.epochs * -(-(self.fit_sample or len(self.fit_examples)) // self.batch_size)
+
+    @property
     def settings(self) -> dict[str, Any]:
         """All settings in the order of the fields, as records keep them: a file by its name, without its path."""
         return {**dataclasses.asdict(self), "dataset": datasets.recorded_name(self.dataset)}
@@ -170,7 +224,7 @@ class Instance:
 
     @property
     def overlap(self) -> int:
-        """Number of images to evaluate on that are also trained on."""
+        """Number of images to evaluate on that are also trained on; of a sample, that may be."""
         return self.fit_examples.overlap(self.evaluate_examples)
 
     @classmethod
@@ -185,6 +239,18 @@ class Instance:
             if name not in names:
                 raise RequestError("setting", name, f"one of {', '.join(names)}", names=names)
         return cls(**settings)
+
+    @classmethod
+    def from_variables(cls, variables: Mapping[str, Any]) -> Instance:
+        """Make an Instance of variables that are named as the settings, such as ``globals()`` of a notebook.
+
+        Raises:
+            RequestError: A setting without a variable, or one with a value that is not allowed.
+        """
+        names = [field.name for field in dataclasses.fields(cls)]
+        if missing := [name for name in names if name not in variables]:
+            raise RequestError("variables", missing[0], problem="there is none of this name")
+        return cls(**{name: variables[name] for name in names})
 
     def _repr_html_(self) -> str:
         """Return what stands where as a small picture, then the settings that differ from the defaults, then others."""

@@ -135,6 +135,7 @@ def normalization_layer(
     momentum: float = 0.99,
     provider: str = "auto",
     epsilon: float = 0.001,
+    statistics_batch: int | None = None,
     **options: object,
 ) -> Any:
     """Return a layer that normalizes images ``[batch, height, width, channels]``.
@@ -160,6 +161,7 @@ def normalization_layer(
         momentum: Of BatchNorm's moving averages.
         provider: Library that GroupNorm comes from: ``addons``, ``keras`` or ``auto``.
         epsilon: What is added to the variance.
+        statistics_batch: Examples of a part of the batch over which BatchNorm takes its statistics; None: all.
         options: Further arguments of the Keras layer, such as ``axis`` (3 unless given), ``center``, ``scale``,
             ``gamma_initializer``, ``name`` and ``dtype``.
     """
@@ -171,10 +173,13 @@ def normalization_layer(
     options = {name: value for name, value in options.items() if name not in KINDS[kind].lacks}
     number = KINDS[kind].groups
     if number is None:
-        if kind == "bn":
-            return tf.keras.layers.BatchNormalization(momentum=momentum, **options)
         from normlib.models import layers
 
+        if kind == "bn":
+            options["momentum"] = momentum
+            if statistics_batch:
+                return layers.BatchNormalizationInParts(statistics_batch, **options)
+            return tf.keras.layers.BatchNormalization(**options)
         provided = {
             "lnc": tf.keras.layers.LayerNormalization,
             "rms": layers.RMSNormalization,

@@ -4,7 +4,63 @@ from __future__ import annotations
 
 from typing import Any
 
+from normlib.errors import RequestError
+from normlib.models.graphs import axes_of
 from normlib.tf import tf
+
+
+@tf.keras.utils.register_keras_serializable("normlib")
+class BatchNormalizationInParts(tf.keras.layers.BatchNormalization):
+    """BatchNorm that takes mean and variance over parts of the batch while it trains, as if each were a batch.
+
+    Hoffer, Hubara and Soudry 2017, arXiv 1705.08741, algorithm 1 ("ghost batches"). Parts are of consecutive examples;
+    what is left over is a part of its own. The moving averages take the mean of the parts' means, and of their (biased)
+    variances, once a step; in the paper, they take one part after the other. At inference it is Keras' BatchNorm, which
+    has parts in Keras 2 only (``virtual_batch_size``), and leaves nothing over.
+
+    Args:
+        statistics_batch: Examples a part.
+        options: As for Keras' BatchNormalization.
+
+    Raises:
+        RequestError: It is called with a mask.
+    """
+
+    def __init__(self, statistics_batch: int, **options: Any):
+        super().__init__(**options)
+        self.statistics_batch = statistics_batch
+
+    def call(self, inputs: Any, training: Any = None, mask: Any = None) -> Any:
+        """Normalize ``[batch, ..., channels]``, in float32 or wider."""
+        if mask is not None:
+            raise RequestError("mask", type(mask).__name__, "None where BatchNorm takes parts of the batch")
+        rank = len(inputs.shape)
+        (axis,) = (axis % rank for axis in axes_of(self))
+        shape = [-1, *(inputs.shape[axis] if i == axis else 1 for i in range(1, rank))]
+        wide = inputs if inputs.dtype == tf.float64 else tf.cast(inputs, tf.float32)
+        mean, variance = self.moving_mean, self.moving_variance
+        if training and self.trainable:
+            positions = [i for i in range(1, rank) if i != axis]
+            part = tf.range(tf.shape(inputs)[0]) // self.statistics_batch  # of each example
+
+            def mean_of_part(values: Any, moving: Any) -> Any:
+                means = tf.math.segment_mean(tf.reduce_mean(values, positions), part)
+                moving.assign(moving + (tf.cast(tf.reduce_mean(means, 0), moving.dtype) - moving) * (1 - self.momentum))
+                return tf.gather(means, part)
+
+            mean = mean_of_part(wide, self.moving_mean)
+            variance = mean_of_part(tf.square(wide - tf.reshape(mean, shape)), self.moving_variance)
+        mean, variance = (tf.cast(tf.reshape(moment, shape), wide.dtype) for moment in (mean, variance))
+        normalized = (wide - mean) * tf.math.rsqrt(variance + self.epsilon)
+        if self.scale:
+            normalized *= tf.cast(tf.reshape(self.gamma, shape), wide.dtype)
+        if self.center:
+            normalized += tf.cast(tf.reshape(self.beta, shape), wide.dtype)
+        return tf.cast(normalized, self.compute_dtype)
+
+    def get_config(self) -> dict[str, Any]:
+        """Return what the layer can be made anew from."""
+        return {**super().get_config(), "statistics_batch": self.statistics_batch}
 
 
 class _ScaledByChannel(tf.keras.layers.Layer):

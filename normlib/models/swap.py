@@ -67,7 +67,8 @@ def swap(
     Raises:
         RequestError: A model without slots, not Sequential or Functional, not built, with such layers inside layers
             of other kinds, or with layers that cannot be made anew from their configurations; an ordering with
-            more slots than the model; ``in`` where a group would be one number; settings that are not allowed.
+            more slots than the model; ``in`` where a group would be one number; ``gn``, ``ln`` or ``in`` in place of a
+            transformer's normalization of tokens; settings that are not allowed.
     """
     places = _slots(model, _replaced(replace))
     if groups is not None and channels_per_group is not None:
@@ -202,6 +203,8 @@ def _choose_groups(place: graphs.Place, name: str, number: int, strict: bool) ->
 def _check_kinds(place: graphs.Place, kinds: tuple[str, ...], slot: int, ordering: str) -> None:
     where = f"slot {slot} ({place.path!r}, {place.shape})"
     alone = [kind for kind in kinds if kind == "in" or (kind == "ln" and place.channels == 1)]
+    tokens = place.shape is not None and len(place.shape) == 3 and find_kind(place.layer) in ("lnc", "rms", "dyt")
+    grouped = [kind for kind in kinds if not is_own(kind) and KINDS[kind].groups]
     single = [kind for kind in kinds if kind in ("lnc", "rms") and place.channels == 1]
     if any(map(is_own, kinds)) and (place.shape is None or place.axis != len(place.shape) - 1):
         problem = f"{where} normalizes another axis than the last, where no kind of your own can stand"
@@ -209,6 +212,8 @@ def _check_kinds(place: graphs.Place, kinds: tuple[str, ...], slot: int, orderin
         problem = f"{where} normalizes over several axes, where only bn or none can stand"
     elif single:
         problem = f"{where} has one channel, which is all that {single[0]!r} would normalize over"
+    elif tokens and grouped:
+        problem = f"{where} normalizes tokens, of which {grouped[0]!r} would take all of an example together: see 'lnc'"
     elif alone and not place.has_positions:
         problem = f"{where} has no positions, so that a group of {alone[0]!r} would be one number"
     else:

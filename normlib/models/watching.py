@@ -16,7 +16,7 @@ import numpy as np
 
 from normlib.errors import RequestError, describe_error
 from normlib.models import batch_norm, graphs
-from normlib.models.batch_norm import KERAS_CLASS, Statistics
+from normlib.models.batch_norm import CALLED_CLASSES, Statistics
 from normlib.tf import KERAS_3, tf, without_autotuning
 
 
@@ -295,18 +295,23 @@ def _at_each_call(note: Callable) -> Iterator[None]:
 
     Functions that were traced before would call the layer unseen: they run as the Python that they were made of.
     """
-    original, eagerly = KERAS_CLASS.call, tf.config.functions_run_eagerly()
+    originals, eagerly = {kind: kind.call for kind in CALLED_CLASSES}, tf.config.functions_run_eagerly()
 
-    @tf.autograph.experimental.do_not_convert
-    def call(layer: Any, inputs: Any, training: Any = None, mask: Any = None) -> Any:
-        return original(layer, inputs, training=note(layer, inputs, training, mask), mask=mask)
+    def noted(original: Callable) -> Callable:
+        @tf.autograph.experimental.do_not_convert
+        def call(layer: Any, inputs: Any, training: Any = None, mask: Any = None) -> Any:
+            return original(layer, inputs, training=note(layer, inputs, training, mask), mask=mask)
+
+        return call
 
     tf.config.run_functions_eagerly(True)
-    KERAS_CLASS.call = call
+    for kind, original in originals.items():
+        kind.call = noted(original)
     try:
         yield
     finally:
-        KERAS_CLASS.call = original
+        for kind, original in originals.items():
+            kind.call = original
         tf.config.run_functions_eagerly(eagerly)
 
 

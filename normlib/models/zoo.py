@@ -7,7 +7,7 @@ Layers are named after their place: the convolution before slot 3 is ``convoluti
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 ACTIVATION = "activation"
 ACTIVATIONS = ("none", "relu")
 OPTIMIZERS = ("adam", "sgd")
+SCHEDULES = ("constant", "cosine")
 SGD_MOMENTUM = 0.9
 
 
@@ -34,10 +35,13 @@ class Model:
         channels: Numbers of channels of the convolutions before the slots, in turn; in a model of blocks, of all.
         groups: GroupNorm's number of groups unless the user sets one.
         smallest_image: Height and width that an image has at least.
+        start: What stands before the first block, where it has no slot.
         end: What stands before the classes, in short lines.
-        blocks: How often all slots are repeated, behind a convolution whose slot is as the first one; 0: no blocks.
+        blocks: How often all slots are repeated; 0: no blocks. Without a ``start``, a convolution whose slot is as the
+            first one stands before them.
+        side_divisor: Height and width of an image are multiples of it.
         activations: Values of ``activation`` that it takes; a model with activations of its own takes but ``none``.
-        layer: What stands before each slot.
+        layer: What stands before each slot; ``sublayer``: the slots stand around a sublayer of a transformer.
     """
 
     build: Callable[[Any, Instance], Any] | None
@@ -45,8 +49,10 @@ class Model:
     channels: tuple[int, ...]
     groups: int
     smallest_image: int
+    start: str = ""
     end: str = ""
     blocks: int = 0
+    side_divisor: int = 1
     activations: tuple[str, ...] = ("none",)
     layer: str = "convolution"
 
@@ -54,6 +60,11 @@ class Model:
     def has_positions(self) -> bool:
         """Whether what enters a slot has positions besides its channels."""
         return self.layer != "dense"
+
+    @property
+    def has_tokens(self) -> bool:
+        """Whether what enters a slot are the tokens of a transformer."""
+        return self.layer == "sublayer"
 
     @property
     def slots(self) -> int | None:
@@ -121,7 +132,7 @@ def resnet20(keras: Any, instance: Instance) -> Any:
     since BatchNorm has an offset; here it has one where nothing stands in its slot.
     """
     inputs, *first = _first_layers(keras, instance)
-    x = functools.reduce(lambda x, layer: layer(x), first, inputs)
+    x = _apply(first, inputs)
     kinds = instance.layers.slots
     x = keras.layers.ReLU()(_convolution(keras, instance, x, 1, kinds[0], filters=16))
     place = 2
@@ -139,6 +150,62 @@ def resnet20(keras: Any, instance: Instance) -> Any:
     return keras.Model(inputs, outputs)
 
 
+def vit(keras: Any, instance: Instance) -> Any:
+    """Build a small vision transformer: 16 patches of 64 channels, six times attention and then an MLP.
+
+    Dosovitskiy et al. 2021, arXiv 2010.11929, section 3.1, with the mean over tokens instead of a class token, and
+    without dropout. Attention and MLP are sublayers, and the ordering is the pattern of one: slots before it, on its
+    branch, and after the sum with what entered it. ``lnc/none/none`` is pre-norm (Xiong et al. 2020, arXiv 2002.04745,
+    figure 1b), ``none/none/lnc`` post-norm (Vaswani et al. 2017, arXiv 1706.03762, section 3.1), ``lnc/lnc/none`` the
+    sandwich of Ding et al. 2021 (arXiv 2105.13290, section 2.4), ``none/lnc/none`` the residual post-norm of Liu et al.
+    2022 (arXiv 2111.09883, section 3.2). Where nothing stands after the sum, the sums grow from layer to layer: the
+    last kind of the other slots then stands once more before the mean.
+    """
+    inputs, *first = _first_layers(keras, instance)
+    height, width, channels = _apply(first, inputs).shape[1:]
+    patches = (
+        keras.layers.Reshape((4, height // 4, 4, width // 4, channels)),
+        keras.layers.Permute((1, 3, 2, 4, 5)),
+        keras.layers.Reshape((16, height * width * channels // 16)),
+        # One kernel for all patches, and for each an offset of its own, which is its learned position. With the usual
+        # standard deviation of 0.02 they tell tokens apart only after some epochs.
+        keras.layers.EinsumDense(
+            "btp,pc->btc", (16, 64), bias_axes="tc", name="patches",
+            bias_initializer=keras.initializers.RandomNormal(stddev=0.2),
+        ),
+    )  # fmt: skip
+    x = _apply([*first, *patches], inputs)
+    before, branch, after = instance.layers.slots
+
+    def slot(place: int, kinds: tuple[str, ...]) -> list[Any]:
+        return _slot(instance, place, kinds, 64) or [keras.layers.Identity(name=f"slot_{place}_1")]
+
+    for sublayer in range(12):
+        number, place = sublayer // 2 + 1, 3 * sublayer
+        y = _apply(slot(place + 1, before), x)
+        if sublayer % 2:
+            wide = keras.layers.Dense(128, activation="gelu", name=f"mlp_{number}_wide")
+            y = _apply([wide, keras.layers.Dense(64, name=f"mlp_{number}")], y)
+        else:
+            y = keras.layers.MultiHeadAttention(num_heads=4, key_dim=16, name=f"attention_{number}")(y, y)
+        y = _apply(slot(place + 2, branch), y)
+        x = _apply([keras.layers.Add(), *slot(place + 3, after)], [x, y])
+    x = _apply(_slot(instance, 37, last_kind(instance.layers.slots), 64), x)
+    x = keras.layers.GlobalAveragePooling1D()(x)
+    return keras.Model(inputs, keras.layers.Dense(instance.data_facts.classes, activation="softmax", name="classes")(x))
+
+
+def last_kind(slots: tuple[tuple[str, ...], ...]) -> tuple[str, ...]:
+    """Return what stands once more before the mean of a transformer with these slots: a kind or nothing."""
+    before, branch, after = slots
+    return () if after else (branch or before)[-1:]
+
+
+def _apply(layers: Iterable[Any], x: Any) -> Any:
+    """Return what some layers, one after the other, make of a tensor."""
+    return functools.reduce(lambda x, layer: layer(x), layers, x)
+
+
 def _first_layers(keras: Any, instance: Instance) -> list[Any]:
     """Return the input, and what gives images without channels one."""
     shape = instance.data_facts.image_shape
@@ -148,7 +215,10 @@ def _first_layers(keras: Any, instance: Instance) -> list[Any]:
 
 def _slot(instance: Instance, place: int, kinds: tuple[str, ...], channels: int) -> list[Any]:
     how = (channels, instance.groups_of(channels), instance.momentum, instance.provider, instance.epsilon)
-    return [normalization_layer(kind, *how, name=f"slot_{place}_{i}", axis=-1) for i, kind in enumerate(kinds, start=1)]
+    return [
+        normalization_layer(kind, *how, instance.statistics_batch, name=f"slot_{place}_{i}", axis=-1)
+        for i, kind in enumerate(kinds, start=1)
+    ]
 
 
 def _convolution(
@@ -160,7 +230,7 @@ def _convolution(
         filters, (3, 3), strides, "same", use_bias=not kinds, kernel_initializer="he_normal",
         name=f"convolution_{place}",
     )(x)  # fmt: skip
-    return functools.reduce(lambda x, layer: layer(x), _slot(instance, place, kinds, filters), x)
+    return _apply(_slot(instance, place, kinds, filters), x)
 
 
 def _shortcut(keras: Any, x: Any, strides: int) -> Any:
@@ -186,7 +256,7 @@ MODELS = {
         small_maps, ("ReLU",) * 4, (16, 32, 32, 64), groups=8, smallest_image=8, end="mean over\npositions"
     ),
     "dense": Model(dense, ("ReLU", "ReLU"), (128,), groups=8, smallest_image=1, layer="dense"),
-    # Its ordering is the pattern of a block.
+    # The ordering is the pattern of a block, in a transformer of a sublayer.
     "resnet20": Model(
         resnet20,
         follows=("ReLU", "+ input\nof the block,\nReLU"),
@@ -195,6 +265,18 @@ MODELS = {
         smallest_image=4,
         end="mean over\npositions",
         blocks=9,
+    ),
+    "vit": Model(
+        vit,
+        follows=("attention\nor MLP", "+ input of\nthe sublayer", ""),
+        channels=(64,),
+        groups=8,
+        smallest_image=4,
+        start="16 patches,\n64 channels,\n+ positions",
+        end="mean over\ntokens",
+        blocks=12,
+        side_divisor=4,
+        layer="sublayer",
     ),
 }
 # A model of one's own; the number of groups is Wu and He's (2018) and Keras' default.

@@ -24,10 +24,12 @@ class Box:
     Args:
         text: What it is, in short lines.
         kind: A kind of normalization, ``none`` for an empty slot, or ``plain``.
+        skips: How many boxes before it a residual line passes that ends in it; 0: no line.
     """
 
     text: str
     kind: str = PLAIN
+    skips: int = 0
 
     @property
     def colour(self) -> str:
@@ -45,24 +47,33 @@ def model_boxes(instance: Instance) -> list[Box]:
     found = [Box(f"image\n{' × '.join(map(str, data.image_shape))}")]
     if facts.build is None:
         return [*found, *_own_model(instance)]
-    if facts.blocks:
+    if facts.has_tokens:
+        found += [Box(facts.start), Box(f"{facts.blocks} {facts.layer}s\nof")]
+    elif facts.blocks:
         found += [*_layer(instance, 1, facts.channels[:1]), Box(f"ReLU;\n{facts.blocks} blocks of")]
+    before_block = len(found)
     activation = {"none": "", "relu": "ReLU"}[instance.activation]
     for slot, text in enumerate(facts.follows, start=1):
         channels = facts.channels if facts.blocks else (facts.channels[(slot - 1) % len(facts.channels)],)
         after = activation if text == zoo.ACTIVATION else text
-        found += [*_layer(instance, slot, channels), *([Box(after)] if after else [])]
+        found += _layer(instance, slot, channels)
+        skips = len(found) - before_block if after.startswith("+") else 0
+        found += [Box(after, skips=skips)] if after else []
+    if facts.has_tokens:
+        last = zoo.last_kind(instance.layers.slots)
+        found += [Box(f"at the end,\n{_describe(kind, facts.channels, instance)}", kind) for kind in last]
     return [*found, *([Box(facts.end)] if facts.end else []), Box(f"dense {data.classes}\nsoftmax")]
 
 
 def _layer(instance: Instance, slot: int, channels: tuple[int, ...]) -> list[Box]:
-    """Return the boxes of the layer before a slot, a 3 x 3 convolution or a dense one, and of what stands there."""
+    """Return the boxes of the layer before a slot, a 3 x 3 convolution or a dense one, and of what stands in it."""
     kinds, facts = instance.layers.slots[slot - 1], instance.model_facts
     name = facts.layer if facts.blocks else f"{facts.layer} {slot}"
     size = "3 × 3,\n" if facts.has_positions else ""
     numbers = ", ".join(map(str, channels)) + (" " if len(channels) == 1 else "\n")
     inside = [Box(_describe(kind, channels, instance), kind) for kind in kinds]
-    return [Box(f"{name}\n{size}{numbers}channels"), *(inside or [Box(f"slot {slot}\nempty", EMPTY)])]
+    before = [] if facts.has_tokens else [Box(f"{name}\n{size}{numbers}channels")]
+    return [*before, *(inside or [Box(f"slot {slot}\nempty", EMPTY)])]
 
 
 def _describe(kind: str, channels: tuple[int, ...], instance: Instance) -> str:
@@ -88,7 +99,7 @@ def _own_model(instance: Instance) -> list[Box]:
 
 @checked
 def plot_model(instance: Instance) -> tuple[Figure, Axes]:
-    """Draw the model from image to class, normalization in colour, empty slots dashed.
+    """Draw the model from image to class, normalization in colour, empty slots dashed, residual lines above.
 
     Args:
         instance: The settings.
@@ -98,7 +109,9 @@ def plot_model(instance: Instance) -> tuple[Figure, Axes]:
     """
     found = model_boxes(instance)
     listed = ", then ".join(box.text.replace("\n", " ") for box in found)
-    figure, axis = subplots(shows=f"What stands where in the model: {listed}", figsize=(1.28 * len(found), 1.3))
+    height = 1.3 if any(box.skips for box in found) else 1.0
+    shows = f"What stands where in the model: {listed}"
+    figure, axis = subplots(shows=shows, figsize=(1.28 * len(found), 1.3 * height))
     for place, box in enumerate(found):
         empty = box.kind == EMPTY
         axis.add_patch(
@@ -113,10 +126,14 @@ def plot_model(instance: Instance) -> tuple[Figure, Axes]:
             )
         )
         axis.text(place + 0.5, 0.5, box.text, ha="center", va="center", fontsize=8)
+        if box.skips:
+            start, end = place - box.skips, place + 0.5
+            axis.plot([start, start, end], [0.5, 1.18, 1.18], color="black", linewidth=1)
+            axis.annotate("", (end, 0.93), (end, 1.18), arrowprops={"arrowstyle": "->", "shrinkA": 0})
         if place:
             axis.annotate("", (place + 0.09, 0.5), (place - 0.09, 0.5), arrowprops={"arrowstyle": "->"})
     axis.set_xlim(0, len(found))
-    axis.set_ylim(0, 1)
+    axis.set_ylim(0, height)
     axis.axis("off")
     figure.tight_layout(pad=0.2)
     return Drawn(figure, axis)

@@ -224,7 +224,14 @@ def run_sentences(results: Results) -> list[str]:
 
 
 _MOST_NAMED = 5  # runs
-_PHRASES = {"momentum": "BatchNorm's momentum"}  # SGD has one, too
+_PHRASES = {  # of settings whose names do not say it
+    "momentum": "BatchNorm's momentum {}",  # SGD has one, too
+    "statistics_batch": "BatchNorm over parts of {} images",
+    "fit_sample": "{} images of the fit split drawn by each seed",
+    "schedule": "{} schedule",
+    "warmup": "warmup of {} steps",
+}
+_WHERE_CHANGED = ("momentum", "groups", "channels_per_group", "weight_decay", "epsilon", *list(_PHRASES)[1:])
 
 
 def shared_settings(records: pd.DataFrame, varies: Varies = ()) -> str:
@@ -247,9 +254,9 @@ def shared_settings(records: pd.DataFrame, varies: Varies = ()) -> str:
         "batch_size": f"batches of {run['batch_size']}",
         "learning_rate": f"{optimizer} at {written(run['learning_rate'])}",
     }
-    for name in ("momentum", "groups", "channels_per_group", "weight_decay", "epsilon"):
+    for name in _WHERE_CHANGED:
         if str(run[name]) != str(defaults[name]):
-            phrases[name] = f"{_PHRASES.get(name, name.replace('_', ' '))} {run[name]}"
+            phrases[name] = _PHRASES.get(name, f"{name.replace('_', ' ')} {{}}").format(run[name])
     if "fit_split" in varied and "dataset" not in varied:
         phrases["dataset"] = f"fitted on {run['dataset']}"
     if "learning_rate" in varied and "optimizer" not in varied and run["optimizer"] != defaults["optimizer"]:
@@ -262,6 +269,17 @@ def shared_settings(records: pd.DataFrame, varies: Varies = ()) -> str:
         for part in expand([group])
     ]
     return f"{phrase} ({'; '.join(together)})" if together else phrase
+
+
+def coverage(records: pd.DataFrame) -> str:
+    """Return what the intervals over some runs cover, as a phrase.
+
+    Args:
+        records: One row a run, as ``load_records`` gives.
+    """
+    if records["fit_sample"].notna().any():
+        return "initialization, shuffle, dropout and the draw of images from the fit split, not data from elsewhere"
+    return "initialization, shuffle and dropout, not new data"
 
 
 @checked

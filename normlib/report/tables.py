@@ -15,7 +15,7 @@ from normlib.errors import checked, one_of
 from normlib.models import zoo
 from normlib.models.instance import Instance
 from normlib.models.ordering import SOURCE_INSTANCES
-from normlib.report.sentences import interval, mean_and_sd
+from normlib.report.sentences import coverage, interval, mean_and_sd
 from normlib.runs.measures import MAIN_MEASURES, MEASURES
 from normlib.runs.store import Record, check_one_instance, load_original_stack, to_frame
 from normlib.studies.results import Results
@@ -91,7 +91,7 @@ def show(results: Results, name: str) -> Styler:
         "contrasts": (contrasts, lambda results: contrast_table(results.estimates)),
         "rankings": ("Rankings, the most frequent first", ranking_table),
         "gap": ("The evaluation loss, split", gap_table),
-        "results": ("Results", result_table),
+        "results": (f"Results. An interval covers {coverage(results.records)}.", result_table),
         "provenance": ("Provenance", lambda results: provenance(results.records).rename_axis("fact")),
     }
     one_of("table", name, shown)

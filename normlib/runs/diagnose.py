@@ -41,8 +41,8 @@ def diagnose(
 ) -> Diagnosis:
     """Train one run as ``train`` does, and look inside its model meanwhile, which changes no bit of it.
 
-    The first images of the fit split are passed at each point, in batches of the instance's batch size, BatchNorm
-    normalizing by its batch as in training, dropout off. The quantities:
+    The first images that the run is fitted on are passed at each point, in batches of the instance's batch size,
+    BatchNorm normalizing by its batch as in training, dropout off. The quantities:
 
     - ``cosine similarity``: of different samples' flattened outputs, the mean over all pairs, where they leave each
       slot (an empty one: the convolution before it). Lubana, Dick and Tanaka 2021, arXiv 2106.05956, on informative
@@ -63,7 +63,7 @@ def diagnose(
         threads: As for ``train``.
         points: Number of moments, from 2 up: before the first step, after the last one, and between them at steps
             that grow by a factor, since most happens early. Where there are fewer steps, all.
-        images: Number of images, from 2 up; at most those of the fit split.
+        images: Number of images, from 2 up; at most those that it is fitted on.
 
     Returns:
         The run's record, and the figures. Those of a run that diverges are not-a-numbers and infinities.
@@ -76,12 +76,11 @@ def diagnose(
     seed_range(seed, setting="seed")
     if threads is not None:
         thread_count(threads)
-    steps = instance.epochs * -(-len(instance.fit_examples) // instance.batch_size)
-    x, y = data.load_split(instance.dataset, instance.fit_examples)
+    x, y = data.load_split(instance.dataset, instance.fit_examples, instance.fit_sample, seed)
     from normlib.runs.probes import Observer
 
     named = instance.model in zoo.MODELS
-    observer = Observer(moments(steps, points), named, x[:images], y[:images], instance.batch_size)
+    observer = Observer(moments(instance.steps, points), named, x[:images], y[:images], instance.batch_size)
     record = train(instance, seed, threads, callbacks=[observer.callback])
     return Diagnosis(record, pd.DataFrame(observer.rows, columns=["step", "quantity", "place", "layer", "value"]))
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from normlib import data, stack
 from normlib.datasets import is_file, parse_split, recorded_name
-from normlib.errors import RequestError, one_of
+from normlib.errors import RequestError, one_of, whole_number
 from normlib.models.instance import Instance
 from normlib.models.ordering import short_form
 from normlib.runs.measures import MEASURES
@@ -230,6 +230,9 @@ def recorded_changes(settings: str) -> dict[str, Any]:
         for name in ("fit_split", "evaluate_split"):
             parse_split(recorded[name], dict.fromkeys(("train", "test"), 10**12), name)
             elsewhere[name] = recorded[name]
+        for name, minimum in {"fit_sample": 1, "warmup": 0}.items():  # their bounds depend on the file's splits
+            if recorded[name] != _DEFAULTS[name]:
+                elsewhere[name] = whole_number(name, recorded[name], minimum)
     here = Instance.from_settings(**{**recorded, **{name: _DEFAULTS[name] for name in elsewhere}})
     kept = {**here.settings, **elsewhere}
     if json.dumps(kept) != json.dumps(recorded):

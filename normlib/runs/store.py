@@ -71,7 +71,8 @@ def to_frame(records: Iterable[Record]) -> pandas.DataFrame:
     if not rows:
         return pd.DataFrame(columns=["ordering", "seed", *MEASURES, *list(Instance().settings)[1:], "key"])
     frame = pd.DataFrame(rows)
-    for name in ("groups", "channels_per_group"):  # left to itself pandas writes 5.0 and NaN for 5 and None
+    for name in (name for name, value in Instance().settings.items() if value is None):
+        # Left to itself pandas writes 5.0 and NaN for 5 and None.
         frame[name] = pd.Series([row[name] for row in rows], dtype=object)
     return frame.sort_values(["ordering", "seed", "key"], ignore_index=True)
 

@@ -43,7 +43,7 @@ def train(
 
     Args:
         instance: The settings.
-        seed: Seeds Python's, NumPy's and TensorFlow's generators, from 0 up.
+        seed: Seeds Python's, NumPy's and TensorFlow's generators, from 0 up, and draws ``fit_sample``.
         threads: Threads an operation may use. None: what this process uses already, or 1 where nothing has been set.
         callbacks: Keras callbacks that watch the run.
         live: The line and the curve of the runs before; None: new ones.
@@ -67,7 +67,7 @@ def train(
     from normlib.tf import describe_environment, tf, use_threads, without_autotuning
 
     threads = use_threads(threads)
-    images, labels = data.load_split(instance.dataset, instance.fit_examples)
+    images, labels = data.load_split(instance.dataset, instance.fit_examples, instance.fit_sample, seed)
     unseen_images, unseen_labels = data.load_split(instance.dataset, instance.evaluate_examples)
 
     # A fresh graph for each run: Keras 2 fixes dropout's seeds when it traces one.
@@ -78,8 +78,8 @@ def train(
     times.append(time.perf_counter())
     initial = moving_statistics(model)  # of a model with weights they are not what initializers give
     points: dict[str, list] = {"epoch": [], "step": [], "loss": [], "accuracy": []}
-    steps_per_epoch, name = -(-len(images) // instance.batch_size), f"{instance.ordering}, seed {seed}"
-    curve = _curve_callback(points, name, steps_per_epoch, instance.epochs, live or Live())
+    name, live = f"{instance.ordering}, seed {seed}", live or Live()
+    curve = _curve_callback(points, name, instance.steps // instance.epochs, instance.epochs, live)
     with without_autotuning():
         history = model.fit(
             images,

@@ -74,6 +74,22 @@ def test_settings_reach_the_layers_and_the_optimizer():
     np.testing.assert_allclose(float(model.optimizer.learning_rate), 0.01, rtol=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({"warmup": 4}, [0, 0.25, 0.5, 0.75, 1, 1, 1, 1, 1]),
+        # With t of T steps taken, half of 1 + cos(pi t / T).
+        ({"schedule": "cosine"}, [1, 0.961940, 0.853553, 0.691342, 0.5, 0.308658, 0.146447, 0.038060, 0]),
+        ({"schedule": "cosine", "warmup": 4}, [0, 0.25, 0.5, 0.75, 1, 0.853553, 0.5, 0.146447, 0]),
+    ],
+)
+def test_the_learning_rate_grows_from_zero_and_ends_at_zero(settings, expected):
+    """Eight steps; after the last one, the cosine is zero."""
+    model = built("bn", fit_split="test[:128]", batch_size=32, epochs=2, learning_rate=0.01, **settings)
+    rate = tf.keras.optimizers.schedules.deserialize(model.optimizer.get_config()["learning_rate"])
+    np.testing.assert_allclose([float(rate(steps)) / 0.01 for steps in range(9)], expected, atol=1e-5)
+
+
 MODULE = """
 import numpy as np
 import tensorflow as tf

@@ -2,7 +2,9 @@ import subprocess
 import sys
 
 import numpy as np
+import pytest
 
+from normlib.errors import RequestError
 from normlib.models.instance import Instance
 
 
@@ -25,6 +27,10 @@ def test_defaults_are_the_source_protocol():
         "weight_decay": 0.0,
         "epsilon": 0.001,
         "channels_per_group": None,
+        "statistics_batch": None,
+        "fit_sample": None,
+        "schedule": "constant",
+        "warmup": 0,
     }
 
 
@@ -58,6 +64,47 @@ def test_the_number_of_groups_is_the_models_or_as_asked():
     assert Instance(groups=2).groups_of(10) == 2
     assert Instance(channels_per_group=2).groups_of(10) == 5
     assert Instance("gn", "resnet20", channels_per_group=8).groups_of(64) == 8
+
+
+@pytest.mark.parametrize(
+    ("settings", "steps"),
+    [
+        ({}, 313),  # 312 batches of 32 and one of 16
+        ({"fit_split": "test[:64]", "epochs": 3}, 6),
+        ({"fit_sample": 100, "batch_size": 50, "epochs": 2}, 4),
+    ],
+)
+def test_the_steps_of_a_run_are_those_of_all_epochs(settings, steps):
+    assert Instance(**settings).steps == steps
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"statistics_batch": 5}, "statistics_batch is 5, but must be a divisor of batch_size, 32"),
+        (
+            {"statistics_batch": 8, "ordering": "gn/ln"},
+            "statistics_batch is 8, but gn/ln has no bn, which takes statistics of a batch",
+        ),
+        ({"statistics_batch": 8, "model": "my:own"}, "but must be None for my:own, whose BatchNorm layers are its own"),
+        ({"statistics_batch": 1, "model": "dense"}, "but dense has no positions, so that a part would be one number"),
+        ({"fit_split": "test[:64]", "fit_sample": 65}, "fit_sample is 65, but must be a whole number from 1 to 64"),
+        ({"fit_split": "test[:64]", "warmup": 3}, "warmup is 3, but must be at most 2, since the run has 2 steps"),
+        ({"fit_split": "test[:64]", "warmup": 2, "schedule": "cosine"}, "warmup is 2, but must be at most 1, since"),
+        ({"schedule": "linear"}, "schedule is 'linear', but must be one of constant, cosine"),
+    ],
+)
+def test_settings_that_do_not_fit_the_run_are_refused(settings, message):
+    with pytest.raises(RequestError, match=message):
+        Instance(**settings)
+
+
+def test_an_instance_is_made_of_variables_that_are_named_as_its_settings():
+    variables = {**Instance("gn", epochs=2).settings, "seeds": 3}
+    assert Instance.from_variables(variables) == Instance("gn", epochs=2)
+    del variables["epochs"]
+    with pytest.raises(RequestError, match="variables is 'epochs', but there is none of this name"):
+        Instance.from_variables(variables)
 
 
 def test_numpys_numbers_are_kept_as_pythons():

@@ -13,6 +13,7 @@ from normlib.models.build import build_model
 from normlib.models.instance import Instance
 from normlib.models.kinds import find_kind, normalization_layer
 from normlib.models.swap import slots, swap
+from normlib.models.zoo import MODELS
 from normlib.studies.study import Study
 
 EPSILON = 1e-3
@@ -261,9 +262,48 @@ def test_a_layer_over_channels_is_made_anew_from_its_configuration_and_found_as_
     assert find_kind(layer, 10) == find_kind(again, 10) == kind
 
 
-@pytest.mark.parametrize("model", ["source_cnn", "convnet", "small_maps", "dense", "resnet20"])
+@pytest.mark.parametrize("model", MODELS)
 @pytest.mark.parametrize("kind", ["lnc", "rms", "dyt"])
 def test_the_kinds_over_channels_stand_in_all_models(model, kind):
     instance = Instance(kind, model=model)
     built = build_model(instance)
     assert slots(built)["kind"].unique().tolist() == [kind]
+
+
+def in_parts(images, size):
+    """Hoffer, Hubara and Soudry 2017, algorithm 1: each part by itself, the last one with what is left over."""
+    exact = images.astype(np.float64)
+    parts = [exact[start : start + size] for start in range(0, len(exact), size)]
+    axes = tuple(range(images.ndim - 1))
+    return [(part, part.mean(axis=axes), part.var(axis=axes)) for part in parts]
+
+
+@pytest.mark.parametrize("size", [2, 4, 6], ids=["three parts", "one and what is left over", "the whole batch"])
+@pytest.mark.parametrize("shape", [(6, 5, 4, 10), (6, 10)], ids=["images", "dense"])
+def test_batch_norm_takes_each_part_of_the_batch_by_itself_and_moves_its_averages_by_their_mean(shape, size):
+    inputs = (np.random.default_rng(5).normal(size=shape) * np.arange(1, 11) + np.arange(10)).astype(np.float32)
+    layer = normalization_layer("bn", 10, 5, momentum=0.9, statistics_batch=size, axis=-1)
+    scale, offset = give_weights(layer, inputs)
+    parts = in_parts(inputs, size)
+    expected = np.concatenate([batch_norm(part, mean, variance, scale, offset) for part, mean, variance in parts])
+    np.testing.assert_allclose(layer(inputs, training=True), expected, rtol=1e-5, atol=2e-5)
+    means, variances = (np.mean(moments, axis=0) for moments in list(zip(*parts, strict=True))[1:])
+    np.testing.assert_allclose(np.asarray(layer.moving_mean), 0.1 * means, rtol=1e-5)
+    np.testing.assert_allclose(np.asarray(layer.moving_variance), 0.9 + 0.1 * variances, rtol=1e-5)
+    before = [np.array(weight) for weight in layer.weights]
+    expected = batch_norm(inputs, before[2], before[3], scale, offset)
+    np.testing.assert_allclose(layer(inputs, training=False), expected, rtol=1e-5, atol=2e-5)
+    layer.trainable = False
+    np.testing.assert_allclose(layer(inputs, training=True), expected, rtol=1e-5, atol=2e-5)
+    for weight, kept in zip(layer.weights, before, strict=True):
+        np.testing.assert_array_equal(np.array(weight), kept)
+
+
+def test_batch_norm_in_parts_takes_no_mask_and_is_made_anew_with_its_parts(images):
+    layer = normalization_layer("bn", 10, 5, statistics_batch=2, dtype="mixed_float16")
+    again = type(layer).from_config(layer.get_config())
+    given = images.astype(np.float16)
+    np.testing.assert_array_equal(layer(given, training=True), again(given, training=True))
+    assert find_kind(again, 10) == "bn"
+    with pytest.raises(RequestError, match=r"mask is .*, but must be None where BatchNorm takes parts of the batch"):
+        layer.call(given, mask=given > 0)

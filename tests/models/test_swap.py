@@ -425,6 +425,13 @@ def test_the_layer_norms_of_a_transformer_block_are_swapped(kind):
         assert swapped.get_layer("before_mlp").epsilon == model.get_layer("before_mlp").epsilon
 
 
+@pytest.mark.parametrize("kind", ["gn", "ln", "in"])
+def test_what_takes_all_tokens_together_does_not_replace_a_transformers_layer_norm(kind):
+    message = f"normalizes tokens, of which '{kind}' would take all of an example together: see 'lnc'"
+    with pytest.raises(RequestError, match=message):
+        swap(transformer_block(), kind, replace="lnc")
+
+
 def test_what_normalizes_over_channels_is_refused_where_there_is_one():
     model = keras.Sequential([keras.Input((4, 1)), keras.layers.BatchNormalization(name="one")])
     with pytest.raises(RequestError, match="has one channel, which is all that 'rms' would normalize over"):

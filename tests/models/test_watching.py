@@ -12,6 +12,7 @@ from test_graphs import random
 
 from normlib.errors import RequestError
 from normlib.models import graphs, readings, watching
+from normlib.models.kinds import normalization_layer
 from normlib.tf import KERAS_3, tf
 
 keras = tf.keras
@@ -421,3 +422,23 @@ def test_what_is_looked_at_is_left_as_it_was():
     readings.moving_average_gap(model, tf.data.Dataset.from_tensor_slices((x, y)).batch(32))
     for variable, kept in zip(variables, before, strict=True):
         np.testing.assert_array_equal(variable, kept)
+
+
+def test_batch_norm_in_parts_is_recalibrated_and_counted_as_it_trains():
+    """What leaves the first is what its parts made of it, so a second in one batch sees other data than with a whole.
+
+    Parts of four of a batch of eight are as batches of four of Keras' own layer.
+    """
+    x = random(16, 2, 2, 3) * np.arange(1, 17, dtype=np.float32)[:, None, None, None]
+
+    def network(**options):
+        norm = [normalization_layer("bn", 3, 1, momentum=0.5, axis=-1, **options) for _ in range(2)]
+        return keras.Sequential([keras.Input((2, 2, 3)), norm[0], layers.ReLU(), norm[1]])
+
+    expected = readings.recalibrate(network(), x, batch_size=4)
+    model = network(statistics_batch=4)
+    for norm, other in zip(norms(readings.recalibrate(model, x, batch_size=8)), norms(expected), strict=True):
+        np.testing.assert_allclose(np.array(norm.moving_variance), np.array(other.moving_variance), rtol=1e-5)
+    watch = watching.Watch(model)
+    watch.trace()
+    assert list(watch.calls.values()) == [1, 1]

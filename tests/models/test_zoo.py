@@ -43,10 +43,11 @@ def test_convnet_has_four_convolutions_of_16_filters(ordering, total, trainable)
 @pytest.mark.parametrize("model", MODELS)
 def test_a_model_has_the_layers_and_blocks_that_its_facts_say(model):
     """Its picture is drawn from these facts."""
-    facts, layers = MODELS[model], build_model(Instance("none", model)).layers
-    named = [layer for layer in layers if layer.name.startswith(("convolution_", "hidden_"))]
-    channels = [getattr(layer, "filters", None) or layer.units for layer in named]
-    assert len(channels) == (1 + facts.blocks * facts.slots if facts.blocks else facts.slots)
+    facts, built = MODELS[model], build_model(Instance("none", model))
+    before = ("slot_",) if facts.has_tokens else ("convolution_", "hidden_")
+    channels = [layer.output.shape[-1] for layer in built.layers if layer.name.startswith(before)]
+    stem = 1 if facts.blocks and not facts.start else 0
+    assert len(channels) == stem + (facts.blocks or 1) * facts.slots
     assert set(channels) == set(facts.channels)
 
 
@@ -182,3 +183,49 @@ def test_all_orderings_start_from_the_same_kernels():
         built = build_model(Instance(ordering, "resnet20"))
         kernels.append([layer.get_weights()[0] for layer in built.layers if "convolution" in layer.name])
     assert all((a == b).all() for a, b in zip(*kernels, strict=True))
+
+
+# Of MNIST's 16 patches of 7 x 7; attention has four kernels of 64 x 64 with offsets, the MLP 64 x 128 and back.
+VIT = 49 * 64 + 16 * 64 + 6 * (4 * 65 * 64 + 65 * 128 + 129 * 64) + 650
+
+
+@pytest.mark.parametrize(
+    ("ordering", "weights"),
+    [
+        ("none", 0),
+        ("lnc", 13 * 2 * 64),
+        ("none/none/lnc", 12 * 2 * 64),
+        ("lnc/rms+dyt/none", 12 * (2 * 64 + 64 + 2 * 64 + 1) + 2 * 64 + 1),
+        ("none/bn/none", 13 * 4 * 64),
+    ],
+    ids=["nothing", "before", "after the sum", "the last kind of several", "on the branch"],
+)
+def test_a_transformers_last_kind_stands_once_more_before_the_mean_where_nothing_follows_the_sums(ordering, weights):
+    assert numbers_of_weights(ordering, "vit")[0] == VIT + weights
+
+
+@pytest.mark.parametrize("ordering", ["lnc/none/none", "none/lnc/none", "none/none/lnc", "lnc/lnc/none"])
+def test_a_transformers_slots_stand_before_a_sublayer_on_its_branch_and_after_the_sum(ordering):
+    """Recomputed from the layers that it has, sublayer by sublayer."""
+    model = build_model(Instance(ordering, "vit"))
+    images = np.random.default_rng(0).random((2, 28, 28), np.float32)
+    layers = {layer.name: layer for layer in model.layers}
+    patches = images.reshape(2, 4, 7, 4, 7).transpose(0, 1, 3, 2, 4).reshape(2, 16, 49)
+    x = np.asarray(layers["patches"](patches))
+    for sublayer in range(12):
+        before, branch, after = (layers[f"slot_{3 * sublayer + place}_1"] for place in (1, 2, 3))
+        y, number = before(x), sublayer // 2 + 1
+        if sublayer % 2:
+            y = layers[f"mlp_{number}"](layers[f"mlp_{number}_wide"](y))
+        else:
+            y = layers[f"attention_{number}"](y, y)
+        x = after(x + branch(y))
+    x = layers["slot_37_1"](x) if "slot_37_1" in layers else x
+    expected = layers["classes"](np.asarray(x).mean(axis=1))
+    np.testing.assert_allclose(model(images), expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["gn", "ln", "in"])
+def test_what_takes_all_tokens_together_is_refused_with_a_pointer_to_lnc(kind):
+    with pytest.raises(RequestError, match=f"but vit has tokens, of which '{kind}' would take all .* see 'lnc'"):
+        Instance(f"none/{kind}", "vit")

@@ -48,6 +48,27 @@ def test_a_residual_networks_picture_shows_its_stem_and_the_pattern_of_its_block
     ]
 
 
+def test_a_transformers_picture_shows_a_sublayer_with_its_three_places_and_the_residual_line():
+    instance = Instance("lnc/rms/none", "vit")
+    assert texts(instance)[1:] == [
+        "16 patches, 64 channels, + positions",
+        "12 sublayers of",
+        "LayerNorm of channels",
+        "attention or MLP",
+        "RMSNorm",
+        "+ input of the sublayer",
+        "slot 3 empty",
+        "at the end, RMSNorm",
+        "mean over tokens",
+        "dense 10 softmax",
+    ]
+    (line,) = plot_model(instance)[1].lines
+    boxes = model_boxes(instance)
+    start, end = 3, next(i for i, box in enumerate(boxes) if box.skips) + 0.5
+    assert list(line.get_xdata()) == [start, start, end]  # from what enters the sublayer to the sum
+    assert boxes[start].kind == "lnc"
+
+
 def test_a_plain_networks_picture_shows_its_four_slots_and_where_it_pools():
     found = texts(Instance("gn/none/bn", "convnet", channels_per_group=4))
     assert found[2:4] == ["GroupNorm 4 groups of 4 channels", "ReLU"]

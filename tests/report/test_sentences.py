@@ -325,6 +325,17 @@ def test_of_a_model_with_activations_of_its_own_none_are_said_and_settings_that_
     assert "SGD with momentum 0.9" in sentences.shared_settings(make_frame({"bn": [0.4]}, **settings), varies)
 
 
+def test_settings_of_the_batch_the_sample_and_the_schedule_are_said_in_words(make_frame):
+    settings = {"statistics_batch": 8, "fit_sample": 2000, "schedule": "cosine", "warmup": 10}
+    records = make_frame({"bn": [0.4, 0.5]}, **settings)
+    assert sentences.shared_settings(records).endswith(
+        "Adam at 0.001, BatchNorm over parts of 8 images, 2000 images of the fit split drawn by each seed, "
+        "cosine schedule, warmup of 10 steps"
+    )
+    assert "the draw of images from the fit split" in sentences.coverage(records)
+    assert sentences.coverage(make_frame({"bn": [0.4]})) == "initialization, shuffle and dropout, not new data"
+
+
 def test_what_varies_is_left_to_each_finding(make_frame):
     said = sentences.shared_settings(make_frame({"bn": [0.4]}, batch_size=64), [{"batch_size": [32, 64]}])
     assert "batches" not in said
