@@ -98,12 +98,12 @@ def test_every_model_is_built_and_has_a_picture_with_all_its_slots(model):
     from normlib.models.build import build_model
 
     slots = zoo.MODELS[model].slots
-    instance = Instance("/".join(["gn"] * slots), model)
+    instance = Instance("/".join(["bn"] * slots), model)
     found = model_boxes(instance)
     assert found[-1].text.startswith("dense")
-    assert [box.kind for box in found].count("gn") >= slots
+    assert [box.kind for box in found].count("bn") >= slots
     empty = model_boxes(Instance("none", model))
-    assert [box.kind for box in empty].count(EMPTY) == [box.kind for box in found].count("gn")
+    assert [box.kind for box in empty].count(EMPTY) == [box.kind for box in found].count("bn")
     names = [layer.name for layer in build_model(instance).layers]
     assert {f"slot_{place}_1" for place in range(1, slots + 1)} <= set(names)
 
