@@ -14,7 +14,9 @@ import click
 from normlib.errors import RequestError, one_line, one_of
 
 if TYPE_CHECKING:
-    from normlib.studies.study import Study
+    from collections.abc import Sequence
+
+    from normlib.runs.record import Record
 
 
 class Commands(click.Group):
@@ -69,6 +71,9 @@ def commands(context: click.Context) -> None:
         click.echo(context.get_help())
 
 
+_VERBOSE = click.option("--verbose", is_flag=True, help="Also print the table of results and all files written.")
+
+
 @commands.command()
 @click.argument("name_or_file", required=False)
 @click.option("--out", metavar="DIR", help="Where results go. [default: outputs/NAME]")
@@ -87,6 +92,7 @@ def commands(context: click.Context) -> None:
 @click.option("--quick", is_flag=True, help="A small size of the study, into outputs/NAME-quick: minutes, not hours.")
 @click.option("--list", "list_studies", is_flag=True, help="List the studies that ship with normlib, and end.")
 @click.option("--dry-run", is_flag=True, help="List the executions that would be made, and end.")
+@_VERBOSE
 def study(
     name_or_file: str | None,
     out: str | None,
@@ -98,9 +104,10 @@ def study(
     quick: bool,
     list_studies: bool,
     dry_run: bool,
+    verbose: bool,
     **options: Any,
 ) -> None:
-    """Run a study in papermill executions, each of one ordering and condition, then summarize it.
+    """Run a study in papermill executions, each of one ordering and condition, then say what it found.
 
     NAME_OR_FILE is a study that ships with normlib, such as 'source', or a YAML file. What is there already is not run
     again: repeat the command to go on after an interruption, or with more seeds to add some.
@@ -120,7 +127,9 @@ def study(
         raise click.UsageError("--workers is for this machine, and --scheduler for a cluster, which has its own.")
     from normlib.execution import schedule
     from normlib.execution.workers import dask_executor, local_executor
+    from normlib.report.sentences import plan_sentence
     from normlib.studies.folder import describe_status
+    from normlib.studies.results import earlier_runs
     from normlib.studies.study import read_study
 
     chosen = None if orderings is None else orderings.split(",")
@@ -129,14 +138,14 @@ def study(
     folder = Path("outputs") / (plan.name + quick * "-quick") if out is None else _folder("out", out)
     if dry_run:
         listed = schedule.describe_plan(plan, folder, threads, workers, options["redo"])
-        return click.echo(f"{_plan_sentence(plan, folder)}\n{listed}")
+        return click.echo(f"{plan_sentence(plan, earlier_runs(plan, folder))}\n{listed}")
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C
     place = dask_executor(scheduler) if scheduler is not None else local_executor(workers, threads)
     with place as executor:
         failures = schedule.run_study(plan, folder, executor, threads, **options)
     for stage in ([folder / schedule.TUNING] if plan.tune else []) + [folder]:
         if any((stage / "records").glob("*.json")):
-            _summarize(stage)
+            _summarize(stage, verbose=verbose)
         if failures and (stage / "study.yaml").exists():
             click.echo(describe_status(stage), err=True)
     if failures:
@@ -163,8 +172,9 @@ def status(folder: str) -> None:
 @click.option("--csv", metavar="FILE", help="Also write the numbers: a row for each condition, ordering and measure.")
 @click.option("--html", metavar="FILE", help="Also write the page: summary.html; of two folders, what agrees.")
 @click.option("--latex", metavar="FILE", help="Also write tables for a paper; of one folder.")
-def summary(folder: str, other: str | None, **exports: str | None) -> None:
-    """Summarize the records of a study: notebook, HTML without code, figures; and export what was found.
+@_VERBOSE
+def summary(folder: str, other: str | None, verbose: bool, **exports: str | None) -> None:
+    """Say what a study found, and write its summary: notebook, HTML without code, figures; and what is exported.
 
     With DIR_B, the same study run on another stack or processor, say instead which figures agree within their
     intervals, and which contrasts have the same verdict. Nothing is then written into the folders.
@@ -177,7 +187,7 @@ def summary(folder: str, other: str | None, **exports: str | None) -> None:
     """
     files = {kind: file for kind, file in exports.items() if file is not None}
     if other is None:
-        return _summarize(_folder("DIR", folder), files)
+        return _summarize(_folder("DIR", folder), files, verbose)
     import matplotlib as mpl
 
     from normlib.report import agreement
@@ -201,10 +211,8 @@ def verify(study: str, runs: int) -> None:
     from normlib.studies import verification
 
     found = verification.verify(study, runs)
-    lost = found["same_place"] & (found["verdict"] != verification.EQUAL)
     click.echo(found.to_string(index=False, float_format="{:.6f}".format))
-    if lost.any():
-        click.echo("processor, stack and threads are those of the kept runs, and yet not all bits are", err=True)
+    click.echo(verification.conclude(found))
     if (found["verdict"] == verification.OUTSIDE).any():
         sys.exit(1)
 
@@ -237,6 +245,8 @@ def notebooks(folder: str) -> None:
 
 
 def _list_studies() -> None:
+    from normlib.report.sentences import plan_sentence
+    from normlib.studies.results import earlier_runs
     from normlib.studies.study import read_study, shipped_studies
 
     for name in shipped_studies():
@@ -244,24 +254,25 @@ def _list_studies() -> None:
         runs = len(plan.instances) * plan.seeds
         most = "at most " if plan.looks else ""
         click.echo(f"{name}: {most}{runs} runs ({len(plan.instances)} instances, {most}{plan.seeds} seeds each)")
-        for text in (plan.question, _plan_sentence(plan)):
+        kept = earlier_runs(plan)
+        for text in (plan.question, plan_sentence(plan, kept), *([_duration(kept.runs)] if kept else [])):
             click.echo(click.wrap_text(text, initial_indent="  ", subsequent_indent="  "))
 
 
-def _plan_sentence(study: Study, folder: Path | None = None) -> str:
-    """Return what a study can tell apart, by the pairs of its folder or of its kept runs, where there are some."""
-    from normlib.report import sentences
-    from normlib.studies import results
+def _duration(runs: Sequence[Record]) -> str:
+    """Return how long some runs took, and where."""
+    minutes = sum(sum(run.seconds.values()) for run in runs) / 60
+    places = ", ".join(dict.fromkeys(run.environment["processor"] for run in runs))
+    return f"It took {minutes:,.0f} minutes on one core of {places}."
 
-    return sentences.plan_sentence(study, results.earlier_runs(study, folder))
 
-
-def _summarize(folder: Path, exports: dict[str, str] | None = None) -> None:
+def _summarize(folder: Path, exports: dict[str, str] | None = None, verbose: bool = False) -> None:
+    """Write the summary of a folder, and say what was found and where the page is."""
     import matplotlib as mpl
 
     from normlib.execution import summary
     from normlib.files import write_atomically
-    from normlib.report import export, tables
+    from normlib.report import answer, export, tables
     from normlib.studies.results import read_folder
 
     for kind, file in (exports or {}).items():
@@ -275,8 +286,13 @@ def _summarize(folder: Path, exports: dict[str, str] | None = None) -> None:
         else:
             write_atomically(Path(file), export.to_csv(results) if kind == "csv" else export.to_latex(results))
         paths.append(Path(file))
-    click.echo(tables.result_table(results).drop(columns="source's label", errors="ignore").to_string())
-    for path in paths:
+    name, runs = results.study.name, results.runs
+    click.echo(f"{name}: {len(runs)} run{'s' * (len(runs) != 1)}, {results.measure.phrase}")
+    for line in answer.answer(results):
+        click.echo(f"  {line}")
+    if verbose:
+        click.echo(tables.result_table(results).drop(columns="source's label", errors="ignore").to_string())
+    for path in paths if verbose else [folder / "summary.html", *map(Path, (exports or {}).values())]:
         click.echo(path)
 
 

@@ -5,6 +5,7 @@ What is refused is in test_bad_input.py.
 
 import errno
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -55,13 +56,22 @@ def here(folder, monkeypatch, capsys):
     return here
 
 
-def test_a_study_ends_with_the_paths_of_the_summary_and_its_figures(folder):
+def test_a_study_ends_with_what_it_found_and_the_path_of_the_page(folder):
+    (folder / "mine.yaml").write_text(f"{STUDY}contrasts: {{order: gn/bn - none}}\n")
     done = run("study", "mine.yaml", "--seeds", 2, cwd=folder)
     assert done.returncode == 0, done.stderr
+    assert done.stderr.splitlines()[1] == "mine: 0 of 4 runs done"
     assert "mine: 4 of 4 runs done" in done.stderr
-    names = ("bars", "bars_evaluation", "places", "training", "gap")
+    head, verdict, best, page = done.stdout.splitlines()
+    assert head == "mine: 4 runs, running training loss"
+    assert re.match(r"  order: (un)?decided|  order: differs|  order: level", verdict)
+    assert best.startswith("  By means, ")
+    assert page == "outputs/mine/summary.html"
+    told = run("summary", "outputs/mine", "--verbose", cwd=folder)
+    assert told.stdout.splitlines()[:3] == [head, verdict, best]
+    names = ("bars", "bars_evaluation", "places", "contrasts", "training", "gap")
     figures = [f"figures/{name}.{kind}" for name in names for kind in ("png", "svg")]
-    assert done.stdout.splitlines()[-12:] == [
+    assert told.stdout.splitlines()[-14:] == [
         f"outputs/mine/{name}" for name in ("summary.ipynb", "summary.html", *figures)
     ]
     assert len(list((folder / "outputs" / "mine" / "records").glob("*.json"))) == 4

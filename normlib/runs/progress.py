@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import io
 import sys
+import threading
 import time
 from collections.abc import Mapping
 from typing import Any
 
 import tqdm
 
+_SILENCE = 10  # seconds without a line in a log
 _SECONDS = 0.5  # between two drawings: more are not seen, and each takes a few hundredths of a second
 
 
@@ -138,11 +140,17 @@ class Progress:
         self.live = Live()
         self.live.say(self._line())
         self._bar = tqdm.tqdm(total=total, initial=done, desc=title, unit="run", disable=None)  # unless in a terminal
+        self._logs = bool(self._bar.disable) and not in_notebook()
+        self._ended = threading.Event()
 
     def __enter__(self) -> Progress:
+        if self._logs:
+            self._log()
+            threading.Thread(target=self._repeat, daemon=True).start()
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._ended.set()
         self._bar.close()
         self.live.say(self._line())
 
@@ -170,19 +178,36 @@ class Progress:
 
     def _report(self, latest: str) -> None:
         self._latest = latest
-        if self._bar.disable and not in_notebook():
-            print(f"{self._line()}; {latest}", file=sys.stderr, flush=True)
+        if self._logs:
+            self._log(latest)
         self._show()
+
+    def _log(self, *latest: str) -> None:
+        self._logged = time.monotonic()
+        print("; ".join([self._status(), *latest]), file=sys.stderr, flush=True)
+
+    def _repeat(self) -> None:
+        """Say how far it is where nothing was said for some seconds."""
+        while not self._ended.wait(1):
+            if time.monotonic() - self._logged >= _SILENCE:
+                self._log()
 
     def _show(self) -> None:
         failed = [f"{self._failed} failed"] * bool(self._failed)
         running = [f"{self._running} running"] * bool(self._running)
         self._bar.set_postfix_str(", ".join([*failed, *running, self._latest]))
-        left = []
-        if done := self._done - self._done_before:
-            seconds = (time.monotonic() - self._began) / done * (self._total - self._done)
-            left = [f"{tqdm.tqdm.format_interval(seconds)} left"]
-        self.live.say(", ".join([self._line(), *running, *left]), self._latest)
+        self.live.say(self._status(), self._latest)
+
+    def _status(self) -> str:
+        """Return how many runs are done and running, and how long the rest will take once one is done."""
+        parts = [self._line()]
+        if self._running:
+            parts.append(f"{self._running} running")
+        left = self._total - self._done
+        if (done := self._done - self._done_before) and left:
+            seconds = (time.monotonic() - self._began) / done * left
+            parts.append(f"{tqdm.tqdm.format_interval(seconds)} left")
+        return ", ".join(parts)
 
     def _line(self) -> str:
         failed = f", {self._failed} failed" if self._failed else ""

@@ -3,21 +3,34 @@ import sys
 
 import jupyter_client
 import pytest
+from processes import wait_until
 
 from normlib.execution import kernels
 from normlib.runs import progress as progress_module
 from normlib.runs.progress import Live, Progress, in_notebook, is_watched
 
 
-def test_a_log_file_gets_a_line_a_run_and_failed_ones_are_counted_apart(capsys):
+def test_a_log_file_gets_a_line_a_run_that_says_how_long_the_rest_will_take(capsys, monkeypatch):
+    """Two of the four are left after one, and so twice the time that it took; failed ones are counted apart."""
+    now = [100.0]
+    monkeypatch.setattr(progress_module.time, "monotonic", lambda: now[0])
     with Progress(4, "source", done=1) as progress:
-        progress.running = 2  # of no interest in a log file
+        progress.running = 2
         progress.fail("bn/none, seed 0: OSError: out of luck")
+        now[0] = 160.0
         progress.advance("bn/none, seed 1: loss 0.5")
     assert capsys.readouterr().err.splitlines() == [
-        "source: 1 of 4 runs done, 1 failed; failed: bn/none, seed 0: OSError: out of luck",
-        "source: 2 of 4 runs done, 1 failed; bn/none, seed 1: loss 0.5",
+        "source: 1 of 4 runs done",
+        "source: 1 of 4 runs done, 1 failed, 2 running; failed: bn/none, seed 0: OSError: out of luck",
+        "source: 2 of 4 runs done, 1 failed, 2 running, 02:00 left; bn/none, seed 1: loss 0.5",
     ]
+
+
+def test_a_log_file_in_which_nothing_happens_gets_a_line_all_the_same(capsys, monkeypatch):
+    monkeypatch.setattr(progress_module, "_SILENCE", 0)
+    with Progress(4, "source") as progress:
+        progress.running = 1
+        wait_until(lambda: "source: 0 of 4 runs done, 1 running\n" in capsys.readouterr().err)
 
 
 def test_a_terminal_gets_a_bar(capsys, monkeypatch):

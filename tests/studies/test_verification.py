@@ -1,6 +1,7 @@
 import dataclasses
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from conftest import SMALL
@@ -63,3 +64,16 @@ def test_what_is_not_kept_is_refused():
         verification.verify("source", 0)
     with pytest.raises(RequestError, match="runs is 51, but only 50 runs of source are kept"):
         verification.verify("source", 51)
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "same_place", "said"),
+    [
+        ([verification.EQUAL] * 2, True, "The same: 2 runs of 2 give what was kept, to the bit."),
+        ([verification.EQUAL, verification.INSIDE], False, "The same within chance: of 2 runs, 1 are equal to the bit"),
+        ([verification.INSIDE], True, "so all bits should be equal."),
+        ([verification.OUTSIDE], False, "Not the same: 1 of 1 run lie outside the study's spread. Another processor"),
+    ],
+)
+def test_together_they_say_whether_the_runs_are_the_same_and_what_another_processor_means(verdicts, same_place, said):
+    assert said in verification.conclude(pd.DataFrame({"verdict": verdicts, "same_place": same_place}))

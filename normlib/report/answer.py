@@ -1,0 +1,67 @@
+"""The answer of a study in a few plain lines, as a terminal and the first screen of a summary show it."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pandas as pd
+
+from normlib.analysis.comparison import Comparison
+from normlib.analysis.planning import what_would_decide
+from normlib.report.sentences import interval, run_sentences, winner_sentences
+from normlib.studies.results import Results
+
+
+def answer(results: Results) -> list[str]:
+    """Return what a study found: a line a declared contrast, then the best ordering, then what is missing or diverged.
+
+    Args:
+        results: The study and its runs.
+
+    Returns:
+        Lines of plain text.
+    """
+    return [*verdict_lines(results), *winner_sentences(results), *run_sentences(results)]
+
+
+def verdict_lines(runs: Comparison) -> list[str]:
+    """Return a line for each contrast: the verdict, which side is better, the difference with its interval.
+
+    Args:
+        runs: Runs and their contrasts.
+
+    Returns:
+        Lines of plain text. Where a contrast is judged under several conditions, they are counted.
+    """
+    lines = []
+    for contrast in runs.contrasts:
+        rows = [row for _, row in runs.estimates.loc[[contrast.name]].iterrows()]
+        found = [_one(row, contrast.sides, runs) for row in rows]
+        if len(rows) == 1:
+            verdict, side, figures = found[0]
+            lines.append(f"{contrast.name}: {verdict}; {side}{figures}")
+            continue
+        counts = Counter(f"{verdict}, {side}" if "better" in side else verdict for verdict, side, _ in found)
+        said = "; ".join(f"{count} {text.replace('differs', 'differ')}" for text, count in counts.most_common())
+        lines.append(f"{contrast.name}, under {len(rows)} conditions: {said}")
+    return lines
+
+
+def _one(row: pd.Series, sides: tuple[str, str], runs: Comparison) -> tuple[str, str, str]:
+    """Return a contrast's verdict, what it says of the two sides, and its figures."""
+    first, second = sides
+    if pd.isna(row["mean"]):
+        reason = "fewer than two pairs of runs" if row["pairs"] < 2 else "a run diverged"
+        return "nothing can be said", f"{first} against {second}", f": {reason}"
+    if row["verdict"] == "undecided":
+        later = what_would_decide(row)
+        figures = f": {interval(row['mean'], row['low'], row['high'], '+')}{'; ' * bool(later)}{later}"
+        return "undecided", f"{first} against {second}", figures
+    if row["verdict"] == "level":
+        figures = f", within the margin {runs.margin:g}: {interval(row['mean'], row['low'], row['high'], '+')}"
+        return "level", f"{first} against {second}", figures
+    low, high = row["low"], row["high"]
+    if (row["mean"] < 0) != runs.measure.lower_is_better:
+        first, second = second, first
+    ends = (-high, -low) if row["mean"] < 0 else (low, high)
+    return row["verdict"], f"{first} is better than {second}", f" by {interval(abs(row['mean']), *ends)}"
