@@ -203,6 +203,17 @@ class Comparison:
             frame["seeds_needed"] = np.nan
         return frame
 
+    def __str__(self) -> str:
+        from normlib.report import answer  # shown only
+
+        return "\n".join(answer.verdict_lines(self) or ["no contrast is declared"])
+
+    def _repr_html_(self) -> str:
+        """Return a line a contrast, and the table of contrasts."""
+        from normlib.report import cards  # shown only
+
+        return cards.comparison_card(self)
+
     @property
     def needed_seeds(self) -> int | None:
         """How many seeds a study with looks needs: up to where all is decided, or to the next look; None: no looks."""

@@ -10,6 +10,7 @@ import contextlib
 import functools
 import importlib
 import re
+import sys
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -64,6 +65,24 @@ _own_classes: dict[type, str] = {}  # kinds by the classes of the layers that th
 def is_own(path: object) -> bool:
     """Tell whether a text is the import path of a kind or a model of one's own."""
     return isinstance(path, str) and len(path) <= _LONGEST_PATH and _OWN.fullmatch(path) is not None
+
+
+def path_of(setting: str, function: Callable[..., Any]) -> str:
+    """Return the import path of a function, under which this process finds it, a notebook's own among them.
+
+    Args:
+        setting: What takes it.
+        function: The function.
+
+    Raises:
+        RequestError: It is not found under its name, as a lambda or a function within another.
+    """
+    module, name = getattr(function, "__module__", None), getattr(function, "__qualname__", "")
+    path = f"{module}:{name}"
+    if not is_own(path) or getattr(sys.modules.get(str(module)), name, None) is not function:
+        allowed = "a function that stands at the top of a module or of a notebook"
+        raise RequestError(setting, name or type(function).__name__, allowed)
+    return path
 
 
 def call_own(setting: str, path: str, expected: str, call: Callable[[Any], Any], returns: type) -> Any:

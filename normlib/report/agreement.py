@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -127,13 +125,11 @@ def as_text(table: pd.DataFrame) -> pd.DataFrame:
 def as_page(a: Results, b: Results, table: pd.DataFrame) -> str:
     """Return an HTML page: where both were run, what agrees, a picture and the table."""
     figure, _ = plot_agreement(a, b)
-    content = io.BytesIO()
-    figure.savefig(content, format="png", dpi=150)
     return cards.page(
         f"{a.study.name} and {b.study.name}: one study, run twice",
         ("text", a.study.question),
         ("list", agreement_sentences(a, b, table)),
-        ("picture", figure.alternative_text, base64.b64encode(content.getvalue()).decode()),
+        cards.picture(figure),
         cards.table("Figures and contrasts; of a contrast, the verdicts in A and in B", as_text(table)),
     )
 

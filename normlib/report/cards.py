@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import io
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,14 +11,17 @@ from typing import Any
 import jinja2
 import markupsafe
 import pandas as pd
+from matplotlib import pyplot
 
 from normlib.analysis.comparison import Comparison
 from normlib.errors import RequestError
 from normlib.models.instance import Instance
-from normlib.models.ordering import short_form
-from normlib.report import sentences, tables
+from normlib.models.ordering import find_baseline, short_form
+from normlib.report import answer, sentences, tables
 from normlib.report.diagrams import model_boxes
-from normlib.runs.measures import MEASURES
+from normlib.report.plots import plot_bars
+from normlib.report.style import Figure
+from normlib.runs.measures import MEASURES, default_measure
 from normlib.runs.store import Record
 from normlib.studies.results import Results
 from normlib.studies.study import Study
@@ -39,6 +44,14 @@ def page(title: str, *parts: Part) -> str:
 def table(caption: str, frame: pd.DataFrame) -> Part:
     """Return a table of text as a part of a card."""
     return "table", caption, list(frame.columns), frame.itertuples(index=False)
+
+
+def picture(figure: Figure) -> Part:
+    """Return a figure as a part of a card; it is closed, so that a notebook does not show it once more."""
+    content = io.BytesIO()
+    figure.savefig(content, format="png", dpi=100)
+    pyplot.close(figure)
+    return "picture", figure.alternative_text, base64.b64encode(content.getvalue()).decode()
 
 
 def instance_card(instance: Instance) -> str:
@@ -114,6 +127,15 @@ def results_card(results: Results) -> str:
     )
 
 
+def comparison_card(runs: Comparison) -> str:
+    """Return a line a contrast, and the table of contrasts."""
+    return card(
+        f"Verdicts on {runs.measure.phrase}, margin {runs.margin:g}",
+        ("list", answer.verdict_lines(runs) or ["no contrast is declared"]),
+        *([table("Contrasts", tables.contrast_table(runs.estimates).reset_index())] if runs.contrasts else []),
+    )
+
+
 class ComparedRuns(pd.DataFrame):
     """One row a run, as ``normlib.load_records`` gives; what is selected of it is a plain DataFrame.
 
@@ -128,16 +150,42 @@ class ComparedRuns(pd.DataFrame):
         super().__init__(runs)
         self.instances = list(instances)
 
+    def verdicts(
+        self, contrasts: Mapping[str, str] | None = None, measure: str | None = None, margin: float = 0.01
+    ) -> Comparison:
+        """Return what can be said of contrasts; printed, a line each.
+
+        Args:
+            contrasts: As text by name, such as ``{"order": "bn/gn - gn/bn"}``. None: each ordering against the
+                baseline, or against the first where it was not run.
+            measure: A column, such as ``eval_loss``. None: evaluation accuracy, or running training loss where the runs
+                follow the source.
+            margin: The largest difference, either way, that does not matter.
+
+        Raises:
+            RequestError: A contrast, measure or margin that is none.
+        """
+        orderings = [short_form(instance.ordering) for instance in self.instances]
+        against = find_baseline(orderings) or orderings[0]
+        if contrasts is None:
+            contrasts = {f"{name} or {against}": f"{name} - {against}" for name in orderings if name != against}
+        measure = measure or default_measure(any(instance.follows_source for instance in self.instances))
+        return Comparison(pd.DataFrame(self), contrasts, measure, margin)
+
     def _repr_html_(self) -> str:
-        """Return means by ordering, best first, with small pictures; settings that differ; then all runs."""
-        runs = Comparison(pd.DataFrame(self))
-        means = runs.summary("train_loss").loc[""]["mean"].sort_values()
+        """Return verdicts, bars, means by ordering, best first; small pictures; settings that differ; then all runs."""
+        runs = self.verdicts()
+        order = runs.summary(runs.measure.column).loc[""]["mean"]
+        means = order.sort_values(ascending=runs.measure.lower_is_better)
         results = tables.result_table(runs).drop(columns="source's label", errors="ignore").loc[means.index]
         shared = {name: value for name, value in self.instances[0].settings.items() if name != "ordering"}
+        drawn = [m.column for m in MEASURES.values() if m.reading == runs.measure.reading]
+        bars = plot_bars(runs, sorted(drawn))[0]
         everything = markupsafe.Markup(runs.records.to_html())
         return card(
-            f"{len(self)} runs of {len(means)} orderings, by {runs.measure.phrase}, lowest first",
-            ("text", " ".join(sentences.winner_sentences(runs))),
+            f"{len(self)} runs of {len(means)} orderings, by {runs.measure.phrase}, the best mean first",
+            ("list", [*answer.verdict_lines(runs), *sentences.winner_sentences(runs)]),
+            picture(bars),
             ("text", f"It holds for {sentences.shared_settings(runs.records)}."),
             table("Means over runs and their 95 % intervals", results.reset_index()),
             _orderings("What stands where", self.instances),

@@ -53,7 +53,7 @@ def plot_bars(
     figure, axes = subplots(1, len(measures), figsize=(width, 4.4), squeeze=False, shows=shows)
     for axis, measure in zip(axes[0], measures, strict=True):
         _draw_bars(axis, records, measure)
-    legend_below(figure, columns=2)
+    legend_below(figure, columns=min(2, len(measures)))
     return Drawn(figure, axes[0])
 
 

@@ -57,6 +57,11 @@ READINGS = tuple(dict.fromkeys(measure.reading for measure in MEASURES.values() 
 MAIN_MEASURES = tuple(name for name, measure in MEASURES.items() if measure.reading in ("", "inference"))
 
 
+def default_measure(follows_source: bool) -> str:
+    """Return what is judged where nobody says: the source's running training loss, else evaluation accuracy."""
+    return "train_loss" if follows_source else "eval_accuracy"
+
+
 def find_measure(column: str) -> Measure:
     """Return a measure by its column.
 

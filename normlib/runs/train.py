@@ -13,6 +13,7 @@ from normlib import data
 from normlib.errors import RequestError, checked, seed_range, thread_count
 from normlib.files import check_writable
 from normlib.models.instance import Instance
+from normlib.models.kinds import path_of
 from normlib.runs.progress import Live, Progress
 from normlib.runs.record import data_used, run_key
 from normlib.runs.store import Record, save_record, to_frame
@@ -177,15 +178,19 @@ def compare(
         seeds: Number of runs of each.
         first_seed: The first run's seed; the others follow it.
         threads: As for ``train``.
-        **settings: Other settings of ``Instance``.
+        **settings: Other settings of ``Instance``. ``model`` may also be a function that returns a Keras model, such as
+            one of the notebook.
 
     Returns:
-        One row a run, as ``load_records`` gives; a notebook shows it by ordering, the best mean first.
+        One row a run, as ``load_records`` gives. A notebook shows verdicts, bars and table; its method ``verdicts``
+        judges contrasts.
 
     Raises:
         RequestError: No ordering, one that stands twice, or a setting that does not exist or has a wrong value.
     """
     orderings = [orderings] if isinstance(orderings, str) else list(orderings)
+    if callable(model := settings.get("model")):
+        settings["model"] = path_of("model", model)
     instances = [Instance.from_settings(ordering=ordering, **settings) for ordering in orderings]
     if not instances:
         raise RequestError("orderings", orderings, "one ordering or more")

@@ -68,18 +68,13 @@ def conclude(found: pd.DataFrame) -> str:
     counts, runs = found["verdict"].value_counts(), f"{len(found)} run{'s' * (len(found) != 1)}"
     if counts.get(EQUAL) == len(found):
         return f"The same: {runs} of {len(found)} give what was kept, to the bit."
-    outside = counts.get(OUTSIDE, 0)
-    said = (
-        f"Not the same: {outside} of {runs} lie outside the study's spread."
-        if outside
-        else f"The same within chance: of {runs}, {counts.get(EQUAL, 0)} are equal to the bit, and all others lie inside "
-        "the study's spread."
-    )
+    equal, outside = (counts.get(verdict, 0) for verdict in (EQUAL, OUTSIDE))
+    said = f"Not the same: {outside} of {runs} lie outside the study's spread."
+    if not outside:
+        said = f"The same within chance: {equal} of {runs} are equal to the bit, the others inside the study's spread."
     if (found["same_place"] & (found["verdict"] != EQUAL)).any():
         return f"{said} Processor, stack and threads are those of the kept runs, so all bits should be equal."
-    return (
-        f"{said} Another processor, stack or number of threads rounds otherwise, and a run follows from its roundings."
-    )
+    return f"{said} Another processor, stack or number of threads rounds otherwise, and the whole run follows."
 
 
 def judge(record: Record, again: Record, kept: Iterable[Record]) -> str:

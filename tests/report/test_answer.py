@@ -38,6 +38,6 @@ def test_under_several_conditions_they_are_counted(make_frame):
     varies = [{"learning_rate": [0.001, 0.003, 0.01]}]
     runs = Comparison(pd.concat(frames, ignore_index=True), {"order": "bn - gn"}, "train_loss", 0.01, varies)
     assert verdict_lines(runs) == [
-        "order, under 3 conditions: 1 differ, bn/none is better than gn/none; 1 differ, gn/none is better than bn/none; "
-        "1 undecided"
+        "order, under 3 conditions: 1 differ, bn/none is better than gn/none; "
+        "1 differ, gn/none is better than bn/none; 1 undecided"
     ]

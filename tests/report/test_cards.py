@@ -108,6 +108,28 @@ def test_a_study_with_one_seed_names_it():
 LOSSES = {"bn/none": [0.5, 0.7], "gn/bn": [0.2, 0.4]}
 
 
+@pytest.mark.parametrize(
+    ("orderings", "settings", "expected"),
+    [
+        (["bn/none", "gn/bn"], {}, ["gn/bn or bn/none: train_loss"]),
+        (["bn/none", "none/none", "gn/bn"], {}, ["bn/none or none/none: train_loss", "gn/bn or none/none: train_loss"]),
+        (["bn/none", "gn/bn"], {"epochs": 2}, ["gn/bn or bn/none: eval_accuracy"]),
+    ],
+    ids=["the source's protocol", "with the baseline", "another protocol"],
+)
+def test_verdicts_are_on_each_ordering_against_the_baseline_or_the_first(make_frame, orderings, settings, expected):
+    frame = make_frame({ordering: [0.5, 0.7, 0.6] for ordering in orderings}, **settings)
+    runs = ComparedRuns(frame, [Instance(ordering, **settings) for ordering in orderings]).verdicts()
+    assert [f"{name}: {runs.measure.column}" for name in runs.estimates.index] == expected
+    assert str(runs).splitlines()[0].startswith(expected[0].split(":")[0] + ": undecided; ")
+    assert f"<li>{str(runs).splitlines()[0]}</li>" in runs._repr_html_()
+
+
+def test_verdicts_are_on_contrasts_as_they_are_given(comparison):
+    runs = comparison.verdicts({"order": "gn/bn - bn/none"}, measure="train_loss", margin=0.5)
+    assert (list(runs.estimates.index), runs.measure.column, runs.margin) == (["order"], "train_loss", 0.5)
+
+
 @pytest.fixture
 def comparison(make_frame):
     return ComparedRuns(make_frame(LOSSES, epochs=2), [Instance(ordering, epochs=2) for ordering in LOSSES])
@@ -124,6 +146,8 @@ def test_what_is_selected_of_it_is_a_plain_table(comparison):
 
 def test_it_is_shown_by_ordering_the_lowest_mean_first_with_pictures_settings_and_all_runs(comparison):
     soup = BeautifulSoup(comparison._repr_html_(), "html.parser")
+    assert soup.find("li").text.startswith("gn/bn or bn/none: ")  # the verdicts first
+    assert soup.find("img")["alt"].startswith("Bars: the mean of each ordering")
     means, pictures, differing, _, runs = soup.find_all("table")
     rows = [[cell.get_text(" ") for cell in row.find_all(["th", "td"])] for row in means.find_all("tr")]
     assert [row[0] for row in rows] == ["ordering", "gn/bn", "bn/none"]

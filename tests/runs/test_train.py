@@ -7,6 +7,7 @@ import source_cells
 
 from conftest import SMALL
 from normlib import data
+from normlib.errors import RequestError
 from normlib.models import build
 from normlib.models.instance import Instance
 from normlib.runs import train as train_module
@@ -153,6 +154,26 @@ def test_records_are_saved_as_soon_as_their_run_ends(tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         train_module.train_all([Instance("none", **SMALL)], seeds=3, records_dir=tmp_path)
     assert [path.stem for path in tmp_path.iterdir()] == [run_key(Instance("none", **SMALL), 0, threads=1)]
+
+
+def own_network(input_shape, classes):
+    from normlib.tf import tf
+
+    layers = tf.keras.layers
+    first = [layers.Input(input_shape), layers.Conv2D(4, 5, strides=4), layers.BatchNormalization()]
+    return tf.keras.Sequential([*first, layers.Flatten(), layers.Dense(classes, activation="softmax")])
+
+
+def test_compare_takes_a_function_that_builds_a_model():
+    runs = train_module.compare(["bn", "none"], seeds=1, model=own_network, **SMALL)
+    assert runs["model"].unique().tolist() == ["test_train:own_network"]
+    assert runs["ordering"].tolist() == ["bn", "none"]
+
+
+@pytest.mark.parametrize("model", [lambda input_shape: None, Instance.settings, 3])
+def test_what_cannot_be_found_under_its_name_is_no_model(model):
+    with pytest.raises(RequestError, match=r"^model is "):
+        train_module.compare(["bn", "none"], seeds=1, model=model)
 
 
 def test_compare_gives_one_row_a_run():

@@ -70,7 +70,7 @@ def test_what_is_not_kept_is_refused():
     ("verdicts", "same_place", "said"),
     [
         ([verification.EQUAL] * 2, True, "The same: 2 runs of 2 give what was kept, to the bit."),
-        ([verification.EQUAL, verification.INSIDE], False, "The same within chance: of 2 runs, 1 are equal to the bit"),
+        ([verification.EQUAL, verification.INSIDE], False, "The same within chance: 1 of 2 runs are equal to the bit"),
         ([verification.INSIDE], True, "so all bits should be equal."),
         ([verification.OUTSIDE], False, "Not the same: 1 of 1 run lie outside the study's spread. Another processor"),
     ],
