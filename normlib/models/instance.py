@@ -29,7 +29,7 @@ class Instance:
             other models have activations of their own.
         dataset: ``"mnist"``, ``"fashion_mnist"``, ``"cifar10"``, or the path of an ``.npz`` file.
         fit_split: Images to train on, in TensorFlow Datasets' slice notation.
-        evaluate_split: Images to evaluate on.
+        evaluate_split: Images to evaluate on, none of which is trained on.
         epochs: Passes over the fit split.
         batch_size: Images a step.
         learning_rate: The optimizer's.
@@ -119,7 +119,9 @@ class Instance:
     def _check_data(self) -> None:
         if not datasets.is_file(self.dataset):
             one_of("dataset", self.dataset, datasets.DATASETS, "or the path of an .npz file")
-        self.fit_examples, self.evaluate_examples  # noqa: B018  (properties that refuse a wrong split)
+        if overlap := self.fit_examples.overlap(self.evaluate_examples):
+            problem = f"{overlap:,} of its images are also trained on, since fit_split is {self.fit_split!r}"
+            raise RequestError("evaluate_split", self.evaluate_split, problem=problem)
         least, size = self.model_facts.smallest_image, self.data_facts.image_shape[:2]
         if min(size) < least:
             problem = f"its images are {size[0]} x {size[1]}, and {self.model} needs {least} x {least} or more"
@@ -221,11 +223,6 @@ class Instance:
     def follows_source(self) -> bool:
         """Whether all but the ordering and the provider is as in the source, so that its figures can stand beside."""
         return not set(self.changes) - {"ordering", "provider"}
-
-    @property
-    def overlap(self) -> int:
-        """Number of images to evaluate on that are also trained on; of a sample, that may be."""
-        return self.fit_examples.overlap(self.evaluate_examples)
 
     @classmethod
     def from_settings(cls, /, **settings: Any) -> Instance:

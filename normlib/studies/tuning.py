@@ -144,7 +144,7 @@ def _by_seed(records: Sequence[Record], ordering: str, settings: dict[str, Any],
 def _check_images(study: Study, stage: Study) -> None:
     """Refuse to choose by images that are trained on or reported on."""
     chosen_on = stage.instances[0].evaluate_examples
-    others = [("fit_split", instance.fit_examples) for instance in [*study.instances, *stage.instances]]
+    others = [("fit_split", instance.fit_examples) for instance in study.instances]
     for name, other in [*others, ("evaluate_split", study.instances[0].evaluate_examples)]:
         if other.overlap(chosen_on):
             raise RequestError("tune", study.tune, problem=f"some of its images are among those of the study's {name}")

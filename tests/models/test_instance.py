@@ -91,6 +91,10 @@ def test_the_steps_of_a_run_are_those_of_all_epochs(settings, steps):
         ({"fit_split": "test[:64]", "fit_sample": 65}, "fit_sample is 65, but must be a whole number from 1 to 64"),
         ({"fit_split": "test[:64]", "warmup": 3}, "warmup is 3, but must be at most 2, since the run has 2 steps"),
         ({"fit_split": "test[:64]", "warmup": 2, "schedule": "cosine"}, "warmup is 2, but must be at most 1, since"),
+        (
+            {"fit_split": "train[:5000]"},
+            r"evaluate_split is 'train\[:10000\]', but 5,000 of its images are also trained on, since fit_split is",
+        ),
         ({"schedule": "linear"}, "schedule is 'linear', but must be one of constant, cosine"),
     ],
 )

@@ -12,7 +12,15 @@ from normlib.studies.study import Study
 
 KERAS = {"versions": {"tensorflow": "2.21.0", "keras": "3.15.1", "tensorflow-addons": None}, "provider": "keras"}
 NAME = "<b>against</b> none"
-STUDY = Study("mine", "Which <i>one</i>?", ("bn", "none"), seeds=3, contrasts={NAME: "bn - none"}, defaults=SMALL)
+STUDY = Study(
+    "mine",
+    "Which <i>one</i>?",
+    ("bn", "none"),
+    seeds=3,
+    contrasts={NAME: "bn - none"},
+    defaults=SMALL,
+    measure="train_loss",
+)
 LOSSES = {"bn": [0.45, 0.46, 0.47], "none": [0.40, 0.40, 0.40]}
 
 

@@ -97,12 +97,6 @@ def test_figures_stand_beside_the_sources_with_their_meaning(make_record):
     assert table["meaning"].iloc[3] == "on train[:10000], images not trained on, weights fixed, dropout off"
 
 
-def test_it_is_said_when_images_that_were_trained_on_are_evaluated(make_record):
-    settings = {"fit_split": "train[:5000]"}
-    table = tables.describe_runs([make_record(**settings)])
-    assert "5000 of 10000 images trained on" in table["meaning"].iloc[3]
-
-
 def test_figures_of_several_runs_are_mean_and_standard_deviation(make_record):
     """0.3 and 0.5: mean 0.4, sd 0.2 / sqrt(2)."""
     records = [make_record("none", seed, loss) for seed, loss in enumerate((0.3, 0.5))]

@@ -1,6 +1,7 @@
 import dataclasses
 import hashlib
 
+import numpy as np
 import pytest
 
 from normlib.errors import RequestError
@@ -184,8 +185,28 @@ def test_a_value_that_all_orderings_have_is_told_once():
     assert same.own_values("epochs") == "2 for all of them"
 
 
+@pytest.mark.parametrize(
+    ("defaults", "measure"),
+    [({}, "train_loss"), ({"epochs": 2}, "eval_accuracy"), ({"fit_split": "test[:640]"}, "eval_accuracy")],
+)
+def test_where_nobody_says_a_study_judges_what_the_source_did_if_it_follows_it_and_else_evaluation(defaults, measure):
+    study = Study("mine", "Which?", ("bn", "none"), defaults=defaults)
+    assert study.measure == measure
+    assert f"measure: {measure}" in study.to_yaml()
+
+
+def test_a_study_of_ones_own_data_names_its_splits(tmp_path):
+    images, labels = np.random.default_rng(0).random((9, 8, 8)), np.arange(9)
+    np.savez(tmp_path / "mine.npz", x_train=images, x_test=images, y_train=labels, y_test=labels)
+    settings = {"dataset": str(tmp_path / "mine.npz"), "evaluate_split": "train"}
+    with pytest.raises(RequestError, match="study is 'mine', but fit_split is not named, as data of your own need it"):
+        Study("mine", "Which?", ("bn", "none"), defaults=settings)
+    assert Study("mine", "Which?", ("bn", "none"), defaults={**settings, "fit_split": "test"}).seeds == 10
+
+
 def test_a_quick_look_has_two_seeds_and_what_the_file_says_is_less(tmp_path):
-    text = "seeds: 9\ndefaults: {epochs: 2, fit_split: train}\nquick: {defaults: {fit_split: 'train[:10%]'}}\n"
+    text = "seeds: 9\ndefaults: {epochs: 2, fit_split: train, evaluate_split: test}\n"
+    text += "quick: {defaults: {fit_split: 'train[:10%]'}}\n"
     study = read_study(write(tmp_path, SMALLEST + text)).quick_version()
     assert study.seeds == 2
     assert {(i.epochs, i.fit_split) for i in study.instances} == {(2, "train[:10%]")}

@@ -135,8 +135,10 @@ def test_a_run_whose_loss_diverged_is_not_chosen_though_its_accuracy_is_a_number
 
 def test_settings_are_not_chosen_by_images_that_any_of_the_runs_is_trained_on():
     varies = [{"epochs": [1, 2], "fit_split": ["train[:320]", "train[:400]"]}]
-    study = dataclasses.replace(STUDY, defaults={"evaluate_split": "test[:100]"}, tune={**STUDY.tune, "varies": varies})
-    with pytest.raises(RequestError, match="some of its images are among those of the study's fit_split"):
+    study = dataclasses.replace(
+        STUDY, defaults={"evaluate_split": "train[500:600]"}, tune={**STUDY.tune, "varies": varies}
+    )
+    with pytest.raises(RequestError, match="but 80 of its images are also trained on"):
         tuning_study(study)
 
 
