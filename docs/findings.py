@@ -1,4 +1,4 @@
-"""Make the tables, sentences and pictures of the README and its pages from what is kept: ``make findings``."""
+"""Make the tables, sentences and pictures of the README and of docs/ from what is kept: ``make findings``."""
 
 import dataclasses
 import hashlib
@@ -14,12 +14,12 @@ import normlib
 from normlib import files
 from normlib.execution import kernels, summary
 from normlib.models.ordering import SOURCE_INSTANCES
-from normlib.report import agreement, sentences, style, tables
+from normlib.report import agreement, answer, sentences, style, tables
 from normlib.runs import store
 from normlib.studies.results import Results
 
 ROOT = Path(__file__).parent.parent
-PAGES = (ROOT / "README.md", *(ROOT / "docs" / f"{name}.md" for name in ("findings", "statistics", "scaling")))
+PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
 CALIBRATION = ROOT / "docs" / "calibration"  # written by make calibrate
 KERAS3 = ROOT / "docs" / "source-keras3.jsonl"  # the source study on the other stack, by docs/keep.py
 BENCHMARKS = ROOT / "benchmarks" / "results.csv"  # written by make benchmark
@@ -40,12 +40,26 @@ STUDIES = {
 }
 
 
+# What the README tells: a contrast of a study each, as a question.
+TOLD = {
+    ("source", "BatchNorm against none"): "Does one BatchNorm help the source's network?",
+    ("source", "order, two layers"): "Does the order of BatchNorm and GroupNorm matter there?",
+    ("conditions", "BatchNorm against none"): "With ReLU, or at other learning rates?",
+    ("batch-size", "BatchNorm against GroupNorm"): "Does GroupNorm win as batches shrink from 32 images to 2?",
+    ("groups", "GroupNorm against none"): "Does GroupNorm help at all, from 1 group to 16?",
+    ("placement-resnet20", "kind"): "And in a small ResNet that is trained for 157 steps?",
+}
+
+
 def render(page: str) -> str:
     """Return a page with each part between ``<!-- made: NAME -->`` and ``<!-- end -->`` made anew."""
     parts = {
+        "opening": _opening,
+        "verdict": _verdict,
+        "told": _told,
         "results": _results,
         "counts": _counts,
-        "findings": _findings,
+        "findings": _index,
         "rules": _rules,
         "cases": _cases,
         "looks": _looks,
@@ -106,8 +120,63 @@ def _results() -> str:
     )
 
 
-def _findings() -> str:
-    return "\n\n".join(_finding(name, shows) for name, shows in STUDIES.items())
+def _opening() -> str:
+    """Tell of the largest gap between training and evaluation that a study kept."""
+    lag = normlib.read_results("lag")
+    instance = max((i for i in lag.study.instances if i.momentum == 0.99), key=lambda instance: instance.batch_size)
+    runs = lag.records.query("ordering == 'bn/none' and momentum == 0.99 and batch_size == @instance.batch_size")
+    means = runs[["train_loss", "eval_loss", "recalibrated_loss"]].mean()
+    return (
+        f"A small MNIST classifier with one BatchNorm, after {instance.steps} steps: training loss "
+        f"**{means['train_loss']:.2f}**, evaluation loss **{means['eval_loss']:.2f}**. Nothing is wrong with the "
+        "layer. Evaluated, it uses moving averages that still remember how they were initialized. The same weights, "
+        f"with the statistics of the data put in: **{means['recalibrated_loss']:.2f}** "
+        f"([study `lag`](docs/findings/lag.md), means of {len(runs)} runs)."
+    )
+
+
+def _verdict() -> str:
+    return f"> {_line('source', 'order, two layers')}"
+
+
+def _told() -> str:
+    return "\n".join(
+        f"- {question} {_line(study, name)} ([`{study}`](docs/findings/{study}.md))"
+        for (study, name), question in TOLD.items()
+    )
+
+
+def _line(study: str, name: str) -> str:
+    """Return what is said of a contrast, in a line, without its name."""
+    results = normlib.read_results(study)
+    (line,) = (line for line in answer.verdict_lines(results) if line.startswith((f"{name}:", f"{name}, under")))
+    said = line.removeprefix(name).lstrip(":, ")
+    return f"In {results.measure.phrase}: {said}."
+
+
+def _index() -> str:
+    """Return a section a study: its question, the answer in lines, and where the rest is."""
+    parts = []
+    for name in STUDIES:
+        results = normlib.read_results(name)
+        lines = [f"- {sentences.as_markdown(line)}" for line in answer.answer(results)]
+        parts.append(
+            "\n".join(
+                [
+                    f"## [`{name}`](findings/{name}.md)",
+                    "",
+                    f"{results.study.question} In {results.measure.phrase}:",
+                    "",
+                    *lines,
+                ]
+            )
+        )
+    return "\n\n".join(parts)
+
+
+def study_pages() -> dict[Path, str]:
+    """Return the page of each study, by its path."""
+    return {ROOT / "docs" / "findings" / f"{name}.md": _finding(name, shows) for name, shows in STUDIES.items()}
 
 
 def _finding(name: str, shows: str) -> str:
@@ -115,22 +184,29 @@ def _finding(name: str, shows: str) -> str:
     study = results.study
     # Seconds are left out: the studies ran beside each other.
     table = tables.result_table(results).drop(columns=["source's label", "median seconds to fit"], errors="ignore")
-    return "\n\n".join(
-        [
-            f"## `{name}`: {study.question}",
-            sentences.findings(results),
-            f"*{study.citation}*" + (f" {study.reported.differs}" if study.reported else ""),
-            f"![{name}: {shows}]({name}.png)",
-            f"<details><summary>{len(results.runs)} runs: the tables of contrasts and results</summary>",
-            _markdown(tables.contrast_table(results.estimates)),
-            *([_markdown(tables.gap_table(results))] if results.measure.reading else []),
-            _markdown(table),
-            f"Measure: {results.measure.phrase}; margin: {study.margin:g}. {_made_with(results.records)} The study was "
-            f"declared in the file of SHA-256 `{study.declared_in[:16]}…` before its runs; "
-            f"[records](../normlib/kept/{name}.jsonl).",
-            *([f"Runs at tied settings. {_made_with(store.to_frame(results.tied_runs))}"] if results.tied_runs else []),
-            "</details>",
-        ]
+    return (
+        "\n\n".join(
+            [
+                f"# `{name}`",
+                f"This page has what one of normlib's studies found. {study.question}",
+                sentences.findings(results),
+                f"*{study.citation}*" + (f" {study.reported.differs}" if study.reported else ""),
+                f"![{name}: {shows}](../{name}.png)",
+                f"The tables of contrasts and results, of {len(results.runs)} runs:",
+                _markdown(tables.contrast_table(results.estimates)),
+                *([_markdown(tables.gap_table(results))] if results.measure.reading else []),
+                _markdown(table),
+                f"Measure: {results.measure.phrase}; margin: {study.margin:g}. {_made_with(results.records)} The study "
+                f"was declared in the file of SHA-256 `{study.declared_in[:16]}…` before its runs; "
+                f"[records](../../normlib/kept/{name}.jsonl).",
+                *(
+                    [f"Runs at tied settings. {_made_with(store.to_frame(results.tied_runs))}"]
+                    if results.tied_runs
+                    else []
+                ),
+            ]
+        )
+        + "\n"
     )
 
 
@@ -316,6 +392,8 @@ def main() -> None:
     mpl.use("agg")
     for page in PAGES:
         files.write_atomically(page, render(page.read_text(encoding="utf-8")))
+    for page, text in study_pages().items():
+        files.write_atomically(page, text)
     for name, figure in draw().items():
         for path in summary.save_figure(figure, ROOT / "docs" / name, describe(figure)):
             print(path)

@@ -12,7 +12,7 @@ ROOT = Path(__file__).parent.parent
 CITATION = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
 CITING = [
     path.relative_to(ROOT)
-    for pattern in ("README.md", "docs/statistics.md", "normlib/**/*.py", "normlib/studies/*.yaml", "notebooks/*.ipynb")
+    for pattern in ("README.md", "docs/*.md", "normlib/**/*.py", "normlib/studies/*.yaml", "notebooks/*.ipynb")
     for path in sorted(ROOT.glob(pattern))
 ]
 # The first author and the year of "Wu and He 2018", "He et al. 2016", "Ioffe and Szegedy (2015)" and "Holm 1979".

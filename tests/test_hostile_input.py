@@ -202,7 +202,7 @@ def test_what_the_terminal_shows_of_a_failure_is_no_command_to_it(folder, make_r
 
 def test_the_readmes_cluster_listens_on_loopback_only(tmp_path):
     """Its commands, but for the port, which another cluster may have."""
-    lines = re.findall(r"^dask .*$", (ROOT / "README.md").read_text("utf-8"), flags=re.MULTILINE)
+    lines = re.findall(r"^dask .*$", (ROOT / "docs" / "clusters.md").read_text("utf-8"), flags=re.MULTILINE)
     assert [line.split()[1] for line in lines] == ["scheduler", "worker", "worker"]
     told = tmp_path / "scheduler.json"
     commands = [f"{line} --scheduler-file {told}".replace("tcp://127.0.0.1:8786", "") for line in lines]

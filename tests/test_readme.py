@@ -1,6 +1,8 @@
-"""What the README shows is what the kept records say."""
+"""What README and docs show is what the kept records say, and what they name is there."""
 
 import re
+import sys
+import types
 from pathlib import Path
 
 import matplotlib as mpl
@@ -9,8 +11,8 @@ import pytest
 import scripts
 from matplotlib.testing.compare import compare_images
 
-import normlib
 from normlib.execution import summary
+from normlib.models import kinds, zoo
 from normlib.report import plots
 from normlib.runs import store
 from normlib.studies import results as results_module
@@ -19,6 +21,7 @@ from normlib.studies import tuning
 from normlib.studies.folder import planned_runs
 
 ROOT = Path(__file__).parent.parent
+README = ROOT / "README.md"
 
 
 @pytest.fixture(scope="module")
@@ -27,12 +30,29 @@ def findings():
     return scripts.load("findings")
 
 
-def test_its_tables_and_sentences_are_made_from_the_kept_records(findings):
+def test_tables_and_sentences_are_made_from_the_kept_records(findings):
     texts = [page.read_text(encoding="utf-8") for page in findings.PAGES]
-    made = ["results", "original stack", "benchmarks", "agreement", "counts", "findings"]
-    made += ["rules", "cases", "looks", "split runs", "scaling"]
-    assert re.findall("<!-- made: (.+) -->", "".join(texts)) == made
+    made = re.findall("<!-- made: (.+) -->", "".join(texts))
+    assert sorted(made) == sorted([
+        *("opening", "verdict", "told", "counts", "findings", "rules", "cases", "looks", "split runs", "scaling"),
+        *("original stack", "benchmarks", "agreement"),
+    ])  # fmt: skip
     assert [findings.render(text) for text in texts] == texts
+    pages = findings.study_pages()
+    assert sorted((ROOT / "docs" / "findings").glob("*")) == sorted(pages)
+    assert {page: page.read_text(encoding="utf-8") for page in pages} == pages
+
+
+def test_the_readme_is_short_and_each_page_of_the_docs_says_first_what_it_is_for(findings):
+    readme = README.read_text(encoding="utf-8")
+    assert len(readme.splitlines()) <= 200
+    assert len(readme.encode()) <= 15_000
+    for page in (*findings.PAGES[1:], *findings.study_pages()):
+        title, blank, purpose, *rest = page.read_text(encoding="utf-8").splitlines()
+        assert (title[:2], blank) == ("# ", ""), page
+        assert purpose.startswith("This page "), page
+        assert len(rest) <= 247, page
+        assert f"({page.relative_to(ROOT)})" in readme or page.parent.name == "findings", f"nothing leads to {page}"
 
 
 def test_its_pictures_show_the_kept_records(findings):
@@ -62,14 +82,24 @@ def test_its_pictures_are_what_is_drawn_now(findings, name, tmp_path):
 
 
 def test_every_file_that_its_pages_name_is_there(findings):
-    for page in findings.PAGES:
-        links = [link for link in re.findall(r"\]\(([^)#]+)", page.read_text(encoding="utf-8")) if "://" not in link]
+    for page in (*findings.PAGES, *findings.study_pages()):
+        text = page.read_text(encoding="utf-8")
+        links = [link for link in re.findall(r"\]\(([^)#]+)", text) if "://" not in link]
         assert not [link for link in links if not (page.parent / link).exists()], page
+        anchors = [link for link in re.findall(r"\]\(([^)]*#[^)]+)\)", text) if "://" not in link]
+        for link in anchors:
+            name, _, anchor = link.partition("#")
+            heads = re.findall(r"^#+ (.+)$", (page.parent / name if name else page).read_text("utf-8"), re.MULTILINE)
+            assert anchor in [re.sub(r"[^\w -]", "", head.lower()).replace(" ", "-") for head in heads], (page, link)
 
 
-def test_its_example_of_a_study_can_be_read(tmp_path):
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    example, contrasts = re.findall(r"```yaml\n(.*?)```", text, flags=re.DOTALL)
+def blocks(page, language):
+    return re.findall(rf"```{language}\n(.*?)```", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+
+
+def test_its_examples_of_studies_can_be_read(tmp_path):
+    (example,) = blocks(README, "yaml")
+    (contrasts,) = blocks(ROOT / "docs" / "studies.md", "yaml")
     (tmp_path / "example.yaml").write_text(example)
     study = study_module.read_study(tmp_path / "example.yaml")
     assert len(study.instances) == 12
@@ -79,29 +109,38 @@ def test_its_example_of_a_study_can_be_read(tmp_path):
     assert len(study_module.read_study(tmp_path / "example.yaml").declared) == 2
 
 
-def test_its_example_of_scores_runs(monkeypatch):
+def test_its_python_runs_as_it_stands_from_a_model_to_a_verdict(monkeypatch, capsys):
+    """As in a notebook, in which one cell follows the other."""
     monkeypatch.chdir(ROOT)
-    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), flags=re.DOTALL)
-    (example,) = (block for block in blocks if "scores.csv" in block)
-    names = {"normlib": normlib}
-    exec(example, names)
-    assert normlib.estimate(names["scores"], {"gain": "ours - theirs"}, "score", 0.01, arm="model")[
-        "pairs"
-    ].tolist() == [8]
+    main = types.ModuleType("__main__")
+    monkeypatch.setitem(sys.modules, "__main__", main)
+    for block in blocks(README, "python"):
+        exec(block, vars(main))
+    verdicts = capsys.readouterr().out.splitlines()
+    assert [line.split(":")[0] for line in verdicts] == ["GroupNorm or BatchNorm", "any or none"]
+    assert len(main.runs) == 9
+    found = main.normlib.estimate(main.scores, {"gain": "ours - theirs"}, "score", 0.01, arm="model")
+    assert found["pairs"].tolist() == [8]
 
 
-def test_its_example_of_swapping_runs():
-    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), flags=re.DOTALL)
-    (example,) = (block for block in blocks if "normlib.swap(" in block)
+def test_the_example_of_swapping_runs():
+    (example,) = (block for block in blocks(ROOT / "docs" / "models.md", "python") if "normlib.swap(" in block)
     names = {}
     exec(example, names)
     assert set(names["normlib"].slots(names["swapped"])["kind"]) == {"gn"}
     assert names["normlib"].slots(names["mixed"])["kind"].tolist()[:4] == ["bn", "gn", "bn", "gn"]
 
 
+def test_the_page_of_kinds_and_that_of_models_name_them_all():
+    for page, names in (("kinds", kinds.KINDS), ("models", zoo.MODELS)):
+        text = (ROOT / "docs" / f"{page}.md").read_text(encoding="utf-8")
+        assert not [name for name in names if f"`{name}`" not in text]
+
+
 def test_every_make_target_that_it_names_exists():
     targets = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)
-    named = re.findall(r"make ([a-z]+)", (ROOT / "README.md").read_text(encoding="utf-8"))
+    texts = [page.read_text(encoding="utf-8") for page in (README, *(ROOT / "docs").glob("*.md"))]
+    named = re.findall(r"(?:`|^)make ([a-z]+)", "\n".join(texts), flags=re.MULTILINE)
     assert named
     assert set(named) <= set(targets)
 

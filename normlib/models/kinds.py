@@ -210,7 +210,7 @@ def normalization_layer(
         provided = tf.keras.layers.GroupNormalization
     else:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # the notice that addons gets no more releases, which the README says
+            warnings.simplefilter("ignore")  # the notice that addons gets no more releases, which docs/stacks.md says
             import tensorflow_addons
         provided = tensorflow_addons.layers.GroupNormalization
     made = provided(**options)
