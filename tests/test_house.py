@@ -37,7 +37,7 @@ def is_for_annotations(node):
 
 
 # What shows something reaches up for it when it is called.
-SHOWING = {"__str__", "_repr_html_", "compare", "findings", "plot_bars", "table"}
+SHOWING = {"__str__", "_repr_html_", "answer", "compare", "findings", "question", "plot_bars", "table"}
 
 
 @pytest.mark.parametrize("path", MODULES, ids=[str(path.relative_to(PACKAGE)) for path in MODULES])

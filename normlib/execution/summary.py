@@ -14,6 +14,7 @@ from normlib.report.contrast_plots import plot_contrasts, plot_places, plot_winn
 from normlib.report.curves import plot_training
 from normlib.report.plots import plot_bars, plot_beside_paper, plot_gap
 from normlib.report.style import Figure
+from normlib.runs.measures import MEASURES
 from normlib.studies.results import Results, read_folder
 
 # nbconvert's own page, in which pictures also have the alternative texts that the notebook has beside them.
@@ -23,7 +24,7 @@ _PAGE = """{% extends "lab/index.html.j2" %}
 {{ super() | replace("<img ", '<img alt="' ~ text | escape ~ '" ') }}
 {% endblock data_png %}
 """
-FIGURES = ("paper", "bars", "bars_evaluation", "winners", "places", "contrasts", "training", "gap")
+FIGURES = ("paper", "bars", "bars_evaluation", "bars_training", "winners", "places", "contrasts", "training", "gap")
 
 
 def write_summary(folder: Path) -> list[Path]:
@@ -77,7 +78,8 @@ def draw(results: Results) -> dict[str, Figure]:
         figures["winners"] = plot_winners(results)[0]
     else:
         figures["bars"] = plot_bars(results)[0]
-        figures["bars_evaluation"] = plot_bars(results, ["eval_accuracy", "eval_loss"])[0]
+        name, other = ("training", "train_loss") if results.measure.reading else ("evaluation", "eval_loss")
+        figures[f"bars_{name}"] = plot_bars(results, MEASURES[other].panels)[0]
         figures["places"] = plot_places(results)[0]
     if results.study.reported:
         figures["paper"] = plot_beside_paper(results)[0]

@@ -24,6 +24,20 @@ def answer(results: Results) -> list[str]:
     return [*verdict_lines(results), *winner_sentences(results), *run_sentences(results)]
 
 
+_MOST = 5  # lines of a short answer
+
+
+def short_answer(results: Results) -> list[str]:
+    """Return the answer in at most five lines: of many contrasts, those that are decided first."""
+    verdicts, others = verdict_lines(results), [*winner_sentences(results), *run_sentences(results)]
+    others = others[: _MOST - 1]
+    left = _MOST - len(others)
+    if len(verdicts) > left:
+        verdicts = sorted(verdicts, key=lambda line: ": undecided" in line)
+        verdicts = [*verdicts[: left - 1], f"{len(verdicts) - left + 1} more contrasts stand below."]
+    return [*verdicts, *others]
+
+
 def verdict_lines(runs: Comparison) -> list[str]:
     """Return a line for each contrast: the verdict, which side is better, the difference with its interval.
 
@@ -33,6 +47,8 @@ def verdict_lines(runs: Comparison) -> list[str]:
     Returns:
         Lines of plain text. Where a contrast is judged under several conditions, they are counted.
     """
+    if runs.contrasts and (runs.estimates["pairs"] < 2).all():
+        return ["Nothing can be said of a difference: two runs of each side, paired by seed, are the fewest."]
     lines = []
     for contrast in runs.contrasts:
         rows = [row for _, row in runs.estimates.loc[[contrast.name]].iterrows()]

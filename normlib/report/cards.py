@@ -179,8 +179,7 @@ class ComparedRuns(pd.DataFrame):
         means = order.sort_values(ascending=runs.measure.lower_is_better)
         results = tables.result_table(runs).drop(columns="source's label", errors="ignore").loc[means.index]
         shared = {name: value for name, value in self.instances[0].settings.items() if name != "ordering"}
-        drawn = [m.column for m in MEASURES.values() if m.reading == runs.measure.reading]
-        bars = plot_bars(runs, sorted(drawn))[0]
+        bars = plot_bars(runs)[0]
         everything = markupsafe.Markup(runs.records.to_html())
         return card(
             f"{len(self)} runs of {len(means)} orderings, by {runs.measure.phrase}, the best mean first",

@@ -70,11 +70,15 @@ def plot_contrasts(
         axis.scatter([], [], label="a pair that came after the decision", **later)
     axis.errorbar([], [], xerr=[], label="mean difference, 95 % interval", **mean)
     texts = [
-        f"{name}\n{textwrap.fill(f'{row.condition or row.contrast}: {row.verdict}', 64)}"
+        f"{row.verdict}: {name}\n{textwrap.fill(row.condition or row.contrast, 64)}"
         for name, row in estimates.iterrows()
     ]
     name_rows(axis, texts)
-    axis.set_xlabel(f"difference in {runs.measure.phrase}")
+    better, worse = "first better", "first worse"
+    left, right = (better, worse) if runs.measure.lower_is_better else (worse, better)
+    directed = runs.measure.figure in ("loss", "accuracy")
+    said = f"difference in {runs.measure.phrase}"
+    axis.set_xlabel(f"← {left}      {said}      {right} →" if directed else said)
     legend_below(figure, columns=3)
     return Drawn(figure, axis)
 

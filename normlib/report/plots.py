@@ -19,6 +19,7 @@ from normlib.runs.measures import MEASURES, READINGS
 from normlib.runs.store import Record, check_one_instance, load_original_stack, to_frame
 from normlib.studies.study import Paper
 
+_FEWEST_FOR_INTERVAL = 4  # runs: below, the runs themselves say more
 _LONGEST_LABEL = 12  # characters below a bar; a line a slot where one is longer
 _SLOTS = {
     "source_cnn": "after the first / the second convolution",
@@ -30,15 +31,17 @@ _LOSSES = {reading: MEASURES["eval_loss"].in_reading(reading).column for reading
 @checked
 @in_style()
 def plot_bars(
-    records: pd.DataFrame | Comparison, measures: str | Sequence[str] = ("train_accuracy", "train_loss")
+    records: pd.DataFrame | Comparison, measures: str | Sequence[str] | None = None
 ) -> tuple[Figure, np.ndarray]:
     """Draw a bar for each ordering: mean, every run, interval, the source's figure, the baseline across.
 
-    Beside the source's figure stands the spread of its own stack: twenty runs of its cells with TensorFlow 2.2.
+    Below four runs there is no interval. Beside the source's figure stands the spread of its own stack: twenty runs of
+    its cells with TensorFlow 2.2.
 
     Args:
         records: One row a run, as ``load_records`` or ``compare`` gives; or ``normlib.Results``.
-        measures: Columns to draw, one panel each; or the name of one.
+        measures: Columns to draw, one panel each; or the name of one. None: accuracy and loss, of the measure that
+            ``Results`` are about, of a table the running figures of training.
 
     Returns:
         The figure and its axes, an array ``[len(measures)]``. Accuracy axes are cut, and say so; others start at zero.
@@ -46,8 +49,9 @@ def plot_bars(
     Raises:
         RequestError: No runs, or runs that differ in more than ordering and seed.
     """
+    own = records.measure if isinstance(records, Comparison) else MEASURES["train_loss"]
     records = comparable_runs(records.records if isinstance(records, Comparison) else records)
-    measures = [measures] if isinstance(measures, str) else measures
+    measures = [measures] if isinstance(measures, str) else measures or own.panels
     width = max(3.8, 0.95 * records["ordering"].nunique()) * len(measures)
     shows = "Bars: the mean of each ordering with its 95 % interval and every run as a dot"
     figure, axes = subplots(1, len(measures), figsize=(width, 4.4), squeeze=False, shows=shows)
@@ -92,16 +96,18 @@ def _draw_means(axis: Axes, bars: pd.DataFrame) -> None:
             place, 0.06, f"{mean:.3f}", ha="center", transform=axis.get_xaxis_transform(), fontsize="small",
             bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.5},
         )  # fmt: skip
-    axis.errorbar(
-        places,
-        bars["mean"],
-        yerr=(bars["high"] - bars["mean"]).fillna(0),
-        fmt="none",
-        ecolor="black",
-        capsize=5,
-        linewidth=1.5,
-        label="bar and whisker: mean and its 95 % interval",
-    )
+    enough = (bars["runs"] >= _FEWEST_FOR_INTERVAL).to_numpy()
+    if enough.any():
+        axis.errorbar(
+            places[enough],
+            bars["mean"][enough],
+            yerr=(bars["high"] - bars["mean"])[enough].fillna(0),
+            fmt="none",
+            ecolor="black",
+            capsize=5,
+            linewidth=1.5,
+            label="bar and whisker: mean and its 95 % interval",
+        )
     long = max(map(len, bars.index)) > _LONGEST_LABEL
     axis.set_xticks(places, [name.replace("/", "/\n") if long else name for name in bars.index])
     axis.set_xlim(-0.5, len(bars) - 0.5)  # a diverged ordering has no bar, and its label needs a place

@@ -33,6 +33,11 @@ class Measure(NamedTuple):
         """The unit, for axes."""
         return "cross-entropy, nats" if self.lower_is_better else "share of images"
 
+    @property
+    def panels(self) -> list[str]:
+        """The accuracy and the loss of its reading, by their columns."""
+        return sorted(m.column for m in MEASURES.values() if m.reading == self.reading)
+
     def in_reading(self, reading: str) -> Measure:
         """Return the same figure on the evaluate split in a reading."""
         return next(m for m in MEASURES.values() if (m.figure, m.reading) == (self.figure, reading))

@@ -90,17 +90,32 @@ class Results(Comparison):
         return count_rankings(self.records, self.measure.column)
 
     @property
-    def findings(self) -> str:
-        """What the study asks and what it found, a sentence a contrast, in Markdown."""
+    def question(self) -> str:
+        """What the study asks, and after whom, in Markdown."""
         from normlib.report import sentences  # shown only
 
-        return f"{sentences.question(self.study)}\n\n{sentences.findings(self)}"
+        return sentences.question(self.study)
 
-    def plot_bars(self, measures: str | Sequence[str] = ("train_accuracy", "train_loss")) -> Any:
+    @property
+    def findings(self) -> str:
+        """What the study found, a sentence a contrast, in Markdown."""
+        from normlib.report import sentences  # shown only
+
+        return sentences.findings(self)
+
+    @property
+    def answer(self) -> str:
+        """What the study found, in at most five sentences, in Markdown."""
+        from normlib.report import answer, sentences  # shown only
+
+        lines = [f"- {sentences.as_markdown(line)}" for line in answer.short_answer(self)]
+        return "\n".join([f"In {self.measure.phrase}:", "", *lines])
+
+    def plot_bars(self, measures: str | Sequence[str] | None = None) -> Any:
         """Draw a bar for each ordering, see ``normlib.plot_bars``."""
         from normlib.report import plots  # shown only
 
-        return plots.plot_bars(self.records, measures)
+        return plots.plot_bars(self, measures)
 
     def table(self, name: str) -> Styler:
         """Return a table for a notebook: ``contrasts``, ``rankings``, ``gap``, ``results`` or ``provenance``.

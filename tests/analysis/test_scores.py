@@ -59,9 +59,9 @@ def test_a_score_that_is_no_number_is_a_diverged_run(frame):
 
 def test_contrasts_of_scores_are_drawn(frame):
     _, axis = normlib.plot_contrasts(frame, GAIN, measure="score", margin=0.01, varies=["lr"], arm="model", seed="run")
-    assert [label.get_text().splitlines()[1] for label in axis.get_yticklabels()] == [
-        "lr 0.001: differs",
-        "lr 0.01: level",
+    assert [label.get_text() for label in axis.get_yticklabels()] == [
+        "differs: gain\nlr 0.001",
+        "level: gain\nlr 0.01",
     ]
     assert axis.get_xlabel() == "difference in score"
 

@@ -41,7 +41,6 @@ def test_a_study_is_summarized_as_notebook_page_and_figures(study_folder):
         "figures/gap.svg",
     ]
     text = "".join(str(cell) for cell in nbformat.read(written[0], as_version=4).cells)
-    assert "9 runs, orderings: 3, conditions: 1" in text
     assert "By means, the baseline none/none is best, 0.4100: 0.0300" in text
     page = written[1].read_text()
     assert "load_records" not in page  # no code

@@ -26,7 +26,9 @@ def test_the_better_side_comes_first_whichever_way_the_contrast_was_declared(mak
 
 def test_one_run_each_says_nothing(make_frame):
     runs = Comparison(make_frame({"bn": [0.3], "gn": [0.4]}), {"order": "bn - gn"}, "train_loss", 0.01)
-    assert verdict_lines(runs) == ["order: nothing can be said; bn/none against gn/none: fewer than two pairs of runs"]
+    assert verdict_lines(runs) == [
+        "Nothing can be said of a difference: two runs of each side, paired by seed, are the fewest."
+    ]
 
 
 def test_under_several_conditions_they_are_counted(make_frame):

@@ -23,7 +23,10 @@ def test_contrasts_show_every_pair_the_mean_its_interval_and_the_margin(make_fra
     half_width = 4.302653 * 0.05 / np.sqrt(3)
     assert segments[0][:, 0].tolist() == pytest.approx([0.1 - half_width, 0.1 + half_width], rel=1e-6)
     assert axis.patches[0].get_extents().transformed(axis.transData.inverted()).x1 == pytest.approx(0.02)
-    assert [text.get_text() for text in axis.get_yticklabels()] == ["kind\nbn/none - gn/none: undecided"]
+    assert [text.get_text() for text in axis.get_yticklabels()] == ["undecided: kind\nbn/none - gn/none"]
+    assert axis.get_xlabel() == "← first better      difference in running training loss      first worse →"
+    _, axis = contrast_plots.plot_contrasts(frame, KIND, "eval_accuracy", margin=0.02)
+    assert axis.get_xlabel() == "← first worse      difference in evaluation accuracy      first better →"
 
 
 @pytest.fixture
@@ -42,10 +45,10 @@ def varied(make_frame):
 def test_with_conditions_each_contrast_has_a_row_for_each(varied):
     _, axis = contrast_plots.plot_contrasts(varied, KIND, "train_loss", 0.01, VARIES)
     assert [text.get_text() for text in axis.get_yticklabels()] == [
-        "kind\nbatch_size 32, activation none: undecided",
-        "kind\nbatch_size 32, activation relu: undecided",
-        "kind\nbatch_size 64, activation none: undecided",
-        "kind\nbatch_size 64, activation relu: undecided",
+        "undecided: kind\nbatch_size 32, activation none",
+        "undecided: kind\nbatch_size 32, activation relu",
+        "undecided: kind\nbatch_size 64, activation none",
+        "undecided: kind\nbatch_size 64, activation relu",
     ]
 
 

@@ -53,13 +53,14 @@ def test_every_run_is_a_dot_on_its_bar(bars):
         assert np.all(np.abs(dot.get_offsets()[:, 0] - place) < 0.35)
 
 
-def test_the_whisker_is_the_interval_of_the_mean(bars):
-    """0.45, 0.47, 0.49: sd 0.02; t at 97.5 % with 2 degrees of freedom is 4.302653."""
-    _, loss = bars
+def test_the_whisker_is_the_interval_of_the_mean_from_four_runs_on(make_frame, bars):
+    """0.45, 0.47, 0.49, 0.47: sd sqrt(0.0008 / 3); t at 97.5 % with 3 degrees of freedom is 3.182446."""
+    _, (loss,) = plots.plot_bars(make_frame({"gn/gn": [0.45, 0.47, 0.49, 0.47]}), "train_loss")
     whiskers = next(c for c in loss.collections if type(c).__name__ == "LineCollection")
-    low, high = whiskers.get_segments()[3][:, 1]
-    half_width = 4.302653 * 0.02 / np.sqrt(3)
+    low, high = whiskers.get_segments()[0][:, 1]
+    half_width = 3.182446 * np.sqrt(0.0008 / 3) / np.sqrt(4)
     assert (low, high) == pytest.approx((0.47 - half_width, 0.47 + half_width), rel=1e-6)
+    assert not any("whisker" in str(part.get_label()) for part in bars[1].containers)  # three runs each
 
 
 def test_the_sources_figure_is_a_marker_at_its_ordering(bars):
