@@ -1,7 +1,14 @@
 # The two commands most people need: `make study` and `make test`. `make help` lists all.
-# The stack follows the interpreter and the platform; STACK=keras3 and PYTHON=python3.13 override.
+# The stack follows the interpreter and the platform; STACK=keras3 and PYTHON=python3.13 override. Without them, what was
+# installed last is used.
 
-PYTHON ?= python3
+ifeq (undefined undefined,$(origin STACK) $(origin PYTHON))
+PYTHON := $(wildcard $(shell cat .venv/last 2>/dev/null)/bin/python)
+STACK := $(firstword $(subst -, ,$(notdir $(patsubst %/bin/python,%,$(PYTHON)))))
+endif
+ifeq (,$(PYTHON))
+PYTHON := python3
+endif
 PYTHON_VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')
 PLATFORM := $(shell $(PYTHON) -c 'import platform; print(platform.system() + "-" + platform.machine())')
 ADDONS_PYTHONS := 3.10 3.11
@@ -9,7 +16,9 @@ ADDONS_PLATFORMS := Linux-x86_64 Darwin-x86_64 Darwin-arm64
 ifeq (,$(filter $(PYTHON_VERSION),3.10 3.11 3.12 3.13))
 $(error normlib needs Python 3.10 to 3.13, and $(PYTHON) is "$(PYTHON_VERSION)": pass PYTHON=python3.11, for example)
 endif
-STACK ?= $(if $(and $(filter $(PYTHON_VERSION),$(ADDONS_PYTHONS)),$(filter $(PLATFORM),$(ADDONS_PLATFORMS))),addons,keras3)
+ifeq (,$(STACK))
+STACK := $(if $(and $(filter $(PYTHON_VERSION),$(ADDONS_PYTHONS)),$(filter $(PLATFORM),$(ADDONS_PLATFORMS))),addons,keras3)
+endif
 ifeq (,$(filter $(STACK),addons keras3))
 $(error STACK is "$(STACK)", but must be addons or keras3)
 endif
@@ -30,9 +39,11 @@ STUDY := source
 
 help:  ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
-	@echo "stack here: $(STACK), Python $(PYTHON_VERSION), in $(VENV)"
+	@echo "stack here: $(STACK), Python $(PYTHON_VERSION), in $(VENV)$(if $(wildcard $(INSTALLED)),, (make install makes it))"
 
 install: $(INSTALLED)  ## make the virtual environment from the lock file, if it is missing or the lock changed
+	@echo $(VENV) >.venv/last
+	@echo "source $(VENV)/bin/activate"
 
 # The mark of a finished install is set last, so that an interrupted one starts anew. pip installs but uv, by its hash,
 # which then takes a tenth of the time that pip would for the rest.
@@ -42,6 +53,7 @@ $(INSTALLED): requirements/$(STACK).txt pyproject.toml
 	$(BIN)/python -m pip install --quiet --require-hashes --requirement $(VENV)/uv.txt
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes --requirement requirements/$(STACK).txt
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	echo $(VENV) >.venv/last
 	touch $@
 
 study: $(INSTALLED)  ## run the source study, ten seeds an ordering, into outputs/source; or STUDY=grid

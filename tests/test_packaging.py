@@ -1,7 +1,11 @@
 """pyproject.toml, both lock files and environment.yml say the same, and the wheel carries what a user needs."""
 
 import itertools
+import os
 import re
+import shutil
+import subprocess
+import sys
 import zipfile
 from importlib import metadata
 from pathlib import Path
@@ -86,6 +90,29 @@ def test_core_dependencies_leave_tensorflow_to_the_extras_and_pin_nothing():
 def test_makefile_and_tests_agree_on_the_pythons_of_the_addons_stack():
     (pythons,) = re.findall(r"^ADDONS_PYTHONS := (.*)$", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)
     assert pythons.split() == PYTHONS["addons"]
+
+
+@pytest.mark.parametrize("stack", PYTHONS)
+def test_make_takes_the_environment_that_was_installed_last(tmp_path, stack):
+    shutil.copy(ROOT / "Makefile", tmp_path)
+    version = ".".join(map(str, sys.version_info[:2]))
+    if version not in PYTHONS[stack]:
+        pytest.skip(f"no {stack} on Python {version}")
+    there = tmp_path / ".venv" / f"{stack}-{version}"
+    (there / "bin").mkdir(parents=True)
+    (there / "bin" / "python").symlink_to(sys.executable)
+    (tmp_path / ".venv" / "last").write_text(f".venv/{there.name}\n")
+    environment = {name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "STACK", "PYTHON")}
+
+    how = {"cwd": tmp_path, "env": environment, "capture_output": True, "text": True, "check": True}
+
+    def told():
+        done = subprocess.run(["make", "help"], **how)
+        return done.stdout.splitlines()[-1]
+
+    assert told() == f"stack here: {stack}, Python {version}, in .venv/{there.name} (make install makes it)"
+    (there / "installed").touch()
+    assert told() == f"stack here: {stack}, Python {version}, in .venv/{there.name}"
 
 
 def test_the_wheel_carries_notebooks_studies_data_and_kept_records(tmp_path):
