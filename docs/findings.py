@@ -182,8 +182,7 @@ def study_pages() -> dict[Path, str]:
 def _finding(name: str, shows: str) -> str:
     results = normlib.read_results(name)
     study = results.study
-    # Seconds are left out: the studies ran beside each other.
-    table = tables.result_table(results).drop(columns=["source's label", "median seconds to fit"], errors="ignore")
+    table = tables.result_table(results).drop(columns="source's label", errors="ignore")
     return (
         "\n\n".join(
             [

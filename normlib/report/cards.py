@@ -142,13 +142,15 @@ class ComparedRuns(pd.DataFrame):
     Args:
         runs: The table of runs, of one condition.
         instances: The instances that were run.
+        measure: What is judged and drawn unless something else is asked; None: as ``default_measure`` says.
     """
 
-    _metadata = ["instances"]  # noqa: RUF012  (pandas' way to name an attribute that is no column)
+    _metadata = ["instances", "measure"]  # noqa: RUF012  (pandas' way to name an attribute that is no column)
 
-    def __init__(self, runs: pd.DataFrame, instances: Sequence[Instance]):
+    def __init__(self, runs: pd.DataFrame, instances: Sequence[Instance], measure: str | None = None):
         super().__init__(runs)
         self.instances = list(instances)
+        self.measure = measure or default_measure(any(instance.follows_source for instance in instances))
 
     def verdicts(
         self, contrasts: Mapping[str, str] | None = None, measure: str | None = None, margin: float = 0.01
@@ -158,8 +160,7 @@ class ComparedRuns(pd.DataFrame):
         Args:
             contrasts: As text by name, such as ``{"order": "bn/gn - gn/bn"}``. None: each ordering against the
                 baseline, or against the first where it was not run.
-            measure: A column, such as ``eval_loss``. None: evaluation accuracy, or running training loss where the runs
-                follow the source.
+            measure: A column, such as ``eval_loss``. None: as ``compare`` was asked.
             margin: The largest difference, either way, that does not matter.
 
         Raises:
@@ -169,8 +170,7 @@ class ComparedRuns(pd.DataFrame):
         against = find_baseline(orderings) or orderings[0]
         if contrasts is None:
             contrasts = {f"{name} or {against}": f"{name} - {against}" for name in orderings if name != against}
-        measure = measure or default_measure(any(instance.follows_source for instance in self.instances))
-        return Comparison(pd.DataFrame(self), contrasts, measure, margin)
+        return Comparison(pd.DataFrame(self), contrasts, measure or self.measure, margin)
 
     def _repr_html_(self) -> str:
         """Return verdicts, bars, means by ordering, best first; small pictures; settings that differ; then all runs."""

@@ -93,8 +93,8 @@ def winner_sentences(runs: Comparison) -> list[str]:
     unclear = ", which is not clear of zero" if row["low"] <= 0 else ""
     ahead = f"{lead} ahead of {rival}{unclear}" if row["pairs"] else f"no pairs with {rival}"
     turned = f"; recalibrated, it would be {other}" if other != row["winner"] else ""
-    seeds = f"first with {row['first']} of {row['seeds']} seeds"
-    return [*absent, f"By means, {name} is best, {row['mean']:.4f}: {ahead}, and {seeds}{turned}."]
+    first = f", and first with {row['first']} of {row['seeds']} seeds" if row["seeds"] > 1 else ""
+    return [*absent, f"By means, {name} is best, {row['mean']:.4f}: {ahead}{first}{turned}."]
 
 
 def source_sentences(records: pd.DataFrame) -> list[str]:

@@ -110,16 +110,14 @@ def result_table(runs: Comparison) -> pd.DataFrame:
     summaries = {MEASURES[column].phrase: runs.summary(column) for column in MAIN_MEASURES}
     rows = []
     for condition, ordering in runs.summary("train_loss").index:
-        part = runs.parts[condition]
-        seconds = part.loc[part["ordering"] == ordering, "fit_seconds"]
+        count = (runs.parts[condition]["ordering"] == ordering).sum()
         rows.append(
             {
                 "ordering": ordering,
                 **({"condition": condition} if runs.varies else {}),
                 **(_source_columns(ordering) if source else {}),
-                "runs": str(len(seconds)),
+                "runs": str(count),
                 **{name: _interval(summary.loc[(condition, ordering)]) for name, summary in summaries.items()},
-                "median seconds to fit": f"{seconds.median():.1f}",
             }
         )
     return pd.DataFrame(rows).set_index("ordering")

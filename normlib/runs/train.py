@@ -14,6 +14,7 @@ from normlib.errors import RequestError, checked, seed_range, thread_count
 from normlib.files import check_writable
 from normlib.models.instance import Instance
 from normlib.models.kinds import path_of
+from normlib.runs.measures import find_measure
 from normlib.runs.progress import Live, Progress
 from normlib.runs.record import data_used, run_key
 from normlib.runs.store import Record, save_record, to_frame
@@ -169,7 +170,12 @@ def train_all(
 
 @checked
 def compare(
-    orderings: str | Iterable[str], seeds: int = 3, first_seed: int = 0, threads: int | None = None, **settings: object
+    orderings: str | Iterable[str],
+    seeds: int = 3,
+    first_seed: int = 0,
+    threads: int | None = None,
+    measure: str | None = None,
+    **settings: object,
 ) -> pd.DataFrame:
     """Train orderings that share all other settings in this process: for a quick look.
 
@@ -178,6 +184,8 @@ def compare(
         seeds: Number of runs of each.
         first_seed: The first run's seed; the others follow it.
         threads: As for ``train``.
+        measure: What a notebook shows verdicts and bars of, such as ``train_loss``. None: evaluation accuracy, or
+            running training loss where the runs follow the source.
         **settings: Other settings of ``Instance``. ``model`` may also be a function that returns a Keras model, such as
             one of the notebook.
 
@@ -198,7 +206,8 @@ def compare(
         raise RequestError("orderings", orderings, problem="one stands there twice")
     from normlib.report.cards import ComparedRuns
 
-    return ComparedRuns(to_frame(train_all(instances, seeds, first_seed, threads)), instances)
+    measure = find_measure(measure).column if measure else None
+    return ComparedRuns(to_frame(train_all(instances, seeds, first_seed, threads)), instances, measure)
 
 
 def _curve_callback(
