@@ -63,7 +63,7 @@ def test_a_study_ends_with_what_it_found_and_the_path_of_the_page(folder):
     assert done.stderr.splitlines()[1] == "mine: 0 of 4 runs done"
     assert "mine: 4 of 4 runs done" in done.stderr
     head, verdict, best, page = done.stdout.splitlines()
-    assert head == "mine: 4 runs, running training loss"
+    assert head == "mine: 4 runs, evaluation accuracy"
     assert re.match(r"  order: (un)?decided|  order: differs|  order: level", verdict)
     assert best.startswith("  By means, ")
     assert page == "outputs/mine/summary.html"
