@@ -3,8 +3,12 @@
 # installed last is used.
 
 ifeq (undefined undefined,$(origin STACK) $(origin PYTHON))
-PYTHON := $(wildcard $(shell cat .venv/last 2>/dev/null)/bin/python)
-STACK := $(firstword $(subst -, ,$(notdir $(patsubst %/bin/python,%,$(PYTHON)))))
+LAST := $(shell cat .venv/last 2>/dev/null)
+ifneq (,$(and $(LAST),$(wildcard $(LAST)/bin/python)))
+STACK := $(firstword $(subst -, ,$(notdir $(LAST))))
+# The interpreter behind the environment, which can make it anew.
+PYTHON := $(shell $(LAST)/bin/python -c 'import sys; print("%s/bin/python%d.%d" % (sys.base_prefix, *sys.version_info[:2]))')
+endif
 endif
 ifeq (,$(PYTHON))
 PYTHON := python3

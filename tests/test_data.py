@@ -16,7 +16,7 @@ from normlib.datasets import DATASETS, Split
 from normlib.errors import RequestError
 from normlib.models.build import build_model
 from normlib.models.instance import Instance
-from normlib.runs.train import train
+from normlib.runs.train import compare, train
 from normlib.tf import tf
 
 
@@ -233,6 +233,12 @@ def test_images_too_small_for_the_model_are_refused(put):
 def test_images_whose_sides_are_no_multiples_of_four_are_refused_for_a_transformer(put):
     with pytest.raises(RequestError, match=r"its images are 9 x 8, and vit needs sides that are multiples of 4$"):
         Instance("lnc", "vit", dataset=put(), fit_split="train", evaluate_split="test")
+
+
+def test_compare_wants_to_be_told_what_of_ones_own_data_to_train_on(put):
+    """By default it would be the test split, the source's."""
+    with pytest.raises(RequestError, match=r"^dataset is 'mine.npz', but evaluate_split is not named, as data of your"):
+        compare(["bn", "none"], dataset=put(), fit_split="train")
 
 
 def test_a_sample_is_drawn_by_the_seed_from_the_slice_without_replacement_and_all_of_it_is_the_slice():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from normlib import datasets, stack
@@ -12,6 +12,22 @@ from normlib.datasets import Split, parse_split
 from normlib.errors import RequestError, one_of, real_number, whole_number
 from normlib.models import kinds, zoo
 from normlib.models.ordering import Ordering
+
+
+def check_splits_named(dataset: object, named: Collection[str]) -> None:
+    """Refuse data of one's own of which nobody said what to train on: the default is the test split, the source's.
+
+    Args:
+        dataset: The data set.
+        named: The settings that somebody gave.
+
+    Raises:
+        RequestError: A split is not among them.
+    """
+    for name in ("fit_split", "evaluate_split"):
+        if datasets.is_file(dataset) and name not in named:
+            problem = f"{name} is not named, as data of your own need it: such as train to fit, test to evaluate"
+            raise RequestError("dataset", datasets.recorded_name(dataset), problem=problem)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -15,8 +15,9 @@ class BatchNormalizationInParts(tf.keras.layers.BatchNormalization):
 
     Hoffer, Hubara and Soudry 2017, arXiv 1705.08741, algorithm 1 ("ghost batches"). Parts are of consecutive examples;
     what is left over is a part of its own. The moving averages take the mean of the parts' means, and of their (biased)
-    variances, once a step; in the paper, they take one part after the other. At inference it is Keras' BatchNorm, which
-    has parts in Keras 2 only (``virtual_batch_size``), and leaves nothing over.
+    variances, once a step; in the paper, they take one part after the other. The variance stays below that of the
+    population, which ``recalibrate`` gives, by the variance between parts, however long the model trains. At inference
+    it is Keras' BatchNorm. (Keras 2 has ``virtual_batch_size``, with nothing left over; Keras 3 has no parts.)
 
     Args:
         statistics_batch: Examples a part.
@@ -29,6 +30,7 @@ class BatchNormalizationInParts(tf.keras.layers.BatchNormalization):
     def __init__(self, statistics_batch: int, **options: Any):
         super().__init__(**options)
         self.statistics_batch = statistics_batch
+        self.supports_jit = False  # XLA has no segment_mean, and Keras 3 compiles for it where there is a GPU
 
     def call(self, inputs: Any, training: Any = None, mask: Any = None) -> Any:
         """Normalize ``[batch, ..., channels]``, in float32 or wider."""

@@ -28,12 +28,16 @@ _MOST = 5  # lines of a short answer
 
 
 def short_answer(results: Results) -> list[str]:
-    """Return the answer in at most five lines: of many contrasts, those that are decided first."""
+    """Return the answer in at most five lines: of many contrasts, those that are decided somewhere first."""
     verdicts, others = verdict_lines(results), [*winner_sentences(results), *run_sentences(results)]
-    others = others[: _MOST - 1]
+    if len(verdicts) == len(results.contrasts):
+        decided = results.estimates["verdict"] != "undecided"
+        order = {c.name: not decided[[c.name]].any() for c in results.contrasts}
+        verdicts = [line for _, line in sorted(zip(order.values(), verdicts, strict=True), key=lambda pair: pair[0])]
+    if len(others) >= _MOST - 1:
+        others = [*others[: _MOST - 3], f"{len(others) - _MOST + 3} more sentences stand below."]
     left = _MOST - len(others)
     if len(verdicts) > left:
-        verdicts = sorted(verdicts, key=lambda line: ": undecided" in line)
         verdicts = [*verdicts[: left - 1], f"{len(verdicts) - left + 1} more contrasts stand below."]
     return [*verdicts, *others]
 
@@ -58,7 +62,8 @@ def verdict_lines(runs: Comparison) -> list[str]:
             lines.append(f"{contrast.name}: {verdict}; {side}{figures}")
             continue
         counts = Counter(f"{verdict}, {side}" if "better" in side else verdict for verdict, side, _ in found)
-        said = "; ".join(f"{count} {text.replace('differs', 'differ')}" for text, count in counts.most_common())
+        counted = [(n, text.replace("differs", "differ") if n > 1 else text) for text, n in counts.most_common()]
+        said = "; ".join(f"{number} {text}" for number, text in counted)
         lines.append(f"{contrast.name}, under {len(rows)} conditions: {said}")
     return lines
 

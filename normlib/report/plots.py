@@ -41,7 +41,7 @@ def plot_bars(
     Args:
         records: One row a run, as ``load_records`` or ``compare`` gives; or ``normlib.Results``.
         measures: Columns to draw, one panel each; or the name of one. None: accuracy and loss, of the measure that
-            ``Results`` are about, of a table the running figures of training.
+            ``Results``, or what ``compare`` gave, are about; of another table the running figures of training.
 
     Returns:
         The figure and its axes, an array ``[len(measures)]``. Accuracy axes are cut, and say so; others start at zero.
@@ -49,11 +49,13 @@ def plot_bars(
     Raises:
         RequestError: No runs, or runs that differ in more than ordering and seed.
     """
-    own = records.measure if isinstance(records, Comparison) else MEASURES["train_loss"]
+    asked = getattr(records, "measure", None) or "train_loss"  # what compare gives knows what it was asked
+    own = MEASURES[asked] if isinstance(asked, str) else asked
     records = comparable_runs(records.records if isinstance(records, Comparison) else records)
     measures = [measures] if isinstance(measures, str) else measures or own.panels
     width = max(3.8, 0.95 * records["ordering"].nunique()) * len(measures)
-    shows = "Bars: the mean of each ordering with its 95 % interval and every run as a dot"
+    enough = records["ordering"].value_counts().max() >= _FEWEST_FOR_INTERVAL
+    shows = f"Bars: the mean of each ordering{' with its 95 % interval' * enough} and every run as a dot"
     figure, axes = subplots(1, len(measures), figsize=(width, 4.4), squeeze=False, shows=shows)
     for axis, measure in zip(axes[0], measures, strict=True):
         _draw_bars(axis, records, measure)
@@ -75,7 +77,8 @@ def _draw_bars(axis: Axes, records: pd.DataFrame, measure: str) -> None:
     known = MEASURES.get(measure)
     axis.set_title(known.phrase if known else measure)
     if known and known.figure == "accuracy":
-        drawn = [records[measure], summary["low"], summary["high"], beside]
+        whiskers = summary[summary["runs"] >= _FEWEST_FOR_INTERVAL]
+        drawn = [records[measure], whiskers["low"], whiskers["high"], beside]
         _cut_axis(axis, np.concatenate(drawn))
 
 

@@ -45,7 +45,7 @@ def diagnose(
     BatchNorm normalizing by its batch as in training, dropout off. The quantities:
 
     - ``cosine similarity``: of different samples' flattened outputs, the mean over all pairs, where they leave each
-      slot (an empty one: the convolution before it). Lubana, Dick and Tanaka 2021, arXiv 2106.05956, on informative
+      slot (an empty one: the layer before it). Lubana, Dick and Tanaka 2021, arXiv 2106.05956, on informative
       activations. They take it behind the nonlinearity and within one training batch, here it is taken where
       normalization ends, and over all pairs of the images.
     - ``gradient norm``: Euclidean norm of the loss' gradient with respect to each layer's kernel, the loss being the

@@ -11,7 +11,7 @@ from typing import Any
 
 import tqdm
 
-_SILENCE = 10  # seconds without a line in a log
+_SILENCE = 9  # seconds without a line in a log, which hears at least every ten
 _SECONDS = 0.5  # between two drawings: more are not seen, and each takes a few hundredths of a second
 
 
@@ -122,8 +122,8 @@ def _display(handle: Any, data: Mapping[str, object], metadata: dict | None = No
 class Progress:
     """Shows how many of how many runs are done, failed and running, how long the rest will take, and the latest result.
 
-    A terminal gets a bar, a notebook that a person has open a line, a log file a line a run; a notebook that nobody
-    looks at while it runs, such as papermill's, gets nothing.
+    A terminal gets a bar, a notebook that a person has open a line, a log file a line a run, and one every ten seconds;
+    a notebook that nobody looks at while it runs, such as papermill's, gets nothing.
 
     Args:
         total: Number of runs.

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from normlib import data
 from normlib.errors import RequestError, checked, seed_range, thread_count
 from normlib.files import check_writable
-from normlib.models.instance import Instance
+from normlib.models.instance import Instance, check_splits_named
 from normlib.models.kinds import path_of
 from normlib.runs.measures import find_measure
 from normlib.runs.progress import Live, Progress
@@ -194,11 +194,13 @@ def compare(
         judges contrasts.
 
     Raises:
-        RequestError: No ordering, one that stands twice, or a setting that does not exist or has a wrong value.
+        RequestError: No ordering, one that stands twice, a setting that does not exist or has a wrong value, or data of
+            one's own without their splits.
     """
     orderings = [orderings] if isinstance(orderings, str) else list(orderings)
     if callable(model := settings.get("model")):
         settings["model"] = path_of("model", model)
+    check_splits_named(settings.get("dataset"), settings)
     instances = [Instance.from_settings(ordering=ordering, **settings) for ordering in orderings]
     if not instances:
         raise RequestError("orderings", orderings, "one ordering or more")

@@ -17,10 +17,10 @@ from normlib.analysis.conditions import Varies, check_varies, expand, labels
 from normlib.analysis.contrasts import Contrast, read_contrasts
 from normlib.analysis.statistics import find_diverged
 from normlib.analysis.verdicts import check_margin
-from normlib.datasets import is_file, recorded_name
+from normlib.datasets import recorded_name
 from normlib.errors import RequestError, checked, mapping, one_of, printable, real_number, seed_range
 from normlib.files import LARGEST_FILE, read_yaml
-from normlib.models.instance import Instance
+from normlib.models.instance import Instance, check_splits_named
 from normlib.models.ordering import short_form
 from normlib.runs.measures import MEASURES, default_measure
 from normlib.runs.store import Record, to_frame
@@ -173,7 +173,9 @@ class Study:
         self._set("run_seeds", seed_range(self.first_seed, self.seeds))
         self._set("look_seeds", [self.run_seeds[:look] for look in self.looks])
         self._read_orderings()
-        self._check_splits()
+        named = {*self.defaults, *self.own_settings, *(name for group in self.varies for name in group)}
+        for instance in self.instances:
+            check_splits_named(instance.dataset, named)
         follows = any(instance.follows_source for instance in self.instances)
         self._set("measure", default_measure(follows) if self.measure is None else self.measure)
         one_of("measure", self.measure, MEASURES)
@@ -188,14 +190,6 @@ class Study:
 
     def _set(self, name: str, value: object) -> None:
         object.__setattr__(self, name, value)  # the way of frozen dataclasses
-
-    def _check_splits(self) -> None:
-        """Refuse a study of one's own data that trains on the source's split, the test split, without saying so."""
-        named = {*self.defaults, *self.own_settings, *(name for group in self.varies for name in group)}
-        for name in ("fit_split", "evaluate_split"):
-            if name not in named and any(is_file(instance.dataset) for instance in self.instances):
-                problem = f"{name} is not named, as data of your own need it: such as train to fit, test to evaluate"
-                raise RequestError("study", self.name, problem=problem)
 
     def _read_looks(self) -> None:
         looks = self.looks

@@ -4,7 +4,8 @@ import pandas as pd
 import pytest
 
 from normlib.analysis.comparison import Comparison
-from normlib.report.answer import verdict_lines
+from normlib.report.answer import short_answer, verdict_lines
+from normlib.studies.results import read_results
 
 BETTER = [0.30, 0.31, 0.32, 0.31, 0.30, 0.32]
 WORSE = [value + 0.2 + 0.01 * (i % 2) for i, value in enumerate(BETTER)]
@@ -40,6 +41,21 @@ def test_under_several_conditions_they_are_counted(make_frame):
     varies = [{"learning_rate": [0.001, 0.003, 0.01]}]
     runs = Comparison(pd.concat(frames, ignore_index=True), {"order": "bn - gn"}, "train_loss", 0.01, varies)
     assert verdict_lines(runs) == [
-        "order, under 3 conditions: 1 differ, bn/none is better than gn/none; "
-        "1 differ, gn/none is better than bn/none; 1 undecided"
+        "order, under 3 conditions: 1 differs, bn/none is better than gn/none; "
+        "1 differs, gn/none is better than bn/none; 1 undecided"
     ]
+
+
+@pytest.mark.parametrize(
+    ("study", "first", "last"),
+    [
+        ("source", "two layers against one: differs; ", "By means, the baseline none/none is best"),
+        ("placement-resnet20", "kind: differs; ", "1 more sentences stand below."),
+    ],
+)
+def test_a_short_answer_has_five_lines_the_decided_contrasts_first_and_says_what_it_leaves_out(study, first, last):
+    lines = short_answer(read_results(study))
+    assert len(lines) <= 5
+    assert lines[0].startswith(first)
+    assert lines[-1].startswith(last) or any(line.startswith("Diverged: ") for line in lines)
+    assert any(line.endswith(" more contrasts stand below.") for line in lines)

@@ -5,7 +5,7 @@ import pytest
 from bs4 import BeautifulSoup
 
 from normlib.models.instance import Instance
-from normlib.report import cards
+from normlib.report import cards, plots
 from normlib.report.cards import ComparedRuns
 from normlib.studies.study import Study, read_study
 
@@ -123,6 +123,13 @@ def test_verdicts_are_on_each_ordering_against_the_baseline_or_the_first(make_fr
     assert [f"{name}: {runs.measure.column}" for name in runs.estimates.index] == expected
     assert str(runs).splitlines()[0].startswith(expected[0].split(":")[0] + ": undecided; ")
     assert f"<li>{str(runs).splitlines()[0]}</li>" in runs._repr_html_()
+
+
+def test_bars_of_it_are_of_what_it_judges(make_frame):
+    frame, instances = make_frame(LOSSES, epochs=2), [Instance(ordering, epochs=2) for ordering in LOSSES]
+    for measure, title in (("train_loss", "running training loss"), (None, "evaluation loss")):
+        _, axes = plots.plot_bars(ComparedRuns(frame, instances, measure))
+        assert axes[1].get_title() == title
 
 
 def test_verdicts_are_on_contrasts_as_they_are_given(comparison):

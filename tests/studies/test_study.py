@@ -199,7 +199,7 @@ def test_a_study_of_ones_own_data_names_its_splits(tmp_path):
     images, labels = np.random.default_rng(0).random((9, 8, 8)), np.arange(9)
     np.savez(tmp_path / "mine.npz", x_train=images, x_test=images, y_train=labels, y_test=labels)
     settings = {"dataset": str(tmp_path / "mine.npz"), "evaluate_split": "train"}
-    with pytest.raises(RequestError, match="study is 'mine', but fit_split is not named, as data of your own need it"):
+    with pytest.raises(RequestError, match=r"dataset is 'mine.npz', but fit_split is not named, as data of"):
         Study("mine", "Which?", ("bn", "none"), defaults=settings)
     assert Study("mine", "Which?", ("bn", "none"), defaults={**settings, "fit_split": "test"}).seeds == 10
 
