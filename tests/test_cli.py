@@ -69,7 +69,7 @@ def test_a_study_ends_with_what_it_found_and_the_path_of_the_page(folder):
     assert page == "outputs/mine/summary.html"
     told = run("summary", "outputs/mine", "--verbose", cwd=folder)
     assert told.stdout.splitlines()[:3] == [head, verdict, best]
-    names = ("bars", "bars_evaluation", "places", "contrasts", "training", "gap")
+    names = ("bars", "bars_training", "places", "contrasts", "training", "gap")
     figures = [f"figures/{name}.{kind}" for name in names for kind in ("png", "svg")]
     assert told.stdout.splitlines()[-14:] == [
         f"outputs/mine/{name}" for name in ("summary.ipynb", "summary.html", *figures)

@@ -102,12 +102,12 @@ def test_make_takes_the_environment_that_was_installed_last(tmp_path, stack):
     (there / "bin").mkdir(parents=True)
     (there / "bin" / "python").symlink_to(sys.executable)
     (tmp_path / ".venv" / "last").write_text(f".venv/{there.name}\n")
-    environment = {name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "STACK", "PYTHON")}
+    environment = {name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MAKELEVEL", "STACK", "PYTHON")}
 
     how = {"cwd": tmp_path, "env": environment, "capture_output": True, "text": True, "check": True}
 
     def told():
-        done = subprocess.run(["make", "help"], **how)
+        done = subprocess.run(["make", "--no-print-directory", "help"], **how)
         return done.stdout.splitlines()[-1]
 
     assert told() == f"stack here: {stack}, Python {version}, in .venv/{there.name} (make install makes it)"
