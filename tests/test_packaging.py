@@ -102,7 +102,8 @@ def test_make_takes_the_environment_that_was_installed_last(tmp_path, stack):
     (there / "bin").mkdir(parents=True)
     (there / "bin" / "python").symlink_to(sys.executable)
     (tmp_path / ".venv" / "last").write_text(f".venv/{there.name}\n")
-    environment = {name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MAKELEVEL", "STACK", "PYTHON")}
+    outer = {"MAKEFLAGS", "MAKELEVEL", "STACK", "PYTHON"}
+    environment = {name: value for name, value in os.environ.items() if name not in outer}
 
     how = {"cwd": tmp_path, "env": environment, "capture_output": True, "text": True, "check": True}
 

@@ -55,7 +55,7 @@ def plot_bars(
     measures = [measures] if isinstance(measures, str) else measures or own.panels
     width = max(3.8, 0.95 * records["ordering"].nunique()) * len(measures)
     enough = records["ordering"].value_counts().max() >= _FEWEST_FOR_INTERVAL
-    shows = f"Bars: the mean of each ordering{' with its 95 % interval' * enough} and every run as a dot"
+    shows = f"Bars: the mean of each ordering{' with its 95 % interval' if enough else ''} and every run as a dot"
     figure, axes = subplots(1, len(measures), figsize=(width, 4.4), squeeze=False, shows=shows)
     for axis, measure in zip(axes[0], measures, strict=True):
         _draw_bars(axis, records, measure)

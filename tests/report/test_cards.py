@@ -129,7 +129,7 @@ def test_bars_of_it_are_of_what_it_judges(make_frame):
     frame, instances = make_frame(LOSSES, epochs=2), [Instance(ordering, epochs=2) for ordering in LOSSES]
     for measure, title in (("train_loss", "running training loss"), (None, "evaluation loss")):
         _, axes = plots.plot_bars(ComparedRuns(frame, instances, measure))
-        assert axes[1].get_title() == title
+        assert axes[1].get_title(loc="left") == title
 
 
 def test_verdicts_are_on_contrasts_as_they_are_given(comparison):
