@@ -9,6 +9,17 @@ from normlib.models.graphs import axes_of
 from normlib.tf import tf
 
 
+def _weigh(layer: Any, inputs: Any, axis: int) -> Any:
+    """Multiply by a layer's scale, add its offset, where it has them, and give its dtype."""
+    shape = [1] * len(inputs.shape)
+    shape[axis] = -1
+    if layer.scale:
+        inputs = inputs * tf.cast(tf.reshape(layer.gamma, shape), inputs.dtype)
+    if layer.center:
+        inputs = inputs + tf.cast(tf.reshape(layer.beta, shape), inputs.dtype)
+    return tf.cast(inputs, layer.compute_dtype)
+
+
 @tf.keras.utils.register_keras_serializable("normlib")
 class BatchNormalizationInParts(tf.keras.layers.BatchNormalization):
     """BatchNorm that takes mean and variance over parts of the batch while it trains, as if each were a batch.
@@ -53,12 +64,7 @@ class BatchNormalizationInParts(tf.keras.layers.BatchNormalization):
             mean = mean_of_part(wide, self.moving_mean)
             variance = mean_of_part(tf.square(wide - tf.reshape(mean, shape)), self.moving_variance)
         mean, variance = (tf.cast(tf.reshape(moment, shape), wide.dtype) for moment in (mean, variance))
-        normalized = (wide - mean) * tf.math.rsqrt(variance + self.epsilon)
-        if self.scale:
-            normalized *= tf.cast(tf.reshape(self.gamma, shape), wide.dtype)
-        if self.center:
-            normalized += tf.cast(tf.reshape(self.beta, shape), wide.dtype)
-        return tf.cast(normalized, self.compute_dtype)
+        return _weigh(self, (wide - mean) * tf.math.rsqrt(variance + self.epsilon), axis)
 
     def get_config(self) -> dict[str, Any]:
         """Return what the layer can be made anew from."""
@@ -98,16 +104,6 @@ class _ScaledByChannel(tf.keras.layers.Layer):
                 setattr(self, name, self.add_weight(name=name, shape=shape, dtype="float32", **how))
         super().build(input_shape)
 
-    def _weigh(self, inputs: Any) -> Any:
-        """Multiply by the scale, add the offset, and give the layer's dtype."""
-        shape = [1] * len(inputs.shape)
-        shape[self.axis] = -1
-        if self.gamma is not None:
-            inputs = inputs * tf.cast(tf.reshape(self.gamma, shape), inputs.dtype)
-        if self.beta is not None:
-            inputs = inputs + tf.cast(tf.reshape(self.beta, shape), inputs.dtype)
-        return tf.cast(inputs, self.compute_dtype)
-
     def get_config(self) -> dict[str, Any]:
         """Return what the layer can be made anew from."""
         weights = {
@@ -139,7 +135,7 @@ class RMSNormalization(_ScaledByChannel):
         """Normalize ``[batch, ..., channels]``."""
         wide = inputs if inputs.dtype == tf.float64 else tf.cast(inputs, tf.float32)
         square = tf.reduce_mean(tf.square(wide), axis=self.axis, keepdims=True)
-        return self._weigh(wide * tf.math.rsqrt(square + self.epsilon))
+        return _weigh(self, wide * tf.math.rsqrt(square + self.epsilon), self.axis)
 
     def get_config(self) -> dict[str, Any]:
         """Return what the layer can be made anew from."""
@@ -170,7 +166,7 @@ class DynamicTanh(_ScaledByChannel):
     def call(self, inputs: Any) -> Any:
         """Bound ``[batch, ..., channels]``."""
         wide = inputs if inputs.dtype == tf.float64 else tf.cast(inputs, tf.float32)
-        return self._weigh(tf.tanh(tf.cast(self.alpha, wide.dtype) * wide))
+        return _weigh(self, tf.tanh(tf.cast(self.alpha, wide.dtype) * wide), self.axis)
 
     def get_config(self) -> dict[str, Any]:
         """Return what the layer can be made anew from."""

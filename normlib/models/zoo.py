@@ -175,12 +175,12 @@ def vit(keras: Any, instance: Instance) -> Any:
         ),
     )  # fmt: skip
     x = _apply([*first, *patches], inputs)
-    before, branch, after = instance.layers.slots
+    (before, branch, after), sublayers = instance.layers.slots, instance.model_facts.blocks
 
     def slot(place: int, kinds: tuple[str, ...]) -> list[Any]:
         return _slot(instance, place, kinds, 64) or [keras.layers.Identity(name=f"slot_{place}_1")]
 
-    for sublayer in range(12):
+    for sublayer in range(sublayers):
         number, place = sublayer // 2 + 1, 3 * sublayer
         y = _apply(slot(place + 1, before), x)
         if sublayer % 2:
@@ -190,7 +190,7 @@ def vit(keras: Any, instance: Instance) -> Any:
             y = keras.layers.MultiHeadAttention(num_heads=4, key_dim=16, name=f"attention_{number}")(y, y)
         y = _apply(slot(place + 2, branch), y)
         x = _apply([keras.layers.Add(), *slot(place + 3, after)], [x, y])
-    x = _apply(_slot(instance, 37, last_kind(instance.layers.slots), 64), x)
+    x = _apply(_slot(instance, 3 * sublayers + 1, last_kind(instance.layers.slots), 64), x)
     x = keras.layers.GlobalAveragePooling1D()(x)
     return keras.Model(inputs, keras.layers.Dense(instance.data_facts.classes, activation="softmax", name="classes")(x))
 

@@ -35,10 +35,10 @@ def short_answer(results: Results) -> list[str]:
         order = {c.name: not decided[[c.name]].any() for c in results.contrasts}
         verdicts = [line for _, line in sorted(zip(order.values(), verdicts, strict=True), key=lambda pair: pair[0])]
     if len(others) >= _MOST - 1:
-        others = [*others[: _MOST - 3], f"{len(others) - _MOST + 3} more sentences stand below."]
+        others = [*others[: _MOST - 3], f"More sentences below: {len(others) - _MOST + 3}."]
     left = _MOST - len(others)
     if len(verdicts) > left:
-        verdicts = [*verdicts[: left - 1], f"{len(verdicts) - left + 1} more contrasts stand below."]
+        verdicts = [*verdicts[: left - 1], f"More contrasts below: {len(verdicts) - left + 1}."]
     return [*verdicts, *others]
 
 

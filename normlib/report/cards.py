@@ -131,7 +131,7 @@ def comparison_card(runs: Comparison) -> str:
     """Return a line a contrast, and the table of contrasts."""
     return card(
         f"Verdicts on {runs.measure.phrase}, margin {runs.margin:g}",
-        ("list", answer.verdict_lines(runs) or ["no contrast is declared"]),
+        ("list", str(runs).splitlines()),
         *([table("Contrasts", tables.contrast_table(runs.estimates).reset_index())] if runs.contrasts else []),
     )
 

@@ -82,9 +82,8 @@ def winner_sentences(runs: Comparison) -> list[str]:
     if runs.varies:
         wins, recalibrated = ((won["winner"] == baseline).sum() for won in (found, runs.recalibrated_winners))
         read = f" With recalibrated statistics it would be {recalibrated}." if recalibrated != wins else ""
-        under = f"under {wins} of {len(found)} conditions"
+        under = f"under {wins or 'none'} of {len(found)} conditions"
         where = f": {'; '.join(found.index[found['winner'] == baseline])}" if wins else ""
-        under = under if wins else f"under none of {len(found)} conditions"
         return absent or [f"The baseline, {baseline}, has the best mean {under}{where}.{read}"]
     row = found.iloc[0]
     other = runs.recalibrated_winners["winner"].get("", row["winner"])  # recalibrated, all may have diverged

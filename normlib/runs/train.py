@@ -208,7 +208,7 @@ def compare(
         raise RequestError("orderings", orderings, problem="one stands there twice")
     from normlib.report.cards import ComparedRuns
 
-    measure = find_measure(measure).column if measure else None
+    measure = None if measure is None else find_measure(measure).column
     return ComparedRuns(to_frame(train_all(instances, seeds, first_seed, threads)), instances, measure)
 
 

@@ -67,11 +67,11 @@ def conclude(found: pd.DataFrame) -> str:
     """
     counts, runs = found["verdict"].value_counts(), f"{len(found)} run{'s' * (len(found) != 1)}"
     if counts.get(EQUAL) == len(found):
-        return f"The same: {runs} of {len(found)} give what was kept, to the bit."
+        return f"The same, to the bit: {len(found)} of {runs}."
     equal, outside = (counts.get(verdict, 0) for verdict in (EQUAL, OUTSIDE))
-    said = f"Not the same: {outside} of {runs} lie outside the study's spread."
+    said = f"Not the same: {outside} of {runs} outside the study's spread."
     if not outside:
-        said = f"The same within chance: {equal} of {runs} are equal to the bit, the others inside the study's spread."
+        said = f"The same within chance: {equal} of {runs} equal to the bit, the others inside the study's spread."
     if (found["same_place"] & (found["verdict"] != EQUAL)).any():
         return f"{said} Processor, stack and threads are those of the kept runs, so all bits should be equal."
     return f"{said} Another processor, stack or number of threads rounds otherwise, and the whole run follows."

@@ -69,10 +69,10 @@ def test_what_is_not_kept_is_refused():
 @pytest.mark.parametrize(
     ("verdicts", "same_place", "said"),
     [
-        ([verification.EQUAL] * 2, True, "The same: 2 runs of 2 give what was kept, to the bit."),
-        ([verification.EQUAL, verification.INSIDE], False, "The same within chance: 1 of 2 runs are equal to the bit"),
+        ([verification.EQUAL] * 2, True, "The same, to the bit: 2 of 2 runs."),
+        ([verification.EQUAL, verification.INSIDE], False, "The same within chance: 1 of 2 runs equal to the bit"),
         ([verification.INSIDE], True, "so all bits should be equal."),
-        ([verification.OUTSIDE], False, "Not the same: 1 of 1 run lie outside the study's spread. Another processor"),
+        ([verification.OUTSIDE], False, "Not the same: 1 of 1 run outside the study's spread. Another processor"),
     ],
 )
 def test_together_they_say_whether_the_runs_are_the_same_and_what_another_processor_means(verdicts, same_place, said):
