@@ -14,6 +14,7 @@ from .models.readings import moving_average_gap as moving_average_gap
 from .models.readings import recalibrate as recalibrate
 from .models.swap import slots as slots
 from .models.swap import swap as swap
+from .report.beside_paper import plot_beside_paper as plot_beside_paper
 from .report.contrast_plots import plot_contrasts as plot_contrasts
 from .report.contrast_plots import plot_places as plot_places
 from .report.contrast_plots import plot_winners as plot_winners
@@ -25,7 +26,6 @@ from .report.diagnosis import plot_moving_statistics as plot_moving_statistics
 from .report.diagrams import plot_model as plot_model
 from .report.diagrams import plot_normalization_axes as plot_normalization_axes
 from .report.plots import plot_bars as plot_bars
-from .report.plots import plot_beside_paper as plot_beside_paper
 from .report.plots import plot_gap as plot_gap
 from .report.plots import plot_readings as plot_readings
 from .report.sentences import takeaway as takeaway

@@ -23,17 +23,16 @@ def count_rankings(records: pd.DataFrame, measure: str, orderings: list[str] | N
         orderings: Those to rank; None: all.
 
     Returns:
-        Indexed by the ranking, best first, such as ``"bn/none < gn/none"``: ``seeds``, the number of seeds that gave
-        it, and ``share``, of those seeds with which all orderings were run and none diverged. The ranking that most
-        seeds gave comes first.
+        Indexed by the ranking, best first, such as ``"bn/none < gn/none"``, or ``"bn/none = gn/none"`` of equal
+        figures: ``seeds``, the number of seeds that gave it, and ``share``, of those seeds with which all orderings
+        were run and none diverged. The ranking that most seeds gave comes first.
 
     Raises:
         RequestError: No runs, runs that differ in more than ordering and seed, or an ordering that has none.
     """
     sign = " < " if find_measure(measure).lower_is_better else " > "
     values = _complete(records, measure, orderings)
-    order = np.argsort(_lower_is_better(values, measure).to_numpy(), axis=1, kind="stable")
-    found = pd.Series([sign.join(values.columns[row]) for row in order], dtype=object)
+    found = pd.Series([_ranking(row, sign) for _, row in _lower_is_better(values, measure).iterrows()], dtype=object)
     seeds = found.value_counts().rename_axis("ranking").rename("seeds").to_frame()
     return seeds.assign(share=seeds["seeds"] / max(1, len(values)))
 
@@ -89,7 +88,7 @@ def winners(parts: Mapping[str, pd.DataFrame], measure: str) -> pd.DataFrame:
             "winner": winner,
             "mean": values[winner].mean(),
             "rival": rival,
-            "lead": leads.mean(),
+            "lead": round(leads.mean(), 12),  # equal means stay equal in whatever order they were added up
             "low": leads.mean() - reach,
             "high": leads.mean() + reach,
             "pairs": len(leads),
@@ -100,6 +99,13 @@ def winners(parts: Mapping[str, pd.DataFrame], measure: str) -> pd.DataFrame:
         }
     columns = ["winner", "mean", "rival", "lead", "low", "high", "pairs", "baseline", "baseline_lead", "first", "seeds"]
     return pd.DataFrame.from_dict(rows, orient="index", columns=columns).rename_axis("condition")
+
+
+def _ranking(values: pd.Series, sign: str) -> str:
+    """Return orderings in the order of their values, the lowest first, equal ones as equal."""
+    values = values.sort_values(kind="stable")
+    signs = ["", *(" = " if tie else sign for tie in values.diff().iloc[1:] == 0)]
+    return "".join(f"{before}{name}" for before, name in zip(signs, values.index, strict=True))
 
 
 def _complete(records: pd.DataFrame, measure: str, orderings: list[str] | None = None) -> pd.DataFrame:

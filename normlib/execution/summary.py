@@ -10,9 +10,10 @@ import nbconvert
 
 from normlib.execution.notebook import ExecutionError, execute, notebook_path
 from normlib.files import check_inside, check_writable, write_atomically
+from normlib.report.beside_paper import plot_beside_paper
 from normlib.report.contrast_plots import plot_contrasts, plot_places, plot_winners
 from normlib.report.curves import plot_training
-from normlib.report.plots import plot_bars, plot_beside_paper, plot_gap
+from normlib.report.plots import plot_bars, plot_gap
 from normlib.report.style import Figure
 from normlib.runs.measures import MEASURES
 from normlib.studies.results import Results, read_folder

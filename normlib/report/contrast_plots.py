@@ -18,7 +18,19 @@ from normlib.analysis.contrasts import Contrasts
 from normlib.analysis.rankings import places
 from normlib.errors import checked
 from normlib.models.ordering import is_baseline
-from normlib.report.style import Drawn, Figure, in_style, legend_below, name_rows, panels, styles, subplots
+from normlib.report.style import (
+    FEWEST_FOR_INTERVAL,
+    Drawn,
+    Figure,
+    in_style,
+    legend_below,
+    name_rows,
+    panels,
+    styles,
+    subplots,
+    whiskers,
+    within_bounds,
+)
 from normlib.report.tables import provenance
 from normlib.runs.measures import MAIN_MEASURES, MEASURES
 
@@ -47,7 +59,8 @@ def plot_contrasts(
         seed: The column by which runs are paired.
 
     Returns:
-        The figure and its axes; a row a contrast and condition, contrasts together.
+        The figure and its axes; a row a contrast and condition, contrasts together. Below four pairs there is no
+        interval.
     """
     runs = as_comparison(records, contrasts, measure, margin, varies, arm, seed)
     estimates = runs.estimates
@@ -63,12 +76,14 @@ def plot_contrasts(
         seeds = next((seeds for seeds in runs.looks if len(seeds) == row["look"]), pairs.index)
         for some, look in ((pairs[~pairs.index.isin(seeds)], later), (pairs[pairs.index.isin(seeds)], circle)):
             axis.scatter(some, np.full(len(some), y - 0.2), **look)
-        if np.isfinite(row["mean"]):
-            axis.errorbar(row["mean"], y + 0.1, xerr=row["high"] - row["mean"], **mean)
-    axis.scatter([], [], label="one pair of runs", **circle)
+    reach = whiskers(estimates, "pairs")
+    if np.isfinite(estimates["mean"]).any():
+        entry = "mean difference" if np.isnan(reach).all() else "mean difference, 95 % interval"
+        axis.errorbar(estimates["mean"], np.arange(len(estimates)) + 0.1, xerr=reach, label=entry, **mean)
+    if estimates["pairs"].any():
+        axis.scatter([], [], label="one pair of runs", **circle)
     if runs.looks and estimates["later_pairs"].any():
         axis.scatter([], [], label="a pair that came after the decision", **later)
-    axis.errorbar([], [], xerr=[], label="mean difference, 95 % interval", **mean)
     texts = [
         f"{row.verdict}: {name}\n{textwrap.fill(row.condition or row.contrast, 64)}"
         for name, row in estimates.iterrows()
@@ -97,8 +112,8 @@ def plot_winners(
 
     Returns:
         The figure and its axes; a cell a condition, with the winner's colour and name, its lead over the next best
-        with its 95 % interval, that over the baseline, and the number of seeds with which it comes first. Hatched: the
-        interval holds zero, or there is none.
+        with its 95 % interval, that over the baseline, and the number of seeds with which it comes first; below four
+        pairs only the leads. Hatched: the interval holds zero, or there is none.
     """
     runs = as_comparison(records, measure=measure, varies=varies)
     across, down = expand(runs.varies[-1:]), expand(runs.varies[:-1])
@@ -116,8 +131,8 @@ def plot_winners(
     axis.tick_params(length=0)
     axis.spines[:].set_visible(False)
     axis.set_title(
-        f"Best mean {runs.measure.phrase}, and its lead over the next best with 95 % interval\n"
-        "(of orderings chosen after looking, not corrected); hatched: not clear of zero",
+        f"Best mean {runs.measure.phrase}, and its lead over the next best, from {FEWEST_FOR_INTERVAL} pairs on with\n"
+        "95 % interval (of orderings chosen after looking, not corrected); hatched: not clear of zero",
         fontsize="small",
         loc="center",
     )
@@ -125,7 +140,8 @@ def plot_winners(
 
 
 def _draw_cell(axis: Axes, x: int, y: int, winner: pd.Series, looks: dict[str, tuple[str, str]]) -> None:
-    clear = winner["low"] > 0
+    enough = winner["pairs"] >= FEWEST_FOR_INTERVAL
+    clear = enough and winner["low"] > 0
     axis.add_patch(
         Rectangle(
             (x - 0.48, y - 0.47),
@@ -137,11 +153,12 @@ def _draw_cell(axis: Axes, x: int, y: int, winner: pd.Series, looks: dict[str, t
             edgecolor="white",
         )
     )
-    interval = "" if math.isnan(winner["low"]) else f" [{winner['low']:.3f}, {winner['high']:.3f}]"
-    lines = [f"{winner['lead']:.3f}{interval} ahead of", winner["rival"]]
+    interval = f" [{winner['low']:.3f}, {winner['high']:.3f}]" if enough else ""
+    lines = [f"{winner['lead']:.3f}{interval} ahead of" if winner["lead"] else "exactly as good as", winner["rival"]]
     if not (is_baseline(winner["winner"]) or is_baseline(winner["rival"])) and not math.isnan(winner["baseline_lead"]):
         lines[1] += f", {winner['baseline_lead']:.3f} of {winner['baseline']}"
-    lines.append(f"first with {winner['first']:.0f} of {winner['seeds']:.0f} seeds")
+    if enough:
+        lines.append(f"first with {winner['first']:.0f} of {winner['seeds']:.0f} seeds")
     axis.text(x, y - 0.24, winner["winner"], ha="center", va="center", weight="bold")
     axis.text(x, y + 0.16, "\n".join(lines), ha="center", va="center", fontsize="small")
 
@@ -201,12 +218,13 @@ def plot_agreement(a: Comparison, b: Comparison, measures: Sequence[str] = MAIN_
     for axis, measure in zip(axes, measures, strict=True):
         part = figures[figures["measure"] == measure].reset_index()
         for (letter, (shift, look)), side in zip(_SIDES.items(), (a, b), strict=True):
-            means, high = (part[f"{end}_{letter.lower()}"].to_numpy() for end in ("mean", "high"))
-            reach = np.nan_to_num(high - means)  # of one run there is no interval
             facts = provenance(side.records)["value"]
             label = f"{letter}: {facts['stack']}; {facts['processor']}; threads: {facts['threads']}"
             places = part.index.to_numpy() + shift
-            axis.errorbar(means, places, xerr=reach, markersize=5, capsize=4, label=label, **look)
+            reach = whiskers(part, "runs", f"_{letter.lower()}")
+            axis.errorbar(
+                part[f"mean_{letter.lower()}"], places, xerr=reach, markersize=5, capsize=4, label=label, **look
+            )
         for y, verdict in enumerate(part["verdict"]):
             if verdict != "agrees":
                 axis.text(1.02, y, verdict, va="center", fontsize="small", transform=axis.get_yaxis_transform())
@@ -214,6 +232,7 @@ def plot_agreement(a: Comparison, b: Comparison, measures: Sequence[str] = MAIN_
         axis.set_xlabel(MEASURES[measure].unit)
         axis.locator_params(axis="x", nbins=6)
         axis.grid(axis="x")
+        within_bounds(axis, MEASURES[measure].figure, "x")
         name_rows(axis, [": ".join(filter(None, row)) for row in rows.itertuples(index=False)])
     legend_below(figure, columns=1, title="means over runs, with their 95 % intervals")
     return Drawn(figure, axes)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,9 +14,23 @@ from normlib.analysis.conditions import Varies, split_records
 from normlib.analysis.statistics import half_width, order_orderings
 from normlib.datasets import parse_split
 from normlib.errors import checked
-from normlib.report.style import Drawn, Figure, in_style, legend_below, line_styles, panels, styles, subplots
+from normlib.models.ordering import find_baseline
+from normlib.report.style import (
+    FEWEST_FOR_INTERVAL,
+    Drawn,
+    Figure,
+    in_style,
+    legend_below,
+    line_styles,
+    panels,
+    styles,
+    subplots,
+    within_bounds,
+)
 from normlib.runs.store import Record, check_one_instance, to_frame
 from normlib.studies.results import Results
+
+_MOST_CURVES = 5  # drawn as they are
 
 
 def examples_an_epoch(record: Record) -> int:
@@ -82,6 +96,7 @@ def plot_learning_curves(records: Sequence[Record]) -> tuple[Figure, np.ndarray]
         axis.plot(images, mean, color=colour, linewidth=2, label="mean over the images since the last point")
         axis.plot(images, running, color="black", linestyle="--", label="running figure, as Keras prints it")
         axis.set(xlabel="training images seen", ylabel=f"training {measure}")
+        within_bounds(axis, measure)
     axes[0].legend()
     return Drawn(figure, axes)
 
@@ -93,6 +108,9 @@ def plot_training(
 ) -> tuple[Figure, np.ndarray]:
     """Draw learning curves: the mean over seeds of each ordering, and its 95 % interval as a band.
 
+    Curves of many orderings lie on each other. Of more than five, what is drawn is each one's difference from the
+    baseline, pair by pair, where that was run, without bands.
+
     Args:
         runs: Records, as ``normlib.read_records`` gives; or ``normlib.Results``, which know the next two.
         varies: What the study varies besides the ordering; a panel a condition.
@@ -100,34 +118,49 @@ def plot_training(
         measure: ``loss`` or ``accuracy``, means over the images since the point before, while the weights change.
 
     Returns:
-        The figure and its axes ``[conditions]``. The first point, of an untrained model, is left out.
+        The figure and its axes ``[conditions]``. The first point, of an untrained model, is left out. Below four runs
+        there is no band.
     """
     if isinstance(runs, Results):
         parts, runs = runs.parts, runs.runs
     else:
         parts = split_records(to_frame(runs).assign(**dict.fromkeys(own, "each ordering's own value")), varies)
     by_key = {run.key: run for run in runs}
+    drawn = {condition: _curves(part, by_key, measure) for condition, part in parts.items()}
+    baseline = find_baseline(run.ordering for run in runs)
+    many = any(len(curves) > _MOST_CURVES for curves in drawn.values())
+    apart = baseline if many and all(baseline in curves for curves in drawn.values()) else None
     shows = "Learning curves: the mean over seeds of each ordering with its 95 % interval as a band"
+    shows = "Learning curves: the mean over seeds of each ordering's difference from the baseline" if apart else shows
     figure, axes = panels(len(parts), 3, (7.5, 4.2) if len(parts) == 1 else (3.6, 2.9), shows, sharey=True)
     looks = line_styles([run.ordering for run in runs])
-    for axis, (condition, part) in zip(axes, parts.items(), strict=True):
-        for ordering in order_orderings(part["ordering"]):
-            keys = part.loc[part["ordering"] == ordering, "key"]
-            curves = [interval_means(by_key[key]).iloc[1:] for key in keys]
-            _draw_curve(axis, curves, measure, label=ordering, **{**looks[ordering], "marker": None})
+    for axis, (condition, curves) in zip(axes, drawn.items(), strict=True):
+        for ordering, curve in curves.items():
+            shown = (curve - curves[apart]).dropna(how="all") if apart else curve
+            _draw_curve(axis, shown, apart is None, label=ordering, **{**looks[ordering], "marker": None})
         axis.set_title(condition, fontsize="small")
         axis.set_xlabel("training images seen")
         if axis.get_subplotspec().is_first_col():
-            axis.set_ylabel(f"training {measure}")
+            axis.set_ylabel(f"training {measure}" + (f", minus that of {apart}" if apart else ""))
+    if not apart:
+        within_bounds(axes[0], measure)
     legend_below(figure, columns=5)
     return Drawn(figure, axes)
 
 
-def _draw_curve(axis: Axes, curves: list[pd.DataFrame], measure: str, **look: Any) -> None:
-    values = np.stack([curve[measure] for curve in curves])
-    images, mean = curves[0]["images"], values.mean(axis=0)
-    axis.plot(images, mean, **look)
-    if len(curves) > 1:
+def _curves(part: pd.DataFrame, by_key: Mapping[str, Record], measure: str) -> dict[str, pd.DataFrame]:
+    """Return the curves of each ordering: images seen down, seeds across; without the first point."""
+    curves: dict[str, dict[int, pd.Series]] = {ordering: {} for ordering in order_orderings(part["ordering"])}
+    for ordering, seed, key in part[["ordering", "seed", "key"]].itertuples(index=False):
+        curves[ordering][seed] = interval_means(by_key[key]).iloc[1:].set_index("images")[measure]
+    return {ordering: pd.DataFrame(seeds) for ordering, seeds in curves.items()}
+
+
+def _draw_curve(axis: Axes, curve: pd.DataFrame, band: bool, **look: Any) -> None:
+    curve = curve.dropna(axis=1, how="all")  # seeds without a pair
+    mean, runs = curve.mean(axis=1, skipna=False), len(curve.columns)
+    axis.plot(mean.index, mean, **look)
+    if band and runs >= FEWEST_FOR_INTERVAL:
         with np.errstate(invalid="ignore"):  # an infinite loss has no spread
-            reach = half_width(values.std(axis=0, ddof=1), len(curves))
-        axis.fill_between(images, mean - reach, mean + reach, color=look["color"], alpha=0.15, linewidth=0)
+            reach = half_width(curve.std(axis=1, skipna=False), runs)
+        axis.fill_between(mean.index, mean - reach, mean + reach, color=look["color"], alpha=0.15, linewidth=0)

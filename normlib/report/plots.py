@@ -1,8 +1,7 @@
-"""Figures of measures: bars, the readings of runs, the moving-average gap, and a study beside a paper's figure."""
+"""Figures of measures: bars, the readings of runs, the moving-average gap."""
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Sequence
 
 import numpy as np
@@ -10,16 +9,25 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from normlib.analysis.comparison import Comparison, as_comparison
-from normlib.analysis.conditions import Varies, expand, label
+from normlib.analysis.conditions import Varies
 from normlib.analysis.statistics import comparable_runs, follows_source, summarize
-from normlib.errors import RequestError, checked
+from normlib.errors import checked
 from normlib.models.ordering import SOURCE_INSTANCES, find_baseline, has_batch_norm
-from normlib.report.style import Drawn, Figure, in_style, legend_below, line_styles, name_rows, styles, subplots
+from normlib.report.style import (
+    FEWEST_FOR_INTERVAL,
+    Drawn,
+    Figure,
+    in_style,
+    legend_below,
+    name_rows,
+    styles,
+    subplots,
+    whiskers,
+    within_bounds,
+)
 from normlib.runs.measures import MEASURES, READINGS
 from normlib.runs.store import Record, check_one_instance, load_original_stack, to_frame
-from normlib.studies.study import Paper
 
-_FEWEST_FOR_INTERVAL = 4  # runs: below, the runs themselves say more
 _LONGEST_LABEL = 12  # characters below a bar; a line a slot where one is longer
 _SLOTS = {
     "source_cnn": "after the first / the second convolution",
@@ -54,7 +62,7 @@ def plot_bars(
     records = comparable_runs(records.records if isinstance(records, Comparison) else records)
     measures = [measures] if isinstance(measures, str) else measures or own.panels
     width = max(3.8, 0.95 * records["ordering"].nunique()) * len(measures)
-    enough = records["ordering"].value_counts().max() >= _FEWEST_FOR_INTERVAL
+    enough = records["ordering"].value_counts().max() >= FEWEST_FOR_INTERVAL
     shows = f"Bars: the mean of each ordering{' with its 95 % interval' if enough else ''} and every run as a dot"
     figure, axes = subplots(1, len(measures), figsize=(width, 4.4), squeeze=False, shows=shows)
     for axis, measure in zip(axes[0], measures, strict=True):
@@ -77,8 +85,8 @@ def _draw_bars(axis: Axes, records: pd.DataFrame, measure: str) -> None:
     known = MEASURES.get(measure)
     axis.set_title(known.phrase if known else measure)
     if known and known.figure == "accuracy":
-        whiskers = summary[summary["runs"] >= _FEWEST_FOR_INTERVAL]
-        drawn = [records[measure], whiskers["low"], whiskers["high"], beside]
+        reach = whiskers(summary)
+        drawn = [records[measure], summary["mean"] - reach, summary["mean"] + reach, beside]
         _cut_axis(axis, np.concatenate(drawn))
 
 
@@ -99,12 +107,12 @@ def _draw_means(axis: Axes, bars: pd.DataFrame) -> None:
             place, 0.06, f"{mean:.3f}", ha="center", transform=axis.get_xaxis_transform(), fontsize="small",
             bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.5},
         )  # fmt: skip
-    enough = (bars["runs"] >= _FEWEST_FOR_INTERVAL).to_numpy()
-    if enough.any():
+    reach = whiskers(bars)
+    if not np.isnan(reach).all():
         axis.errorbar(
-            places[enough],
-            bars["mean"][enough],
-            yerr=(bars["high"] - bars["mean"])[enough].fillna(0),
+            places,
+            bars["mean"],
+            yerr=reach,
             fmt="none",
             ecolor="black",
             capsize=5,
@@ -195,6 +203,7 @@ def plot_readings(records: Sequence[Record]) -> tuple[Figure, Axes]:
     name_rows(axis, list(rows.values()))
     axis.set_xlabel("loss (circle: one run; bar: mean)")
     axis.grid(axis="x")
+    within_bounds(axis, "loss", "x")
     return Drawn(figure, axis)
 
 
@@ -208,95 +217,27 @@ def plot_gap(records: pd.DataFrame | Comparison, varies: Varies | None = None) -
         varies: What the study varies besides the ordering.
 
     Returns:
-        The figure and its axes; a row a condition and ordering. Means with Student's t intervals at 95 %.
+        The figure and its axes; a row a condition and ordering. Means with Student's t intervals at 95 %, from four
+        runs on.
     """
     runs = as_comparison(records, varies=varies)
-    summaries = {reading: runs.summary(column) for reading, column in _LOSSES.items()}
-    rows = list(summaries["inference"].index)
+    rows = runs.summary(_LOSSES["inference"]).index
     shows = "The evaluation loss of each ordering in three readings: means with 95 % intervals"
-    figure, axis = subplots(figsize=(8.5, 1.3 + 0.36 * len(rows)), shows=shows)
-    for y, (condition, ordering) in enumerate(rows):
-        several = has_batch_norm(ordering)
-        for shift, (reading, (marker, colour)) in enumerate(
-            _READING_STYLES.items() if several else [("inference", ("o", "black"))]
-        ):
-            row = summaries[reading].loc[(condition, ordering)]
-            place, reach = y + 0.2 * (shift - 1) * several, np.nan_to_num(row["high"] - row["mean"])
-            axis.errorbar(row["mean"], place, xerr=reach, fmt=marker, color=colour, capsize=3)
-        if y and condition != rows[y - 1][0]:
+    figure, axis = subplots(figsize=(8.5, 1.3 + 0.5 * len(rows)), shows=shows)
+    several = rows.get_level_values("ordering").map(has_batch_norm).to_numpy(bool)
+    parts = [(several, shift, reading, *look, reading) for shift, (reading, look) in enumerate(_READING_STYLES.items())]
+    parts.append((~several, 1, "inference", "o", "black", "no BatchNorm: one reading"))
+    for shown, shift, reading, marker, colour, entry in parts:
+        if shown.any():
+            summary, heights = runs.summary(_LOSSES[reading])[shown], np.flatnonzero(shown) + 0.27 * (shift - 1)
+            look = {"fmt": marker, "color": colour, "markersize": 5, "capsize": 3, "label": entry}
+            axis.errorbar(summary["mean"], heights, xerr=whiskers(summary), **look)
+    for y in range(1, len(rows)):
+        if rows[y][0] != rows[y - 1][0]:
             axis.axhline(y - 0.5, color="#DDDDDD", linewidth=0.8)
-    for reading, (marker, colour) in _READING_STYLES.items():
-        axis.plot([], [], marker, color=colour, label=reading)
-    axis.plot([], [], "o", color="black", label="no BatchNorm: one reading")
     name_rows(axis, [f"{condition}  {ordering}".strip() for condition, ordering in rows])
     axis.set_xlabel(MEASURES["eval_loss"].phrase)
     axis.grid(axis="x")
+    within_bounds(axis, "loss", "x")
     legend_below(figure, columns=4)
     return Drawn(figure, axis)
-
-
-@checked
-@in_style()
-def plot_beside_paper(
-    records: pd.DataFrame | Comparison,
-    measure: str | None = None,
-    varies: Varies | None = None,
-    paper: Paper | None = None,
-) -> tuple[Figure, np.ndarray]:
-    """Draw a measure along the setting that a paper's figure goes along, and the paper's figure beside it.
-
-    Args:
-        records: One row a run, as ``load_records`` gives; or ``normlib.Results``, which know all else.
-        measure: A column, such as ``eval_accuracy``, which is drawn as the error in percent.
-        varies: What the study varies: one group of settings.
-        paper: What the paper reports.
-
-    Returns:
-        The figure and its axes ``[2]``: the study's means with Student's t intervals at 95 %, and the paper's numbers.
-
-    Raises:
-        RequestError: No paper stands beside these runs, or they do not vary what its figure goes along.
-    """
-    runs = as_comparison(records, measure=measure, varies=varies)
-    paper = paper or getattr(getattr(records, "study", None), "reported", None)
-    if paper is None:
-        raise RequestError("paper", paper, problem="no paper's figures stand beside these runs")
-    if [paper.against] != [next(iter(group)) for group in runs.varies]:
-        allowed = "the first setting of the one group that the runs vary"
-        raise RequestError("paper: against", paper.against, allowed)
-    shows = "The runs along the setting that varies, and the figures of a paper beside them"
-    figure, (here, there) = subplots(1, 2, figsize=(8.2, 3.6), shows=shows)
-    looks = line_styles([*runs.records["ordering"], *paper.lines])
-    for ordering, line in paper.lines.items():
-        there.plot(list(map(np.log2, line)), list(line.values()), label=ordering, **looks[ordering])
-    _label_values(there, paper.against, sorted({value for line in paper.lines.values() for value in line}))
-    there.set_title(textwrap.fill(paper.reports, 48), fontsize="small")
-    there.set_ylabel("error, %")
-    _draw_along(here, runs, paper.against, looks)
-    legend_below(figure, columns=5)
-    return Drawn(figure, np.array([here, there]))
-
-
-def _draw_along(axis: Axes, runs: Comparison, against: str, looks: dict[str, dict]) -> None:
-    values = {label(condition, runs.varies): condition[against] for condition in expand(runs.varies)}
-    error = not runs.measure.lower_is_better
-    summary = runs.summary(runs.measure.column)
-    orderings = list(summary.index.unique("ordering"))
-    for number, ordering in enumerate(orderings):
-        rows = summary.xs(ordering, level="ordering")
-        means, reach = rows["mean"].to_numpy(), (rows["high"] - rows["mean"]).fillna(0).to_numpy()
-        # Beside each other, so that intervals of the same value can be told apart.
-        places = np.log2([values[name] for name in rows.index]) + 0.05 * (number - (len(orderings) - 1) / 2)
-        means, reach = (100 * (1 - means), 100 * reach) if error else (means, reach)
-        axis.errorbar(places, means, reach, label=ordering, capsize=3, **looks[ordering])
-    _label_values(axis, against, sorted(values.values()))
-    name = runs.measure.phrase.replace("accuracy", "error")
-    axis.set_title(f"here: {name}, mean and 95 % interval", fontsize="small")
-    axis.set_ylabel(f"{name.split(',')[0]}, %" if error else name)
-
-
-def _label_values(axis: Axes, against: str, values: list[float]) -> None:
-    """Label a log scale: batch sizes and numbers of groups are usually doubled from one to the next."""
-    axis.set_xticks(np.log2(values), [f"{value:g}" for value in values])
-    axis.set_xlabel(f"{against.replace('_', ' ')} (log scale)")
-    axis.grid(axis="y")

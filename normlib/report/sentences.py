@@ -93,6 +93,8 @@ def winner_sentences(runs: Comparison) -> list[str]:
     ahead = f"{lead} ahead of {rival}{unclear}" if row["pairs"] else f"no pairs with {rival}"
     turned = f"; recalibrated, it would be {other}" if other != row["winner"] else ""
     first = f", and first with {row['first']} of {row['seeds']} seeds" if row["seeds"] > 1 else ""
+    if row["lead"] == 0:
+        return [*absent, f"By means, {name} and {rival} are best, both {row['mean']:.4f}{turned}."]
     return [*absent, f"By means, {name} is best, {row['mean']:.4f}: {ahead}{first}{turned}."]
 
 

@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 
 import matplotlib as mpl
 import matplotlib.figure
+import numpy as np
+import pandas as pd
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 
@@ -42,6 +44,7 @@ _OTHER_STYLES = [
 _LINES = ("-", "--", "-.", ":")
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 _MOST_PANELS = 6  # described one by one
+FEWEST_FOR_INTERVAL = 4  # runs: below, the runs themselves say more
 
 
 @contextlib.contextmanager
@@ -149,6 +152,31 @@ def name_rows(axis: Axes, names: Sequence[str]) -> None:
     axis.set_yticks(range(len(names)), names, fontsize="small", parse_math=False)  # names may be a user's own
     axis.set_ylim(len(names) - 0.5, -0.6)
     axis.spines["left"].set_visible(False)
+
+
+def whiskers(summary: pd.DataFrame, runs: str = "runs", ends: str = "") -> np.ndarray:
+    """Return how far the interval of each mean reaches; NaN, which draws nothing, below four runs.
+
+    Args:
+        summary: Means, with ``mean`` and ``high``.
+        runs: The column that counts the runs.
+        ends: What the names of these columns end with.
+    """
+    reach = summary[f"high{ends}"] - summary[f"mean{ends}"]
+    return reach.where(summary[f"{runs}{ends}"] >= FEWEST_FOR_INTERVAL).to_numpy(float)
+
+
+def within_bounds(axis: Axes, figure: str, scale: str = "y") -> None:
+    """End a scale where its figure ends: a loss at zero, an accuracy also at one.
+
+    Args:
+        axis: The axes, with all that they show.
+        figure: ``loss`` or ``accuracy``; of others no bounds are known.
+        scale: ``x`` or ``y``.
+    """
+    low, high = axis.get_xlim() if scale == "x" else axis.get_ylim()
+    if figure in ("loss", "accuracy"):
+        axis.set(**{f"{scale}lim": (max(0.0, low), min(1.0, high) if figure == "accuracy" else high)})
 
 
 def _panel(axis: Axes) -> str:

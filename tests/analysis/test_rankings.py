@@ -24,6 +24,11 @@ def test_of_accuracies_the_highest_comes_first(make_frame):
     assert found["seeds"].to_dict() == {"bn/none > gn/none": 3, "gn/none > bn/none": 1}
 
 
+def test_equal_figures_are_said_to_be_equal_and_no_order(make_frame):
+    found = rankings.count_rankings(make_frame({"bn": [0.5], "gn": [0.4], "none": [0.4]}), "train_loss")
+    assert found.index.tolist() == ["gn/none = none/none < bn/none"]
+
+
 def test_seeds_with_a_missing_or_diverged_run_give_no_ranking_and_no_place(make_frame):
     found = rankings.count_rankings(make_frame({"bn": [0.4, 0.4, 0.4], "gn": [0.5, math.nan]}), "train_loss")
     assert found["seeds"].tolist() == [1]

@@ -14,19 +14,30 @@ VARIES = [{"batch_size": [32, 64]}, {"activation": ["none", "relu"]}]
 
 
 def test_contrasts_show_every_pair_the_mean_its_interval_and_the_margin(make_frame):
-    """0.10, 0.20, 0.30 against 0.05, 0.10, 0.15: differences 0.05, 0.10, 0.15; t with two degrees is 4.302653."""
-    frame = make_frame({"bn": [0.10, 0.20, 0.30], "gn": [0.05, 0.10, 0.15]})
+    """0.10, 0.20, 0.30, 0.20 against half of each: mean 0.1, sd sqrt(0.005 / 3); t with three degrees is 3.182446."""
+    frame = make_frame({"bn": [0.10, 0.20, 0.30, 0.20], "gn": [0.05, 0.10, 0.15, 0.10]})
     _, axis = contrast_plots.plot_contrasts(frame, KIND, "train_loss", margin=0.02)
-    pairs = next(c for c in axis.collections if len(c.get_offsets()) == 3)
-    assert pairs.get_offsets()[:, 0].tolist() == pytest.approx([0.05, 0.10, 0.15])
+    pairs = next(c for c in axis.collections if len(c.get_offsets()) == 4)
+    assert pairs.get_offsets()[:, 0].tolist() == pytest.approx([0.05, 0.10, 0.15, 0.10])
     segments = next(c.get_segments() for c in axis.collections if hasattr(c, "get_segments") and c.get_segments())
-    half_width = 4.302653 * 0.05 / np.sqrt(3)
+    half_width = 3.182446 * np.sqrt(0.005 / 3) / 2
     assert segments[0][:, 0].tolist() == pytest.approx([0.1 - half_width, 0.1 + half_width], rel=1e-6)
     assert axis.patches[0].get_extents().transformed(axis.transData.inverted()).x1 == pytest.approx(0.02)
-    assert [text.get_text() for text in axis.get_yticklabels()] == ["undecided: kind\nbn/none - gn/none"]
+    assert [text.get_text() for text in axis.get_yticklabels()] == ["differs: kind\nbn/none - gn/none"]
     assert axis.get_xlabel() == "← first better      difference in running training loss      first worse →"
     _, axis = contrast_plots.plot_contrasts(frame, KIND, "eval_accuracy", margin=0.02)
     assert axis.get_xlabel() == "← first worse      difference in evaluation accuracy      first better →"
+
+
+@pytest.mark.parametrize("runs", [1, 2, 3])
+def test_below_four_pairs_every_pair_is_a_dot_and_nothing_is_an_interval(make_frame, runs):
+    frame = make_frame({"bn": [0.1, 0.2, 0.3][:runs], "gn": [0.2, 0.2, 0.2][:runs]})
+    figure, axis = contrast_plots.plot_contrasts(frame, KIND, "train_loss", margin=0.02)
+    lines = (line for lines in axis.collections if hasattr(lines, "get_segments") for line in lines.get_segments())
+    assert not [line for line in lines if line.size and np.isfinite(line).all()]
+    entries = [text.get_text() for text in figure.legends[0].get_texts()]
+    mean = ["mean difference"] if runs > 1 else []
+    assert entries == ["margin: differences that do not matter, ± 0.02", "one pair of runs", *mean]
 
 
 @pytest.fixture
@@ -38,15 +49,16 @@ def varied(make_frame):
         (64, "none"): {"bn": [0.3, 0.5], "none": [0.5, 0.31], "gn": [0.6, 0.6]},
     }
     return pd.concat(
-        make_frame(values, batch_size=size, activation=activation) for (size, activation), values in losses.items()
+        make_frame({name: 2 * values for name, values in runs.items()}, batch_size=size, activation=activation)
+        for (size, activation), runs in losses.items()
     )
 
 
 def test_with_conditions_each_contrast_has_a_row_for_each(varied):
     _, axis = contrast_plots.plot_contrasts(varied, KIND, "train_loss", 0.01, VARIES)
     assert [text.get_text() for text in axis.get_yticklabels()] == [
-        "undecided: kind\nbatch_size 32, activation none",
-        "undecided: kind\nbatch_size 32, activation relu",
+        "differs: kind\nbatch_size 32, activation none",
+        "differs: kind\nbatch_size 32, activation relu",
         "undecided: kind\nbatch_size 64, activation none",
         "undecided: kind\nbatch_size 64, activation relu",
     ]
@@ -64,13 +76,20 @@ def test_the_map_has_a_cell_for_each_condition_that_was_run_with_its_winner(vari
 
 
 def test_a_cell_says_how_far_the_winner_is_ahead(varied):
-    """0.4 - 0.3 and 0.42 - 0.31: mean 0.105, sd 0.00707; t with one degree is 12.7062."""
+    """0.4 - 0.3 and 0.42 - 0.31, twice: mean 0.105; t with three degrees is 3.182446."""
     _, axis = contrast_plots.plot_winners(varied, "train_loss", VARIES)
     texts = [text.get_text() for text in axis.texts]
     assert texts[0] == "bn/none"
-    reach = 12.7062 * np.std([0.10, 0.11], ddof=1) / 2**0.5
+    reach = 3.182446 * np.std([0.10, 0.11, 0.10, 0.11], ddof=1) / 2
     lead = f"0.105 [{0.105 - reach:.3f}, {0.105 + reach:.3f}] ahead of"
-    assert texts[1] == f"{lead}\ngn/none, 0.195 of none/none\nfirst with 2 of 2 seeds"
+    assert texts[1] == f"{lead}\ngn/none, 0.195 of none/none\nfirst with 4 of 4 seeds"
+
+
+def test_a_cell_of_few_runs_has_no_interval_and_equal_means_are_said_to_be_equal(make_frame):
+    frame = pd.concat(make_frame({"bn": [0.3], "gn": [loss]}, batch_size=n) for n, loss in ((32, 0.4), (64, 0.3)))
+    _, axis = contrast_plots.plot_winners(frame, "train_loss", SIZES)
+    texts = [text.get_text() for text in axis.texts]
+    assert texts[1::2] == ["0.100 ahead of\ngn/none", "exactly as good as\ngn/none"]
 
 
 def test_places_are_written_into_their_cells_and_none_of_them_is_left_out(make_frame):
@@ -82,7 +101,7 @@ def test_places_are_written_into_their_cells_and_none_of_them_is_left_out(make_f
 
 @pytest.fixture
 def sides(make_frame):
-    losses = {"bn": [0.45, 0.47], "gn": [0.40, 0.41], "none": [0.40, np.nan]}
+    losses = {"bn": [0.45, 0.47] * 2, "gn": [0.40, 0.41] * 2, "none": [0.40, np.nan] * 2}
     a, b = make_frame(losses), make_frame(losses, environment=KERAS)
     b.loc[b["ordering"] == "gn/none", "train_loss"] += 1
     return Comparison(a), Comparison(b)
@@ -99,7 +118,7 @@ def test_each_measure_has_a_panel_with_a_unit_and_each_ordering_a_row(sides):
 
 
 def test_both_sides_stand_beside_each_other_with_their_means_and_intervals(sides):
-    """0.45 and 0.47: mean 0.46, and 12.7062 (t, one degree of freedom) times 0.01 around it."""
+    """0.45 and 0.47, twice: mean 0.46, sd sqrt(0.0004 / 3); t with three degrees is 3.182446."""
     _, axes = contrast_plots.plot_agreement(*sides)
     a, b = (line for line in axes[0].lines if line.get_marker() in "os" and len(line.get_xdata()) == 3)
     assert (a.get_marker(), to_hex(a.get_color())) == ("o", "#0072b2")
@@ -108,7 +127,8 @@ def test_both_sides_stand_beside_each_other_with_their_means_and_intervals(sides
     assert all(a.get_ydata() < b.get_ydata())
     segments = [segment for lines in axes[0].collections for segment in lines.get_segments() if len(segment)]
     ends = [segment[:, 0].tolist() for segment in segments if segment[0, 1] == a.get_ydata()[0]]
-    assert ends == [pytest.approx([0.46 - 0.127062, 0.46 + 0.127062], abs=1e-6)]
+    reach = 3.182446 * np.sqrt(0.0004 / 3) / 2
+    assert ends == [pytest.approx([0.46 - reach, 0.46 + reach], abs=1e-6)]
 
 
 def test_what_does_not_agree_is_said_in_words_in_its_row(sides):

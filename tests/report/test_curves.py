@@ -6,7 +6,7 @@ from matplotlib.colors import to_hex
 
 from normlib.report import curves
 
-LOSSES = {"bn": [0.40, 0.44], "none": [0.42, 0.42]}
+LOSSES = {"bn": [0.40, 0.44, 0.40, 0.44], "none": [0.42, 0.42, 0.42, 0.42]}
 
 
 @pytest.fixture
@@ -46,8 +46,25 @@ def test_learning_curves_are_means_over_seeds_with_their_interval(runs):
     expected = [(10_000 * loss - 4_992 * 2 * loss) / 5_008 for loss in LOSSES["bn"]]
     assert lines["bn/none"].get_xydata().tolist() == [[10_000, pytest.approx(np.mean(expected))]]
     (band,) = (c for c in axis.collections if to_hex(c.get_facecolor()[0]) == lines["bn/none"].get_color().lower())
-    reach = 12.7062 * np.std(expected, ddof=1) / 2**0.5
+    reach = 3.182446 * np.std(expected, ddof=1) / 2  # t with three degrees of freedom
     assert band.get_paths()[0].vertices[:, 1].max() == pytest.approx(np.mean(expected) + reach, rel=1e-5)
+
+
+def test_below_four_runs_there_is_no_band(make_record):
+    _, (axis,) = curves.plot_training([make_record("bn", seed, 0.4 + seed) for seed in range(3)])
+    assert not axis.collections
+
+
+def test_curves_of_many_orderings_are_differences_from_the_baseline_pair_by_pair(make_record):
+    """The last image's losses are (10000 r - 9984 r) / 5008, so that 0.1 more in r is 0.1 * 16 / 5008 more there."""
+    kinds = ("bn", "gn", "bn/bn", "gn/gn", "bn/gn")
+    runs = [make_record(kind, seed, 0.5 + seed) for seed in (0, 1) for kind in kinds]
+    _, (axis,) = curves.plot_training([*runs, *(make_record("none", seed, 0.4 + seed) for seed in (0, 1))])
+    assert {line.get_label(): line.get_ydata().tolist() for line in axis.lines} == {
+        **{name: [pytest.approx(0.1 * 16 / 5008)] for name in ("bn/none", "gn/none", "bn/bn", "gn/gn", "bn/gn")},
+        "none/none": [0],
+    }
+    assert axis.get_ylabel() == "training loss, minus that of none/none"
 
 
 def test_each_condition_has_a_panel(make_record):

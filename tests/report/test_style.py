@@ -92,3 +92,12 @@ def test_from_question_to_bars_in_one_cell_there_is_the_picture_and_nothing_else
     (output,) = notebook.cells[0].outputs
     assert "image/png" in output.data
     assert output.metadata["image/png"]["alt"].startswith("Bars: ")
+
+
+def test_scales_end_where_losses_and_accuracies_do():
+    _, (loss, accuracy, other) = subplots(1, 3, shows="Three panels")
+    for axis, figure in ((loss, "loss"), (accuracy, "accuracy"), (other, "")):
+        axis.set(xlim=(-0.1, 1.1), ylim=(-0.1, 1.1))
+        style.within_bounds(axis, figure)
+    assert [axis.get_ylim() for axis in (loss, accuracy, other)] == [(0, 1.1), (0, 1), (-0.1, 1.1)]
+    assert loss.get_xlim() == (-0.1, 1.1)
