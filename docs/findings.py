@@ -194,6 +194,11 @@ def _finding(name: str, shows: str) -> str:
                 f"The tables of contrasts and results, of {len(results.runs)} runs:",
                 _markdown(tables.contrast_table(results.estimates)),
                 *([_markdown(tables.gap_table(results))] if results.measure.reading else []),
+                *(
+                    [tables.cost_caption(results), _markdown(tables.cost_table(results))]
+                    if results.cost is not None
+                    else []
+                ),
                 _markdown(table),
                 f"Measure: {results.measure.phrase}; margin: {study.margin:g}. {_made_with(results.records)} The study "
                 f"was declared in the file of SHA-256 `{study.declared_in[:16]}…` before its runs; "

@@ -30,6 +30,7 @@ from .report.plots import plot_gap as plot_gap
 from .report.plots import plot_readings as plot_readings
 from .report.sentences import takeaway as takeaway
 from .report.tables import describe_runs as describe_runs
+from .runs.cost import measure_cost as measure_cost
 from .runs.diagnose import Diagnosis as Diagnosis
 from .runs.diagnose import diagnose as diagnose
 from .runs.record import Record as Record

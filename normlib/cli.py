@@ -1,4 +1,4 @@
-"""The command line: ``normlib study | status | summary | verify | notebooks``, and its exit codes."""
+"""The command line: ``normlib study | status | summary | cost | verify | notebooks``, and its exit codes."""
 
 from __future__ import annotations
 
@@ -64,6 +64,7 @@ def commands(context: click.Context) -> None:
     normlib study my.yaml              a study of your own
     normlib status outputs/source      which of its runs are done, failed or missing
     normlib summary outputs/source     its summary and figures, made again; of two folders, what agrees
+    normlib cost outputs/source        what each ordering costs: seconds, parameters
     normlib verify source              train some of the kept runs again: do they give the same?
     normlib notebooks my_notebooks     copy the notebooks out, to open them in JupyterLab
     """
@@ -169,7 +170,7 @@ def status(folder: str) -> None:
 @commands.command()
 @click.argument("folder", metavar="DIR")
 @click.argument("other", metavar="[DIR_B]", required=False)
-@click.option("--csv", metavar="FILE", help="Also write the numbers: a row for each condition, ordering and measure.")
+@click.option("--csv", metavar="FILE", help="Also write the numbers: of orderings to FILE, of contrasts beside it.")
 @click.option("--html", metavar="FILE", help="Also write the page: summary.html; of two folders, what agrees.")
 @click.option("--latex", metavar="FILE", help="Also write tables for a paper; of one folder.")
 @_VERBOSE
@@ -194,6 +195,45 @@ def summary(folder: str, other: str | None, verbose: bool, **exports: str | None
 
     mpl.use("agg")  # figures go to files, never to a window
     return click.echo(agreement.compare_folders(_folder("DIR", folder), _folder("DIR_B", other), files))
+
+
+@commands.command()
+@click.argument("folder", metavar="DIR")
+@click.option("--rounds", type=int, metavar="N", default=5, show_default=True, help="How often each is measured.")
+@click.option("--threads", type=int, metavar="N", default=1, show_default=True, help="Threads of a run.")
+@click.option("--out", metavar="FILE", help="Where the table goes. [default: DIR/cost.csv]")
+def cost(folder: str, rounds: int, threads: int, out: str | None) -> None:
+    """Measure what a study's orderings cost: seconds to fit and to evaluate beside the baseline's, and parameters.
+
+    All of them are measured in turn on this machine, which should have nothing else to do. The summary of the study
+    shows the table from then on. Instead of DIR, the name of a study whose runs ship with normlib may be given.
+
+    \b
+    normlib cost outputs/source
+    normlib cost source --out source.csv
+    """
+    from normlib.files import check_writable, write_atomically
+    from normlib.models.instance import Instance
+    from normlib.report import export, tables
+    from normlib.runs.cost import COST_FILE, measure_cost
+    from normlib.studies.results import kept_studies, read_folder, read_kept
+
+    kept = folder in kept_studies()
+    results = read_kept(folder) if kept else read_folder(_folder("DIR", folder))
+    path = None if kept else Path(folder) / COST_FILE
+    if out is not None:
+        path = Path(out)
+        export.check_file("out", out)
+    elif path:
+        check_writable(path.parent, "DIR")
+    # "auto" takes the provider of this stack, which need not be that of the runs.
+    instances = [Instance.from_settings(**{**run.instance, "provider": "auto"}) for run in results.cost_runs]
+    results.cost = measure_cost(instances, rounds, threads)
+    if path:
+        write_atomically(path, results.cost.to_csv(float_format="%.4f"))
+    click.echo(f"{tables.cost_caption(results)}\n{tables.cost_table(results).to_string()}")
+    if path:
+        click.echo(path)
 
 
 @commands.command()
@@ -278,21 +318,26 @@ def _summarize(folder: Path, exports: dict[str, str] | None = None, verbose: boo
     for kind, file in (exports or {}).items():
         export.check_file(kind, file)
     mpl.use("agg")  # figures go to files, never to a window
-    paths = summary.write_summary(folder)
+    paths, exported = summary.write_summary(folder), []
     results = read_folder(folder)
     for kind, file in (exports or {}).items():
         if kind == "html":
             summary.export_html(folder / "summary.ipynb", Path(file))
-        else:
-            write_atomically(Path(file), export.to_csv(results) if kind == "csv" else export.to_latex(results))
-        paths.append(Path(file))
+            exported.append(Path(file))
+            continue
+        written = export.csv_files(results, Path(file)) if kind == "csv" else {Path(file): export.to_latex(results)}
+        for path, text in written.items():
+            write_atomically(path, text)
+        exported += written
     name, runs = results.study.name, results.runs
     click.echo(f"{name}: {len(runs)} run{'s' * (len(runs) != 1)}, {results.measure.phrase}")
     for line in answer.answer(results):
         click.echo(f"  {line}")
     if verbose:
         click.echo(tables.result_table(results).drop(columns="source's label", errors="ignore").to_string())
-    for path in paths if verbose else [folder / "summary.html", *map(Path, (exports or {}).values())]:
+    if results.cost is None:
+        click.echo(f"  What each ordering costs: normlib cost {folder} measures it.")
+    for path in [*(paths if verbose else [folder / "summary.html"]), *exported]:
         click.echo(path)
 
 

@@ -197,11 +197,15 @@ COMMANDS = {
     "summary --html": ["mine.yaml/a.html", LONG],
     "summary --latex": ["mine.yaml/a.tex", LONG],
     "summary --verbose": ["nowhere"],
+    "cost": [[], [""], ["nowhere"], ["mine.yaml"], ["null\0byte"], [LONG]],
+    "cost --rounds": ["0", "some"],
+    "cost --threads": ["0", "9999"],
+    "cost --out": [".", "", "mine.yaml/a.csv", LONG],
     "verify": [["sorce"], ["../mine"], [LONG]],
     "verify --runs": ["0", "51", "some"],
     "notebooks": [[], [""], ["mine.yaml"], ["null\0byte"], [LONG]],
 }
-OPERANDS = {"study": ["mine.yaml"], "summary": ["nowhere"], "verify": []}
+OPERANDS = {"study": ["mine.yaml"], "summary": ["nowhere"], "cost": ["source"], "verify": []}
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ import nbformat
 import pytest
 from processes import processes_in, wait_until
 
+import normlib
 from conftest import SMALL
 from normlib import cli
 from normlib.runs.store import save_record
@@ -78,10 +79,10 @@ def test_a_study_ends_with_what_it_found_and_the_path_of_the_page(folder):
     again = run("summary", "outputs/mine", cwd=folder)
     assert (again.returncode, again.stdout) == (0, done.stdout)
     exported = run("summary", "outputs/mine", "--csv", "a.csv", "--html", "a.html", "--latex", "a.tex", cwd=folder)
-    assert exported.stdout.splitlines()[-3:] == ["a.csv", "a.html", "a.tex"]
-    assert [(folder / name).read_text()[:9] for name in ("a.csv", "a.html", "a.tex")] == [
-        "condition", "<!DOCTYPE", "\\begin{ta",
-    ]  # fmt: skip
+    files = ["a.csv", "a_contrasts.csv", "a.html", "a.tex"]
+    assert exported.stdout.splitlines()[-4:] == files
+    starts = ["condition", "name,cond", "<!DOCTYPE", "\\begin{ta"]
+    assert [(folder / name).read_text()[:9] for name in files] == starts
     status = run("status", "outputs/mine", cwd=folder)
     assert status.stdout.splitlines()[-1] == "4 done, 0 failed, 0 missing"
 
@@ -268,9 +269,21 @@ def test_what_the_terminal_would_obey_is_written_out(end):
     assert said == "normlib: OSError: \\x1b]0;mine\\x07\\x1b[2J\\u202egnp.exe\n"
 
 
+def test_the_cost_of_a_studys_orderings_is_told_and_from_then_on_belongs_to_its_results(here, folder, make_record):
+    for ordering in ("bn/none", "none/none"):
+        save_record(make_record(ordering, **SMALL), folder / "mine" / "records")
+    code, out, _ = here("cost", "mine", "--rounds", "1")
+    assert code == 0
+    assert out.startswith("Cost, seconds over those of none/none: medians of 1 rounds side by side")
+    assert out.splitlines()[-1] == "mine/cost.csv"
+    results = normlib.read_results("mine")
+    assert results.cost.index.tolist() == ["bn/none", "none/none"]
+    assert "parameters at inference" in results.table("cost").to_html()
+
+
 def test_an_unknown_option_or_command_gets_the_nearest_right_name(here):
     code, _, error = here("study", "--hlep")
     assert (code, error) == (2, "normlib: No such option '--hlep'. Did you mean '--help'?\n")
     code, _, error = here("studdy")
     assert code == 2
-    assert error.endswith("summary, verify, notebooks (did you mean 'study'?)\n")
+    assert error.endswith("summary, cost, verify, notebooks (did you mean 'study'?)\n")

@@ -173,8 +173,8 @@ def test_what_strangers_wrote_is_shown_and_is_no_markup_in_notebook_page_picture
             assert "<script" not in svg
             assert "onerror=" not in re.sub(r"<!--.*?-->|<dc:description>[^<]*<", "", svg, flags=re.DOTALL)
     assert "contrasts.svg" in {path.name for path in written}
-    csv = export.to_csv(results)
-    cells = [cell for line in csv.splitlines() for cell in line.split(",")]
+    lines = [line for text in export.csv_files(results, folder / "a.csv").values() for line in text.splitlines()]
+    cells = [cell for line in lines for cell in line.split(",")]
     assert not [cell for cell in cells if re.match(r"[=+@\t\r]|-(?!\d)", cell.strip('"'))]
     latex = export.to_latex(results)
     assert "\\input{" not in latex

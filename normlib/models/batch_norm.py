@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any, TypeAlias
 
@@ -18,6 +19,8 @@ Statistics: TypeAlias = dict[str, tuple[np.ndarray, np.ndarray]]
 # The class by whose ``call`` all of Keras' BatchNorm layers normalize; normlib has one of its own.
 KERAS_CLASS = next(base for base in tf.keras.layers.BatchNormalization.__mro__ if "call" in vars(base))
 CALLED_CLASSES: tuple[Any, ...] = (KERAS_CLASS, BatchNormalizationInParts)
+# What multiplies by a kernel and adds an offset, and nothing else; convolutions of other kinds are made from these.
+_LINEAR = tuple(getattr(tf.keras.layers, name) for name in ("Dense", "Conv1D", "Conv2D", "Conv3D", "DepthwiseConv2D"))
 _ROUNDING = 1e-4  # of float32, in the variance that hundreds of steps have moved, relative to the initial one
 
 
@@ -45,6 +48,29 @@ def batch_norm_layers(model: tf.keras.Model, unbuilt: bool = False) -> dict[str,
             kind = type(place.layer).__name__
             problem = f"its BatchNorm {place.path!r} is {kind}, which is not made from Keras' BatchNormalization"
             raise RequestError("model", model.name, problem=problem)
+    return found
+
+
+def folding_places(model: tf.keras.Model) -> list[tuple[graphs.Place, tf.keras.layers.Layer]]:
+    """Return the BatchNorm layers that inference can do without, each with the layer into which it folds.
+
+    That is a convolution or Dense layer without activation whose output goes to this BatchNorm only: its kernel and
+    offset can be rescaled once and for all (Jacob et al. 2018, arXiv 1712.05877, section 3.2).
+
+    Args:
+        model: A Keras model that is built.
+    """
+    places = [place for place in graphs.find_places(model) if place.nodes]
+    layer_of = {id(node): place.layer for place in places for node in place.nodes}
+    used = Counter(id(parent) for place in places for node in place.nodes for parent in node.parent_nodes)
+    found = []
+    for place in places:
+        if not is_batch_norm(place.layer) or len(place.nodes) > 1:
+            continue
+        parents = [id(parent) for parent in place.nodes[0].parent_nodes]
+        before = layer_of.get(parents[0]) if len(parents) == 1 and used[parents[0]] == 1 else None
+        if isinstance(before, _LINEAR) and before.activation is tf.keras.activations.linear:
+            found.append((place, before))
     return found
 
 

@@ -13,7 +13,7 @@ from normlib.studies.results import Results
 
 
 def answer(results: Results) -> list[str]:
-    """Return what a study found: a line a declared contrast, then the best ordering, then what is missing or diverged.
+    """Return what a study found: a line a declared contrast, the best ordering, the cost, what is missing or diverged.
 
     Args:
         results: The study and its runs.
@@ -21,7 +21,17 @@ def answer(results: Results) -> list[str]:
     Returns:
         Lines of plain text.
     """
-    return [*verdict_lines(results), *winner_sentences(results), *run_sentences(results)]
+    return [*verdict_lines(results), *winner_sentences(results), *cost_lines(results), *run_sentences(results)]
+
+
+def cost_lines(results: Results) -> list[str]:
+    """Return what the orderings cost beside the baseline, where that was measured."""
+    if results.cost is None:
+        return []
+    cost = results.cost.drop(index=(against := results.cost["against"].iloc[0]))
+    ratios = [f"{name} {row['fit']:.2f} and {row['evaluate']:.2f}" for name, row in cost.iterrows()]
+    where = results.cost["processor"].iloc[0]
+    return [f"Seconds to fit and to evaluate, over those of {against}, on {where}: {', '.join(ratios)}."]
 
 
 _MOST = 5  # lines of a short answer

@@ -77,7 +77,7 @@ def plot_contrasts(
         for some, look in ((pairs[~pairs.index.isin(seeds)], later), (pairs[pairs.index.isin(seeds)], circle)):
             axis.scatter(some, np.full(len(some), y - 0.2), **look)
     reach = whiskers(estimates, "pairs")
-    if np.isfinite(estimates["mean"]).any():
+    if estimates["mean"].notna().any():
         entry = "mean difference" if np.isnan(reach).all() else "mean difference, 95 % interval"
         axis.errorbar(estimates["mean"], np.arange(len(estimates)) + 0.1, xerr=reach, label=entry, **mean)
     if estimates["pairs"].any():

@@ -33,30 +33,46 @@ def check_file(setting: str, file: str | Path) -> None:
     check_writable(Path(file).parent, setting)
 
 
-def to_csv(results: Results) -> str:
-    """Return the numbers: a row for each condition, ordering and measure, and one for each declared contrast.
+def csv_files(results: Results, path: Path) -> dict[Path, str]:
+    """Return the numbers as two tables, a row an observation each, by the files in which they go.
 
-    A contrast stands in the column ``ordering``, its pairs in ``runs``; it has ``margin``, ``differs_p``, ``level_p``
-    and ``verdict`` besides; where a study has looks, also the deciding ``look``, ``later_pairs`` and ``later_mean``.
+    Args:
+        results: The study and its runs.
+        path: Of the first table, say ``a.csv``; the second is ``a_contrasts.csv``.
+
+    Returns:
+        Of each ``condition``, ``ordering`` and ``measure``: ``runs``, ``mean``, ``sd``, ``low``, ``high``; where there
+        are declared contrasts, of each what ``normlib.estimate`` gives, with ``name``, ``measure`` and ``margin``.
     """
-    means = [results.summary(measure).reset_index().assign(measure=measure) for measure in MEASURES]
-    estimates = results.estimates.rename(columns={"contrast": "ordering", "pairs": "runs"})
-    estimates = estimates.assign(measure=results.measure.column, margin=results.margin)
-    columns = ["condition", "ordering", "measure", "runs", "mean", "sd", "low", "high"]
-    columns += ["margin", "differs_p", "level_p", "verdict"]
-    columns += ["look", "later_pairs", "later_mean"] if results.looks else []
-    rows = pd.concat([*means, estimates] if len(estimates) else means)
-    return rows.reindex(columns=columns).to_csv(index=False)
+    means = pd.concat(results.summary(measure).reset_index().assign(measure=measure) for measure in MEASURES)
+    keys = ["condition", "ordering", "measure"]
+    files = {path: means[[*keys, *means.columns.difference(keys, sort=False)]]}
+    if results.contrasts:
+        estimates = results.estimates.reset_index()
+        estimates.insert(3, "measure", results.measure.column)
+        estimates.insert(4, "margin", results.margin)
+        files[path.with_stem(f"{path.stem}_contrasts")] = estimates
+    return {path: table.to_csv(index=False) for path, table in files.items()}
+
+
+# Shares of a text's width; what is wider than such a column goes on in its next line.
+_WIDTHS = {"name": 0.2, "condition": 0.15, "contrast": 0.22, "difference": 0.22, "verdict": 0.13}
 
 
 def to_latex(results: Results) -> str:
-    """Return the tables of contrasts and results (package ``booktabs``)."""
-    shown = {"Declared contrasts.": tables.contrast_table(results.estimates)}
-    shown["Means over runs and their 95 % intervals."] = tables.result_table(results)
+    """Return the tables of contrasts and means (package ``booktabs``), none of them wider than a page's text."""
+    contrasts, means = tables.contrast_table(results.estimates), tables.result_table(results)
+    shown = {"Declared contrasts.": contrasts.reset_index()[["name", *contrasts.columns.intersection([*_WIDTHS])]]}
+    for name, reading in (("training", ""), ("evaluation", "inference")):
+        columns = [measure.phrase for measure in MEASURES.values() if measure.reading == reading]
+        columns = ["ordering", *means.columns.intersection(["condition", "runs"]), *columns]
+        shown[f"Means of {name} over runs and their 95 % intervals."] = means.reset_index()[columns]
     parts = []
     for caption, table in shown.items():
-        styler = table.reset_index().style.hide(axis="index")
+        styler = table.style.hide(axis="index")
         styler = styler.format(escape="latex").format_index(escape="latex", axis=1)
-        latex = styler.to_latex(hrules=True, caption=nbconvert.filters.escape_latex(caption), position="ht")
+        layout = "".join(f"p{{{_WIDTHS[name]}\\linewidth}}" if name in _WIDTHS else "l" for name in table)
+        caption = nbconvert.filters.escape_latex(caption)
+        latex = styler.to_latex(hrules=True, caption=caption, position="ht", column_format=layout)
         parts.append(latex.replace("< ", "$<$ "))
     return "\n".join(parts)

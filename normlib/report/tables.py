@@ -11,7 +11,7 @@ import pandas as pd
 from normlib.analysis.comparison import GAP_PARTS, Comparison
 from normlib.analysis.planning import what_would_decide
 from normlib.analysis.statistics import follows_source
-from normlib.errors import checked, one_of
+from normlib.errors import RequestError, checked, one_of
 from normlib.models import zoo
 from normlib.models.instance import Instance
 from normlib.models.ordering import SOURCE_INSTANCES
@@ -78,14 +78,15 @@ def show(results: Results, name: str) -> Styler:
 
     Args:
         results: What it shows.
-        name: ``contrasts``, ``rankings``, ``gap``, ``results`` or ``provenance``.
+        name: ``contrasts``, ``cost``, ``rankings``, ``gap``, ``results`` or ``provenance``.
 
     Raises:
-        RequestError: There is no such table.
+        RequestError: There is no such table, or the cost was not measured.
     """
     contrasts = f"Declared contrasts in {results.measure.column}, margin {results.margin:g}"
     shown: dict[str, tuple[str, Callable[[Results], pd.DataFrame]]] = {
         "contrasts": (contrasts, lambda results: contrast_table(results.estimates)),
+        "cost": (cost_caption(results), cost_table),
         "rankings": ("Rankings, the most frequent first", ranking_table),
         "gap": ("The evaluation loss, split", gap_table),
         "results": (f"Results. An interval covers {coverage(results.records)}.", result_table),
@@ -150,6 +151,46 @@ def contrast_table(estimates: pd.DataFrame) -> pd.DataFrame:
         for name, row in estimates.iterrows()
     ]
     return pd.DataFrame(rows, columns=None if rows else ["name", "contrast", "pairs", "verdict"]).set_index("name")
+
+
+def cost_table(results: Results) -> pd.DataFrame:
+    """Return the table of cost: one row an ordering, beside the baseline.
+
+    Returns:
+        Indexed by ordering, all text: the seconds to fit and to evaluate over the baseline's, medians of paired ratios
+        with the lowest and highest; the parameters, and those that are left at inference; the normalization layers
+        that are left there.
+
+    Raises:
+        RequestError: It was not measured.
+    """
+    if results.cost is None:
+        raise RequestError("table", "cost", problem="the cost was not measured: normlib cost does it")
+    rows = {
+        ordering: {
+            **{
+                f"seconds to {kind}": f"{row[kind]:.2f} [{row[f'{kind}_low']:.2f}, {row[f'{kind}_high']:.2f}]"
+                for kind in ("fit", "evaluate")
+            },
+            "parameters": f"{row['parameters']:,}",
+            "parameters at inference": f"{row['parameters_left']:,}",
+            "normalization layers at inference": f"{row['layers_left']} of {row['layers']}",
+        }
+        for ordering, row in results.cost.iterrows()
+    }
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("ordering")
+
+
+def cost_caption(results: Results) -> str:
+    """Return what the table of cost shows, and on which machine it was measured; empty where it was not."""
+    if results.cost is None:
+        return ""
+    facts, condition = results.cost.iloc[0], next(iter(results.parts))
+    return (
+        f"Cost{f' at {condition}' * bool(condition)}, seconds over those of {facts['against']}: medians of "
+        f"{facts['rounds']} rounds side by side [lowest, highest]; {facts['processor']}, threads: {facts['threads']}. "
+        "A BatchNorm right behind a convolution or Dense layer folds into it at inference."
+    )
 
 
 def ranking_table(results: Results) -> pd.DataFrame:

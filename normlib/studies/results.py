@@ -14,9 +14,10 @@ import scipy.stats
 
 from normlib.analysis.comparison import Comparison
 from normlib.analysis.rankings import count_rankings
-from normlib.analysis.statistics import CONFIDENCE, find_diverged
+from normlib.analysis.statistics import CONFIDENCE, find_diverged, order_orderings
 from normlib.errors import RequestError, checked
 from normlib.models.ordering import short_form
+from normlib.runs.cost import COST_FILE, read_cost
 from normlib.runs.store import KEPT, Record, read_records, to_frame
 from normlib.studies.folder import UndeclaredStudy, planned_runs, study_of_folder
 from normlib.studies.study import Study, read_study
@@ -37,6 +38,8 @@ class Results(Comparison):
     Raises:
         RequestError: There are no runs, or some that must not be compared.
     """
+
+    cost: pd.DataFrame | None = None  # of its orderings where that was measured, see ``normlib.measure_cost``
 
     def __init__(self, study: Study, runs: Sequence[Record], tied_runs: Sequence[Record] = ()):
         self.study, self.runs, self.tied_runs = study, list(runs), list(tied_runs)
@@ -90,6 +93,13 @@ class Results(Comparison):
         return count_rankings(self.records, self.measure.column)
 
     @property
+    def cost_runs(self) -> list[Record]:
+        """A run of each instance whose cost is measured, which are those of the first condition."""
+        first = set(next(iter(self.parts.values()))["key"])
+        runs = {run.ordering: run for run in self.runs if run.key in first}
+        return [runs[name] for name in order_orderings(list(runs))]
+
+    @property
     def question(self) -> str:
         """What the study asks, and after whom, in Markdown."""
         from normlib.report import sentences  # shown only
@@ -118,10 +128,10 @@ class Results(Comparison):
         return plots.plot_bars(self, measures)
 
     def table(self, name: str) -> Styler:
-        """Return a table for a notebook: ``contrasts``, ``rankings``, ``gap``, ``results`` or ``provenance``.
+        """Return a table for a notebook: ``contrasts``, ``cost``, ``rankings``, ``gap``, ``results`` or ``provenance``.
 
         Raises:
-            RequestError: There is no such table.
+            RequestError: There is no such table, or the cost was not measured.
         """
         from normlib.report import tables  # shown only
 
@@ -164,7 +174,9 @@ def read_kept(name: str) -> Results:
     """
     study, records = read_study(name), read_records(KEPT / f"{name}.jsonl")
     study = tune(study, records) if study.tune else study
-    return Results(study, study.select(records), _select_tied(study, records))
+    results = Results(study, study.select(records), _select_tied(study, records))
+    results.cost = read_cost(KEPT / f"{name}.{COST_FILE}", results.cost_runs)
+    return results
 
 
 def earlier_runs(study: Study, folder: Path | None = None) -> Results | None:
@@ -212,7 +224,10 @@ def read_folder(folder: Path, setting: str = "DIR") -> Results:
     runs = records if study is None or undeclared else study.select(records)
     if study is None or not runs:
         raise RequestError(setting, str(folder), "a study's output folder, with at least one record in records/")
-    return Results(study, runs, [] if undeclared else _select_tied(study, records))
+    results = Results(study, runs, [] if undeclared else _select_tied(study, records))
+    place = next((place for place in (folder, folder.parent) if (place / COST_FILE).exists()), folder)
+    results.cost = read_cost(place / COST_FILE, results.cost_runs)
+    return results
 
 
 def check_one_study(a: Results, b: Results) -> None:

@@ -44,3 +44,18 @@ def test_a_dead_channel_is_debiased_to_a_variance_of_zero():
         warnings.simplefilter("error", UserWarning)
         (norm,) = norms(readings.debias(model, 150))
     assert 0 <= float(norm.moving_variance[1]) < 1e-4
+
+
+def test_batch_norm_folds_into_a_layer_without_activation_whose_output_goes_nowhere_else():
+    """That the outputs stay the same is in test_readings.py."""
+    inputs = keras.Input((6, 6, 2))
+    into_conv = layers.Conv2D(3, 3, name="conv")
+    x = layers.BatchNormalization(name="folds")(into_conv(inputs))
+    x = layers.BatchNormalization(name="behind_batch_norm")(x)
+    x = layers.BatchNormalization(name="behind_relu")(layers.Conv2D(3, 1, activation="relu")(x))
+    shared = layers.Conv2D(3, 1)(x)
+    x = layers.Add()([shared, layers.BatchNormalization(name="beside_a_sum")(shared)])
+    into_dense = layers.Dense(4, use_bias=False)
+    x = layers.BatchNormalization(name="folds_too")(into_dense(layers.Flatten()(x)))
+    found = batch_norm.folding_places(keras.Model(inputs, x))
+    assert [(place.path, before) for place, before in found] == [("folds", into_conv), ("folds_too", into_dense)]

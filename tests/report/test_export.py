@@ -1,4 +1,7 @@
+import dataclasses
 import io
+import re
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -7,6 +10,10 @@ from normlib.errors import RequestError
 from normlib.report import export
 from normlib.studies.results import Results
 from normlib.studies.study import Study
+
+
+def csv(results, name):
+    return pd.read_csv(io.StringIO(export.csv_files(results, Path("a.csv"))[Path(name)]))
 
 
 @pytest.fixture
@@ -19,22 +26,36 @@ def results(make_record):
 
 def test_csv_gives_the_numbers_of_each_ordering_and_measure(results):
     """0.41, 0.43, 0.45: mean 0.43, sd 0.02; t with two degrees of freedom is 4.302653."""
-    table = pd.read_csv(io.StringIO(export.to_csv(results)))
+    table = csv(results, "a.csv")
     row = table[(table["ordering"] == "bn/none") & (table["measure"] == "train_loss")].iloc[0]
     reach = 4.302653 * 0.02 / 3**0.5
     assert row[["runs", "mean", "sd", "low", "high"]].tolist() == pytest.approx(
         [3, 0.43, 0.02, 0.43 - reach, 0.43 + reach]
     )
-    assert len(table) == 2 * 8 + 1
-    contrast = table[table["ordering"] == "bn/none - none/none"].iloc[0]
-    assert contrast[["measure", "runs", "margin", "verdict"]].tolist() == ["train_loss", 3, 0.02, "undecided"]
+    assert len(table) == 2 * 8
+
+
+def test_contrasts_are_a_table_of_their_own(results):
+    (contrast,) = csv(results, "a_contrasts.csv").to_dict("records")
     assert contrast["mean"] == pytest.approx(0.03)
+    expected = {"name": "against none", "contrast": "bn/none - none/none", "measure": "train_loss", "margin": 0.02}
+    assert contrast | expected | {"pairs": 3, "verdict": "undecided"} == contrast
 
 
-def test_latex_is_the_tables_of_contrasts_and_results(results):
+def test_without_contrasts_there_is_one_file(results):
+    assert list(
+        export.csv_files(Results(dataclasses.replace(results.study, contrasts={}), results.runs), Path("a.csv"))
+    ) == [Path("a.csv")]
+
+
+def test_latex_has_tables_of_contrasts_and_of_means_that_fit_a_page(results):
+    """A page's text holds about 85 characters; columns of text have shares of its width."""
     text = export.to_latex(results)
-    assert text.count("\\begin{tabular}") == text.count("\\toprule") == 2
+    assert text.count("\\toprule") == 3
     assert "bn/none - none/none" in text
+    for columns in re.findall(r"\\begin{tabular}{(.+)}", text):
+        assert sum(map(float, re.findall(r"p{(.+?)\\linewidth}", columns))) <= 0.95
+    assert max(map(len, text.partition("Means")[2].splitlines())) < 85
 
 
 def test_a_folder_is_no_file(tmp_path):

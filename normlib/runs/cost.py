@@ -1,0 +1,165 @@
+"""Cost: what orderings take to fit and to evaluate, measured side by side, and what is left of them at inference."""
+
+from __future__ import annotations
+
+import io
+import itertools
+import json
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from normlib import data
+from normlib.errors import RequestError, checked, thread_count, whole_number
+from normlib.files import read_text
+from normlib.models.instance import Instance
+from normlib.models.ordering import find_baseline, short_form
+from normlib.runs.progress import Progress
+from normlib.runs.record import Record
+
+if TYPE_CHECKING:
+    from normlib.tf import tf
+
+COST_FILE = "cost.csv"  # beside the records
+_STEPS = 32  # of each measurement; the median step counts
+_KINDS = ("fit", "evaluate")
+
+
+@checked
+def measure_cost(instances: Iterable[Instance], rounds: int = 5, threads: int | None = None) -> pd.DataFrame:
+    """Measure what instances cost on this machine: the steps of all of them in turn, one instance after the other.
+
+    In each round each instance is fitted and evaluated for some steps, and the median step is related to that of the
+    baseline in the same round, or of the first instance where that is not among them.
+
+    Args:
+        instances: The settings; all of other orderings.
+        rounds: How often each is measured, from 1 up.
+        threads: As for ``normlib.train``.
+
+    Returns:
+        Indexed by ordering: ``fit`` and ``evaluate``, medians over rounds of the seconds of a step over the
+        baseline's, with ``fit_low`` and ``fit_high``, the lowest and highest; ``parameters``, and of them
+        ``parameters_left`` at inference; ``layers`` of normalization, and of them ``layers_left``: a BatchNorm right
+        behind a convolution or Dense layer folds into it (Jacob et al. 2018, arXiv 1712.05877, section 3.2);
+        ``against``, ``rounds``, ``processor``, ``threads``, and ``settings``, those that differ from the defaults.
+
+    Raises:
+        RequestError: No instance, one ordering twice, fewer than one round; as ``normlib.train``.
+    """
+    instances = list(instances)
+    by_name = {short_form(instance.ordering): instance for instance in instances}
+    if not instances or len(by_name) < len(instances):
+        given = [instance.ordering for instance in instances]
+        raise RequestError("instances", given, "one instance or more, each of another ordering")
+    rounds = whole_number("rounds", rounds, minimum=1)
+    threads = threads if threads is None else thread_count(threads)
+
+    from normlib.models.build import build_model
+    from normlib.tf import describe_environment, tf, use_threads
+
+    threads = use_threads(threads)
+    tf.keras.utils.set_random_seed(0)
+    models = {name: build_model(instance) for name, instance in by_name.items()}
+    seconds = _measure(models, by_name, rounds)
+    against = find_baseline(models) or next(iter(models))
+    rows = {}
+    for name, model in models.items():
+        ratios = {
+            kind: [a / b for a, b in zip(seconds[name, kind], seconds[against, kind], strict=True)] for kind in _KINDS
+        }
+        rows[name] = {
+            **{f"{kind}{end}": value for kind, values in ratios.items() for end, value in _summary(values).items()},
+            **_left(model),
+            "against": against,
+            "rounds": rounds,
+            "processor": describe_environment("auto", threads)["processor"],
+            "threads": threads,
+            "settings": _changes(by_name[name].settings),
+        }
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("ordering")
+
+
+def read_cost(path: Path, runs: Iterable[Record]) -> pd.DataFrame | None:
+    """Return a table of ``measure_cost`` that was kept as CSV; None where there is none, or one of other instances.
+
+    Args:
+        path: Its file, which need not be there.
+        runs: A run of each instance that it should be of.
+
+    Raises:
+        RequestError: The file is no such table.
+    """
+    if not path.exists():
+        return None
+    try:
+        cost = pd.read_csv(io.StringIO(read_text(path)), index_col="ordering")
+        found = cost["settings"].to_dict()
+        cost[[f"{kind}{end}" for kind in _KINDS for end in ("", "_low", "_high")]].astype(float)
+    except (OSError, ValueError, KeyError):
+        problem = "it is no table that normlib cost wrote: delete it, or measure anew"
+        raise RequestError(COST_FILE, str(path), problem=problem) from None
+    return cost if found == {run.ordering: _changes(run.instance) for run in runs} else None
+
+
+def _changes(settings: Mapping[str, Any]) -> str:
+    """Return the settings that differ from the defaults; records from before a setting was added do not have it."""
+    defaults = Instance().settings
+    return json.dumps(
+        {
+            name: settings[name]
+            for name in defaults
+            if settings.get(name, defaults[name]) != defaults[name] and name != "provider"
+        }
+    )
+
+
+def _measure(
+    models: Mapping[str, tf.keras.Model], instances: Mapping[str, Instance], rounds: int
+) -> dict[tuple[str, str], list[float]]:
+    """Return the seconds of the median step of each model, fitted and evaluated, in each round."""
+    import numpy as np
+
+    from normlib.tf import tf, without_autotuning
+
+    ends: list[float] = []
+    watch = tf.keras.callbacks.Callback()
+    watch.on_train_batch_end = watch.on_test_batch_end = lambda *_, **__: ends.append(time.perf_counter())
+    seconds: dict[tuple[str, str], list[float]] = {(name, kind): [] for name in models for kind in _KINDS}
+    with Progress((rounds + 1) * len(models), "measuring") as progress, without_autotuning():
+        for number, (name, model) in itertools.product(range(rounds + 1), models.items()):
+            size = instances[name].batch_size
+            for kind in _KINDS:
+                split = instances[name].fit_examples if kind == "fit" else instances[name].evaluate_examples
+                images, labels = data.load_split(instances[name].dataset, split)
+                images = np.resize(images, (_STEPS * size, *images.shape[1:]))
+                labels = np.resize(labels, _STEPS * size)
+                ends.clear()
+                getattr(model, kind)(images, labels, batch_size=size, verbose=0, callbacks=[watch])
+                if number:  # the first time, the graph is made
+                    seconds[name, kind].append(float(np.median(np.diff(ends))))
+            progress.advance(f"{name}, round {number} of {rounds}" if number else f"{name}, graphs")
+    return seconds
+
+
+def _summary(values: Sequence[float]) -> dict[str, float]:
+    return {"": float(pd.Series(values).median()), "_low": min(values), "_high": max(values)}
+
+
+def _left(model: tf.keras.Model) -> dict[str, int]:
+    """Return the numbers of parameters and of normalization layers, and of those that inference needs."""
+    from normlib.models.batch_norm import folding_places
+    from normlib.models.swap import slots
+
+    folded, layers, parameters = folding_places(model), len(slots(model)), model.count_params()
+    # A layer without an offset gets one for each channel of what folds into it.
+    gone = sum(place.layer.count_params() - place.channels * (not before.use_bias) for place, before in folded)
+    return {
+        "parameters": parameters,
+        "parameters_left": parameters - gone,
+        "layers": layers,
+        "layers_left": layers - len(folded),
+    }
