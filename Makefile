@@ -55,7 +55,7 @@ $(INSTALLED): requirements/$(STACK).txt pyproject.toml
 	$(PYTHON) -m venv --clear $(VENV)
 	awk '/^uv==/, !/\\$$/' requirements/$(STACK).txt >$(VENV)/uv.txt
 	$(BIN)/python -m pip install --quiet --require-hashes --requirement $(VENV)/uv.txt
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes --requirement requirements/$(STACK).txt
+	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --require-hashes --requirement requirements/$(STACK).txt
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	echo $(VENV) >.venv/last
 	touch $@
