@@ -29,10 +29,17 @@ def labels(axis):
     return [text.get_text() for text in axis.get_xticklabels()]
 
 
-def test_there_is_a_bar_for_each_of_the_four_orderings_in_the_sources_order(bars):
+def test_there_is_a_bar_for_each_of_the_four_orderings_in_the_sources_order_and_a_line_for_the_baseline(bars):
     for axis in bars:
         assert labels(axis) == ["bn/none", "gn/none", "gn/bn", "bn/gn"]
         assert len(axis.patches) == 4
+    (line,) = (line for line in bars[1].lines if "none/none" in line.get_label())
+    assert line.get_ydata() == pytest.approx([0.40, 0.40])
+
+
+def test_the_baseline_is_a_bar_only_where_it_stands_alone(make_frame):
+    _, axes = plots.plot_bars(make_frame({"none": [0.4, 0.5]}))
+    assert labels(axes[0]) == ["none/none"]
 
 
 def test_a_bars_height_is_the_mean_over_runs(bars):
@@ -83,11 +90,6 @@ def test_behind_the_sources_figure_stands_the_spread_of_its_own_stack(bars):
     assert all(low < high for low, high in accuracy + loss)
 
 
-def test_the_baseline_is_a_line_across(bars):
-    (line,) = (line for line in bars[1].lines if "none/none" in line.get_label())
-    assert line.get_ydata() == pytest.approx([0.40, 0.40])
-
-
 def test_a_loss_axis_starts_at_zero_and_a_cut_axis_says_so(bars):
     accuracy, loss = bars
     assert loss.get_ylim()[0] == 0
@@ -96,24 +98,10 @@ def test_a_loss_axis_starts_at_zero_and_a_cut_axis_says_so(bars):
     assert accuracy.get_title(loc="left") == f"running training accuracy (axis starts at {start:.2f})"
 
 
-def test_figures_that_the_source_did_not_print_have_no_marker(make_frame):
-    _, axes = plots.plot_bars(make_frame(LOSSES), ["eval_loss"])
-    assert not [c for c in axes[0].collections if c.get_label() == "the source's single run"]
-
-
-def test_runs_of_other_settings_have_no_marker_of_the_source(make_frame):
-    _, axes = plots.plot_bars(make_frame(LOSSES, activation="relu"))
-    assert not [c for c in axes[1].collections if c.get_label() == "the source's single run"]
-
-
-def test_one_measure_may_be_named_alone(make_frame):
-    _, axes = plots.plot_bars(make_frame(LOSSES), "train_loss")
-    assert [axis.get_title(loc="left") for axis in axes] == ["running training loss"]
-
-
-def test_the_baseline_alone_is_a_bar(make_frame):
-    _, axes = plots.plot_bars(make_frame({"none": [0.4, 0.5]}))
-    assert labels(axes[0]) == ["none/none"]
+@pytest.mark.parametrize(("measures", "settings"), [("eval_loss", {}), ("train_loss", {"activation": "relu"})])
+def test_nothing_of_the_source_stands_beside_other_figures_and_other_settings(make_frame, measures, settings):
+    _, (axis,) = plots.plot_bars(make_frame(LOSSES, **settings), measures)
+    assert not [c for c in axis.collections if "the source's" in str(c.get_label())]
 
 
 @pytest.mark.filterwarnings("error")
@@ -121,11 +109,6 @@ def test_the_baseline_alone_is_a_bar(make_frame):
 def test_one_run_or_a_diverged_one_can_be_drawn(make_frame, losses, tmp_path):
     figure, _ = plots.plot_bars(make_frame(losses))
     figure.savefig(tmp_path / "bars.png")
-
-
-def test_no_runs_are_refused():
-    with pytest.raises(RequestError, match="records is 'empty'"):
-        plots.plot_bars(to_frame([]))
 
 
 def test_long_names_stand_on_several_lines_and_do_not_overlap(make_frame):
@@ -203,34 +186,16 @@ def test_the_papers_numbers_stand_beside_with_where_they_are_from(drawn):
     assert [label.get_text() for label in theirs.get_xticklabels()] == ["2", "8", "32"]
     assert ours.get_ylabel() == "evaluation error, %"
     assert ours.get_xlabel() == "batch size (log scale)"
-
-
-def test_an_ordering_looks_the_same_in_both_and_orderings_can_be_told_apart_without_colour(drawn):
-    _, (ours, theirs) = drawn
     bars = {bar.get_label(): bar.lines[0] for bar in ours.containers}
-    assert bars["bn/bn"].get_color() == lines(theirs)["bn/bn"].get_color()
-    assert bars["bn/bn"].get_marker() == lines(theirs)["bn/bn"].get_marker() != bars["none/none"].get_marker()
+    for look in ("get_color", "get_marker"):  # the same in both; markers tell orderings apart without colour
+        assert getattr(bars["bn/bn"], look)() == getattr(lines(theirs)["bn/bn"], look)()
+    assert bars["bn/bn"].get_marker() != bars["none/none"].get_marker()
 
 
-def test_the_legend_shows_an_ordering_as_it_is_drawn_with_its_intervals(drawn):
-    figure, (ours, _) = drawn
-    handles = dict(zip(*reversed(ours.get_legend_handles_labels()), strict=True))
-    shown = {
-        text.get_text(): handle
-        for text, handle in zip(figure.legends[0].get_texts(), figure.legends[0].legend_handles, strict=True)
-    }
-    assert set(shown) == set(handles)
-    assert all(type(handle).__name__ == "ErrorbarContainer" for handle in handles.values())
-    assert {type(handle).__name__ for handle in shown.values()} == {"LineCollection"}
-
-
-def test_runs_that_vary_something_else_are_not_drawn_along_the_papers_setting(make_frame):
+def test_without_a_paper_or_along_another_setting_nothing_is_drawn(make_frame):
     frame = pd.concat([make_frame({"bn/bn": [0.4]}, epochs=epochs) for epochs in (1, 2)])
     with pytest.raises(RequestError, match="paper: against is 'batch_size', but must be the first setting"):
         plots.plot_beside_paper(frame, "eval_accuracy", [{"epochs": [1, 2]}], PAPER)
-
-
-def test_without_a_paper_there_is_nothing_to_draw(make_frame):
     with pytest.raises(RequestError, match=r"^paper is None, but no paper.s figures stand beside these runs$"):
         plots.plot_beside_paper(make_frame({"bn": [0.4]}))
 
