@@ -75,22 +75,6 @@ def test_what_is_not_there_is_refused(path):
         store.load_records(path)
 
 
-def test_the_kept_records_have_every_reading_and_one_commit():
-    kept = store.read_records(store.SOURCE_RECORDS)
-    assert {tuple(record.evaluation) for record in kept} == {("inference", "debiased", "recalibrated")}
-    (commit,) = {record.environment["commit"] for record in kept}
-    assert not commit.endswith("-dirty")
-
-
-def test_the_twenty_runs_on_the_sources_own_stack_are_those_that_were_measured():
-    """Mean loss over 20 seeds, as measured on TensorFlow 2.2.0 and addons 0.10.0."""
-    original = store.load_original_stack().groupby("ordering")["loss"]
-    assert original.count().eq(20).all()
-    assert original.mean().round(4).to_dict() == {
-        "bn/gn": 0.4603, "bn/none": 0.4323, "gn/bn": 0.4650, "gn/none": 0.4331, "none/none": 0.3990,
-    }  # fmt: skip
-
-
 @pytest.mark.parametrize("name", ["describe_runs", "takeaway", "plot_readings", "plot_learning_curves"])
 def test_runs_of_several_instances_are_not_shown_as_runs_of_one(make_record, name):
     show = getattr(normlib, name)
