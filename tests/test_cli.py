@@ -12,6 +12,7 @@ import sys
 import warnings
 
 import click
+import masters
 import nbformat
 import pytest
 from processes import processes_in, wait_until
@@ -23,6 +24,16 @@ from normlib.runs.store import save_record
 STUDY = (
     "question: Which?\norderings: [gn/bn, none]\ndefaults: {fit_split: 'test[:320]', evaluate_split: 'train[:200]'}\n"
 )
+
+
+# The command line, with a notebook in the folder that makes up its records.
+MADE_UP = """
+from pathlib import Path
+from normlib import cli
+from normlib.execution import schedule
+schedule.notebook_path = lambda name: Path("master.ipynb")
+cli.main()
+"""
 
 
 def run(*arguments, cwd, **environment):
@@ -56,9 +67,11 @@ def here(folder, monkeypatch, capsys):
     return here
 
 
-def test_a_study_ends_with_what_it_found_and_the_path_of_the_page(folder):
+def test_a_study_ends_with_what_it_found_and_the_path_of_the_page(folder, here):
     (folder / "mine.yaml").write_text(f"{STUDY}contrasts: {{order: gn/bn - none}}\n")
-    done = run("study", "mine.yaml", "--seeds", 2, cwd=folder)
+    (folder / "master.ipynb").write_text(masters.made_up())
+    command = [sys.executable, "-c", MADE_UP, "study", "mine.yaml", "--seeds", "2"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stderr.splitlines()[1] == "mine: 0 of 4 runs done"
     assert "mine: 4 of 4 runs done" in done.stderr
@@ -67,23 +80,17 @@ def test_a_study_ends_with_what_it_found_and_the_path_of_the_page(folder):
     assert re.match(r"  order: (un)?decided|  order: differs|  order: level", verdict)
     assert best.startswith("  By means, ")
     assert page == "outputs/mine/summary.html"
-    told = run("summary", "outputs/mine", "--verbose", cwd=folder)
-    assert told.stdout.splitlines()[:3] == [head, verdict, best]
+    assert len(list((folder / "outputs" / "mine" / "records").glob("*.json"))) == 4
+    exports = {"--csv": "a.csv", "--html": "a.html", "--latex": "a.tex"}
+    code, out, _ = here("summary", "outputs/mine", "--verbose", *(word for pair in exports.items() for word in pair))
+    assert (code, out.splitlines()[:3]) == (0, [head, verdict, best])
     names = ("bars", "bars_training", "places", "contrasts", "training", "gap")
     figures = [f"figures/{name}.{kind}" for name in names for kind in ("png", "svg")]
-    assert told.stdout.splitlines()[-14:] == [
-        f"outputs/mine/{name}" for name in ("summary.ipynb", "summary.html", *figures)
-    ]
-    assert len(list((folder / "outputs" / "mine" / "records").glob("*.json"))) == 4
-    again = run("summary", "outputs/mine", cwd=folder)
-    assert (again.returncode, again.stdout) == (0, done.stdout)
-    exported = run("summary", "outputs/mine", "--csv", "a.csv", "--html", "a.html", "--latex", "a.tex", cwd=folder)
-    assert exported.stdout.splitlines()[-3:] == ["a.csv", "a.html", "a.tex"]
-    assert [(folder / name).read_text()[:9] for name in ("a.csv", "a.html", "a.tex")] == [
-        "condition", "<!DOCTYPE", "\\begin{ta",
-    ]  # fmt: skip
-    status = run("status", "outputs/mine", cwd=folder)
-    assert status.stdout.splitlines()[-1] == "4 done, 0 failed, 0 missing"
+    written = [f"outputs/mine/{name}" for name in ("summary.ipynb", "summary.html", *figures)]
+    assert out.splitlines()[-17:] == [*written, *exports.values()]
+    starts = [(folder / name).read_text()[:9] for name in exports.values()]
+    assert starts == ["condition", "<!DOCTYPE", "\\begin{ta"]
+    assert here("status", "outputs/mine")[1].splitlines()[-1] == "4 done, 0 failed, 0 missing"
 
 
 def test_the_studies_are_listed_with_question_and_cost(here):
@@ -106,7 +113,7 @@ def test_a_dry_run_lists_the_executions_and_writes_nothing(here, folder):
     assert sorted(folder.rglob("*")) == before
 
 
-def test_a_study_run_on_two_stacks_is_compared_and_nothing_is_written_into_its_folders(folder, make_record):
+def test_a_study_run_on_two_stacks_is_compared_and_nothing_is_written_into_its_folders(folder, here, make_record):
     """Exit code 0 also where they differ: that is a finding."""
     keras = {"versions": {"tensorflow": "2.21.0", "keras": "3.15.1", "tensorflow-addons": None}, "provider": "keras"}
     losses = {"here": ({}, (0.50, 0.51, 0.52)), "there": ({"environment": keras}, (0.70, 0.71))}
@@ -117,15 +124,12 @@ def test_a_study_run_on_two_stacks_is_compared_and_nothing_is_written_into_its_f
                 save_record(record, folder / name / "records")
         (folder / name / "study.yaml").write_text(STUDY)
     before = sorted(folder.rglob("*"))
-    done = run("summary", "here", "there", cwd=folder)
-    assert (done.returncode, done.stderr) == (0, "")
-    assert sorted(folder.rglob("*")) == before
-    lines = done.stdout.splitlines()
-    there, figures = (next(line for line in lines if line.startswith(start)) for start in ("B, there: ", "4 of 8 "))
-    assert there.startswith("B, there: 4 runs, seeds: 2, from 0 to 1; tensorflow 2.21.0, keras 3.15.1;")
-    assert figures.startswith("4 of 8 figures agree: the 95 % interval of B minus A holds zero; not so: ")
-    exported = run("summary", "here", "there", "--csv", "a.csv", "--html", "a.html", cwd=folder)
-    assert exported.stdout.splitlines() == [*lines, "a.csv", "a.html"]
+    code, out, error = here("summary", "here", "there", "--csv", "a.csv", "--html", "a.html")
+    assert (code, error) == (0, "")
+    assert sorted(folder.rglob("*")) == sorted([*before, folder / "a.csv", folder / "a.html"])
+    assert "\nB, there: 4 runs, seeds: 2, from 0 to 1; tensorflow 2.21.0, keras 3.15.1;" in out
+    assert "\n4 of 8 figures agree: the 95 % interval of B minus A holds zero; not so: " in out
+    assert out.splitlines()[-2:] == ["a.csv", "a.html"]
     assert [(folder / name).read_text()[:9] for name in ("a.csv", "a.html")] == ["condition", "<!DOCTYPE"]
 
 
@@ -151,7 +155,9 @@ def test_a_failed_run_is_exit_code_1_and_named(folder):
     ids=["from a terminal, to all processes", "asked to end, the command alone"],
 )
 def test_an_interrupted_study_keeps_what_is_finished_and_leaves_no_process(folder, send, number):
-    command = [sys.executable, "-m", "normlib", "study", "mine.yaml", "--seeds", "500"]
+    """Its notebook makes up its records, and then sleeps."""
+    (folder / "master.ipynb").write_text(masters.made_up(behind="import time; time.sleep(600)"))
+    command = [sys.executable, "-c", MADE_UP, "study", "mine.yaml", "--seeds", "500"]
     process = subprocess.Popen(
         command,
         cwd=folder,

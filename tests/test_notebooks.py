@@ -85,11 +85,6 @@ def test_every_parameter_has_a_value_of_its_type_and_is_explained(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_committed_notebooks_are_executed_in_order_without_errors_local_paths_or_more_metadata_than_needed(name):
-    assert scripts.load("check_notebooks").defects(notebook_path(name)) == []
-
-
-@pytest.mark.parametrize("name", NAMES)
 def test_logic_lives_in_the_package(name):
     lengths = [len(cell.source.splitlines()) for cell in code_cells(name)]
     assert statistics.median(lengths) <= 6

@@ -1,11 +1,9 @@
 """Real kernels, and what the next execution finds of the one before."""
 
 import concurrent.futures
-import gc
 import os
 import subprocess
 import sys
-import threading
 from pathlib import Path
 
 import nbformat
@@ -81,30 +79,6 @@ def test_one_callers_kernels_are_ended_at_once_and_none_is_started_for_it_any_mo
     with pytest.raises(ExecutionError, match="the study was ended"):
         execute(notebook(PID), caller="mine")
     assert not kernels._kernels
-
-
-def test_executions_leave_no_thread_no_socket_and_no_event_loop_open(run, monkeypatch):
-    """Neither in a kernel that is kept nor in one that ends with its execution."""
-    loops = []
-    new_event_loop = kernels.asyncio.new_event_loop
-    monkeypatch.setattr(kernels.asyncio, "new_event_loop", lambda: loops.append(new_event_loop()) or loops[-1])
-
-    def left():
-        gc.collect()
-        return threading.active_count(), len(os.listdir("/proc/self/fd"))
-
-    def both():
-        run(notebook(PID))
-        execute(notebook(PID))
-
-    both()
-    threads, files = left()
-    for _ in range(3):
-        both()
-    assert left()[0] <= threads
-    assert left()[1] <= files
-    assert loops
-    assert all(loop.is_closed() for loop in loops)
 
 
 def test_a_kernel_listens_on_loopback_only_and_ends_with_the_process_that_started_it():

@@ -263,7 +263,7 @@ def test_the_gap_has_the_models_own_losses_and_metrics(outputs, how, columns):
     assert gap.loc["inference", columns].tolist() == pytest.approx([evaluated[name] for name in columns])
 
 
-@pytest.mark.parametrize(("batch_size", "epochs", "scale"), [(8, 1, 0.0), (8, 30, 1.0), (32, 3, 0.0), (70, 1, 30.0)])
+@pytest.mark.parametrize(("batch_size", "epochs", "scale"), [(8, 30, 1.0), (70, 1, 30.0)])
 def test_a_plain_training_is_not_doubted(batch_size, epochs, scale):
     """Also of data that are like the initial averages, where the moving ones are nearer by chance."""
     x = np.random.default_rng(epochs).normal(size=(70, 3)).astype(np.float32) * max(scale, 1) + scale

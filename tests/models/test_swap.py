@@ -83,7 +83,6 @@ def test_slots_inside_wrappers_and_layers_of_ones_own_are_listed_as_out_of_reach
 @pytest.mark.parametrize(
     ("ordering", "kinds"),
     [
-        ("gn/bn", ["gn", "bn", "gn"]),
         ("none/ln", ["ln"]),
         ("bn/gn/in+ln", ["bn", "gn", "in", "ln"]),
     ],
@@ -144,11 +143,11 @@ def test_channels_stand_on_the_replaced_layers_axis(provider):
 @pytest.mark.parametrize("ordering", ["gn", "none", "gn+ln"])
 def test_masks_pass(ordering):
     layers = [keras.Input((5,)), keras.layers.Embedding(9, 8, mask_zero=True)]
-    model = keras.Sequential([*layers, keras.layers.BatchNormalization(), keras.layers.LSTM(3)])
-    swapped = swap(model, ordering, groups=4)
-    # What stands behind the mask's end is no input of the LSTM; normalization would see it, so it is the same here.
+    pooling = keras.layers.GlobalAveragePooling1D()
+    swapped = swap(keras.Sequential([*layers, keras.layers.BatchNormalization(), pooling]), ordering, groups=4)
+    # What stands behind the mask's end is not pooled; normalization sees it, so it is the same here.
     tokens = np.array([[1, 2, 0, 0, 0]])
-    expected = swapped.layers[-1](swapped.layers[-2](swapped.layers[-3](tokens))[:, :2])
+    expected = np.array(swapped.layers[-2](swapped.layers[-3](tokens)))[:, :2].mean(axis=1)
     np.testing.assert_allclose(swapped(tokens), expected, rtol=1e-5, atol=1e-6)
 
 
@@ -259,6 +258,7 @@ def test_all_other_layers_keep_their_weights_and_the_given_model_is_left_as_it_i
     model.compile("sgd", "mse")
     before, weights = slots(model), [np.array(weight) for weight in model.get_weights()]
     swapped = swap(model, "gn/bn/none", groups=4)
+    assert getattr(swapped, "optimizer", None) is None
     for name in ("norm_2", *(layer.name for layer in model.layers if "conv" in layer.name)):
         for old, new in zip(model.get_layer(name).get_weights(), swapped.get_layer(name).get_weights(), strict=True):
             np.testing.assert_array_equal(old, new)
