@@ -66,16 +66,9 @@ def folder(tmp_path, monkeypatch):
     return tmp_path
 
 
-def notebook(*sources):
-    cells = [nbformat.v4.new_code_cell(source) for source in sources]
-    cells[0].metadata["tags"] = ["parameters"]
-    metadata = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
-    return nbformat.writes(nbformat.v4.new_notebook(cells=cells, metadata=metadata))
-
-
 def test_a_notebook_gets_every_string_as_it_is_and_runs_none_of_it(folder):
     texts = [text for text in HOSTILE.values() if text.isprintable() or "\ud800" not in text]
-    asks = notebook("texts = []", "import json\nprint(json.dumps(texts))")
+    asks = masters.of("texts = []", "import json\nprint(json.dumps(texts))")
     executed = nbformat.reads(execute(asks, {"texts": texts}), as_version=4)
     printed = "".join(output.text for cell in executed.cells for output in cell.outputs)
     assert json.loads(printed) == texts

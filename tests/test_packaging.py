@@ -108,7 +108,7 @@ def test_the_wheel_carries_notebooks_studies_data_and_kept_records(tmp_path):
     with zipfile.ZipFile(wheel) as archive:
         carried = set(archive.namelist())
     folders = ("datasets", "kept", "studies")
-    expected = itertools.chain.from_iterable((ROOT / "normlib" / name).iterdir() for name in folders)
+    expected = filter(Path.is_file, itertools.chain(*((ROOT / "normlib" / name).iterdir() for name in folders)))
     expected = {f"normlib/{path.parent.name}/{path.name}" for path in expected}
     expected |= {f"normlib/notebooks/{path.name}" for path in (ROOT / "notebooks").glob("*.*")}
     assert expected | {"normlib/__init__.pyi", "normlib/py.typed"} <= carried

@@ -146,16 +146,8 @@ def other_images(classes):
     return network((32, 32, 3), classes)
 
 
-def needs_more(depth):
-    return None
-
-
-def fails():
-    raise OSError("no such\\nfile")
-
-
 def ends():
-    raise SystemExit("no such device")
+    raise SystemExit("no such\\ndevice")
 
 
 def started(input_shape, classes):
@@ -168,10 +160,6 @@ def started(input_shape, classes):
 def kills():
     import os
     os._exit(7)
-
-
-def number():
-    return 3
 
 
 class Subclassed(keras.Model):
@@ -245,22 +233,11 @@ def test_a_model_of_any_image_size_gets_that_of_the_data():
     assert build_model(own("any_size", "bn")).input_shape == (None, 28, 28)
 
 
-def test_all_orderings_start_from_the_same_kernels():
-    kernels = []
-    for ordering in ("bn", "gn/none"):
-        tf.keras.utils.set_random_seed(3)
-        kernels.append([w for w in build_model(own("build", ordering, groups=2)).get_weights() if w.ndim == 4])
-    assert all((a == b).all() for a, b in zip(*kernels, strict=True))
-
-
 @pytest.mark.parametrize(
     ("function", "message"),
     [
         ("nothing", "must be a function that returns a Keras model; it raised AttributeError"),
-        ("needs_more", "it raised TypeError"),
-        ("fails", "it raised OSError: no such file"),
         ("ends", "it raised SystemExit: no such device"),
-        ("number", "must be a function that returns a Keras model; it returned 3"),
         ("sigmoid", "a model whose outputs are probabilities, which add up to 1, or logits, which have both signs"),
         ("without_slots", "it has no slot"),
         ("five_classes", "to 10 outputs; it takes (None, 28, 28, 1) and gives (None, 5)"),

@@ -3,7 +3,6 @@ import io
 import pandas as pd
 import pytest
 
-from normlib.errors import RequestError
 from normlib.report import export
 from normlib.studies.results import Results
 from normlib.studies.study import Study
@@ -35,8 +34,3 @@ def test_latex_is_the_tables_of_contrasts_and_results(results):
     text = export.to_latex(results)
     assert text.count("\\begin{tabular}") == text.count("\\toprule") == 2
     assert "bn/none - none/none" in text
-
-
-def test_a_folder_is_no_file(tmp_path):
-    with pytest.raises(RequestError, match=r"csv is .*, but that is a folder, and a file is written"):
-        export.check_file("csv", tmp_path)

@@ -1,4 +1,3 @@
-import dataclasses
 import os
 
 import pytest
@@ -25,17 +24,6 @@ def test_loading_gives_one_row_a_run_with_the_contracts_columns(make_record, tmp
     assert (row["ordering"], row["train_loss"], row["train_accuracy"]) == ("gn/bn", 1.25, 0.5)
     assert set(Instance().settings) <= set(frame.columns)
     assert set(store.to_frame([]).columns) <= set(frame.columns)
-
-
-def test_each_reading_has_columns_of_its_own(make_record):
-    evaluation = {
-        "inference": {"loss": 0.5, "accuracy": 0.75},
-        "debiased": {"loss": 0.25, "accuracy": 0.8},
-        "recalibrated": {"loss": 0.125, "accuracy": 0.9},
-    }
-    row = store.to_frame([dataclasses.replace(make_record(), evaluation=evaluation)]).loc[0]
-    assert row[["eval_loss", "debiased_loss", "recalibrated_loss"]].tolist() == [0.5, 0.25, 0.125]
-    assert row[["eval_accuracy", "debiased_accuracy", "recalibrated_accuracy"]].tolist() == [0.75, 0.8, 0.9]
 
 
 def test_what_is_no_record_in_a_folder_is_named_and_the_others_count(make_record, tmp_path):

@@ -14,7 +14,12 @@ from normlib.runs import train as train_module
 from normlib.runs.record import run_key
 from normlib.runs.store import Record
 
-CELLS = {"gn/none": source_cells.instance_2, "gn/bn": source_cells.instance_3, "bn/gn": source_cells.instance_4}
+CELLS = {
+    "bn/none": source_cells.instance_1,
+    "gn/none": source_cells.instance_2,
+    "gn/bn": source_cells.instance_3,
+    "bn/gn": source_cells.instance_4,
+}
 
 
 @pytest.mark.parametrize("ordering", CELLS)
