@@ -181,6 +181,25 @@ def test_a_quick_look_has_two_seeds_and_what_the_file_says_is_less(tmp_path):
     assert [*read_study("source").quick_version().run_seeds] == [0, 1]  # and not those that it is told with
 
 
+def test_lag_takes_equal_numbers_of_steps_everywhere():
+    steps = {len(range(i.fit_examples.start, i.fit_examples.stop)) / i.batch_size for i in read_study("lag").instances}
+    assert steps == {80}
+
+
+def test_batch_sizes_see_the_same_images_and_the_learning_rate_is_in_proportion():
+    """Goyal et al. 2017 and Wu and He 2018, section 4.1: 0.1 for 256 images."""
+    instances = read_study("batch-size").instances
+    assert {i.batch_size for i in instances} == {32, 16, 8, 4, 2}
+    assert {i.learning_rate / i.batch_size for i in instances} == {0.1 / 256}
+    assert {(i.optimizer, i.fit_split) for i in instances} == {("sgd", "train[:10000]")}
+
+
+def test_groups_go_from_one_to_all_channels():
+    instances = read_study("groups").instances
+    assert sorted({i.groups for i in instances}) == [1, 2, 4, 8, 16]
+    assert instances[0].model_facts.channels == (16,)
+
+
 VARIES = [{"batch_size": [32, 2], "learning_rate": [0.1, 0.01]}]
 PAPER = {
     "reports": "A paper, table 1",
