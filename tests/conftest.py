@@ -48,7 +48,7 @@ def pytest_generate_tests(metafunc):
         metafunc.parametrize("application", applications_with_batch_norm() if every else FEW_APPLICATIONS)
 
 
-FEW_APPLICATIONS = ["EfficientNetB0", "MobileNetV2"]
+FEW_APPLICATIONS = ["MobileNetV2"]
 WITHOUT_BATCH_NORM = ("ConvNeXt", "VGG")
 
 

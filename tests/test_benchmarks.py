@@ -1,8 +1,5 @@
 """The benchmarks' own bookkeeping: what they measure is no test's to say."""
 
-import subprocess
-import sys
-
 import pandas as pd
 import pytest
 
@@ -42,11 +39,3 @@ def test_a_command_that_ends_before_its_work_is_told_with_what_it_said(tmp_path)
 def test_all_benchmarks_are_kept_with_the_package():
     kept = pd.read_csv(measuring.ROOT / "benchmarks" / "results.csv")
     assert set(kept["benchmark"]) == set(BENCHMARKS)
-
-
-def test_one_alone_prints_its_table_and_keeps_it(tmp_path):
-    out = tmp_path / "results.csv"
-    command = [sys.executable, "-m", "benchmarks", "startup", "--rounds", "1", "--out", out]
-    told = subprocess.run(command, cwd=measuring.ROOT, check=True, capture_output=True, text=True).stdout
-    assert "normlib --help, seconds beyond python -c pass" in told
-    assert set(pd.read_csv(out)["benchmark"]) == {"startup"}

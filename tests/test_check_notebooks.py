@@ -16,7 +16,7 @@ MASTER = json.loads((ROOT / "notebooks" / "instance.ipynb").read_text(encoding="
 CODE = [number for number, cell in enumerate(MASTER["cells"]) if cell["cell_type"] == "code"]
 for count, number in enumerate(CODE, start=1):  # as if it were just executed; whether it is, test_notebooks.py tells
     MASTER["cells"][number]["execution_count"] = count
-FIRST, SECOND, LAST = CODE[0], CODE[1], CODE[-1]
+FIRST, SECOND = CODE[:2]
 NAMES = [cell["id"] for cell in MASTER["cells"]]
 
 
@@ -63,12 +63,10 @@ LOCAL = "has a path of this machine in its output"
     [
         (put(None, "cells", SECOND, "execution_count"), f"cell {NAMES[SECOND]}: was not executed; execute it: make"),
         (put(9, "cells", FIRST, "execution_count"), f"cell {NAMES[FIRST]}: was executed out of order, as number 9 and"),
-        (put(99, "cells", LAST, "execution_count"), f"cell {NAMES[LAST]}: was executed out of order, as number 99 and"),
         (put(["\n"], "cells", SECOND, "source"), f"cell {NAMES[SECOND]}: has no code; delete it"),
         (put(ERROR, "cells", SECOND, "outputs"), f"cell {NAMES[SECOND]}: ended with an error (ValueError); mend it"),
         (printed("W: slow\n", "stderr"), f"cell {NAMES[SECOND]}: wrote on stderr (W: slow); mend it"),
         (printed("saved /home/somebody/a.png"), f"{LOCAL} (/home/)"),
-        (printed("PosixPath('/root/a')"), f"{LOCAL} (/root/)"),
         (printed("\x1b[32m/tmp/a.py\x1b[0m"), f"{LOCAL} (/tmp/)"),
         (shown("text/html", ["<a href='/Users/a'>"]), f"{LOCAL} (/Users/)"),
         (shown("text/plain", "'d:\\\\Users\\\\a'"), f"{LOCAL} (d:\\\\Users)"),

@@ -12,6 +12,7 @@ import sys
 import warnings
 
 import click
+import masters
 import nbformat
 import pytest
 from processes import processes_in, wait_until
@@ -24,6 +25,16 @@ from normlib.runs.store import save_record
 STUDY = (
     "question: Which?\norderings: [gn/bn, none]\ndefaults: {fit_split: 'test[:320]', evaluate_split: 'train[:200]'}\n"
 )
+
+
+# The command line, with a notebook in the folder that makes up its records.
+MADE_UP = """
+from pathlib import Path
+from normlib import cli
+from normlib.execution import schedule
+schedule.notebook_path = lambda name: Path("master.ipynb")
+cli.main()
+"""
 
 
 def run(*arguments, cwd, **environment):
@@ -57,34 +68,32 @@ def here(folder, monkeypatch, capsys):
     return here
 
 
-def test_a_study_ends_with_what_it_found_and_the_path_of_the_page(folder):
+def test_a_study_ends_with_what_it_found_and_the_path_of_the_page(folder, here):
     (folder / "mine.yaml").write_text(f"{STUDY}contrasts: {{order: gn/bn - none}}\n")
-    done = run("study", "mine.yaml", "--seeds", 2, cwd=folder)
+    (folder / "master.ipynb").write_text(masters.made_up())
+    command = [sys.executable, "-c", MADE_UP, "study", "mine.yaml", "--seeds", "2"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stderr.splitlines()[1] == "mine: 0 of 4 runs done"
     assert "mine: 4 of 4 runs done" in done.stderr
-    head, verdict, best, page = done.stdout.splitlines()
+    head, verdict, best, cost, page = done.stdout.splitlines()
     assert head == "mine: 4 runs, evaluation accuracy"
     assert re.match(r"  order: (un)?decided|  order: differs|  order: level", verdict)
     assert best.startswith("  By means, ")
+    assert cost == "  What each ordering costs: normlib cost outputs/mine measures it."
     assert page == "outputs/mine/summary.html"
-    told = run("summary", "outputs/mine", "--verbose", cwd=folder)
-    assert told.stdout.splitlines()[:3] == [head, verdict, best]
+    assert len(list((folder / "outputs" / "mine" / "records").glob("*.json"))) == 4
+    exports = {"--csv": "a.csv", "--html": "a.html", "--latex": "a.tex"}
+    code, out, _ = here("summary", "outputs/mine", "--verbose", *(word for pair in exports.items() for word in pair))
+    assert (code, out.splitlines()[:3]) == (0, [head, verdict, best])
     names = ("bars", "bars_training", "places", "contrasts", "training", "gap")
     figures = [f"figures/{name}.{kind}" for name in names for kind in ("png", "svg")]
-    assert told.stdout.splitlines()[-14:] == [
-        f"outputs/mine/{name}" for name in ("summary.ipynb", "summary.html", *figures)
-    ]
-    assert len(list((folder / "outputs" / "mine" / "records").glob("*.json"))) == 4
-    again = run("summary", "outputs/mine", cwd=folder)
-    assert (again.returncode, again.stdout) == (0, done.stdout)
-    exported = run("summary", "outputs/mine", "--csv", "a.csv", "--html", "a.html", "--latex", "a.tex", cwd=folder)
+    written = [f"outputs/mine/{name}" for name in ("summary.ipynb", "summary.html", *figures)]
     files = ["a.csv", "a_contrasts.csv", "a.html", "a.tex"]
-    assert exported.stdout.splitlines()[-4:] == files
-    starts = ["condition", "name,cond", "<!DOCTYPE", "\\begin{ta"]
-    assert [(folder / name).read_text()[:9] for name in files] == starts
-    status = run("status", "outputs/mine", cwd=folder)
-    assert status.stdout.splitlines()[-1] == "4 done, 0 failed, 0 missing"
+    assert out.splitlines()[-18:] == [*written, *files]
+    starts = [(folder / name).read_text()[:9] for name in files]
+    assert starts == ["condition", "name,cond", "<!DOCTYPE", "\\begin{ta"]
+    assert here("status", "outputs/mine")[1].splitlines()[-1] == "4 done, 0 failed, 0 missing"
 
 
 def test_the_studies_are_listed_with_question_and_cost(here):
@@ -107,7 +116,7 @@ def test_a_dry_run_lists_the_executions_and_writes_nothing(here, folder):
     assert sorted(folder.rglob("*")) == before
 
 
-def test_a_study_run_on_two_stacks_is_compared_and_nothing_is_written_into_its_folders(folder, make_record):
+def test_a_study_run_on_two_stacks_is_compared_and_nothing_is_written_into_its_folders(folder, here, make_record):
     """Exit code 0 also where they differ: that is a finding."""
     keras = {"versions": {"tensorflow": "2.21.0", "keras": "3.15.1", "tensorflow-addons": None}, "provider": "keras"}
     losses = {"here": ({}, (0.50, 0.51, 0.52)), "there": ({"environment": keras}, (0.70, 0.71))}
@@ -118,15 +127,12 @@ def test_a_study_run_on_two_stacks_is_compared_and_nothing_is_written_into_its_f
                 save_record(record, folder / name / "records")
         (folder / name / "study.yaml").write_text(STUDY)
     before = sorted(folder.rglob("*"))
-    done = run("summary", "here", "there", cwd=folder)
-    assert (done.returncode, done.stderr) == (0, "")
-    assert sorted(folder.rglob("*")) == before
-    lines = done.stdout.splitlines()
-    there, figures = (next(line for line in lines if line.startswith(start)) for start in ("B, there: ", "4 of 8 "))
-    assert there.startswith("B, there: 4 runs, seeds: 2, from 0 to 1; tensorflow 2.21.0, keras 3.15.1;")
-    assert figures.startswith("4 of 8 figures agree: the 95 % interval of B minus A holds zero; not so: ")
-    exported = run("summary", "here", "there", "--csv", "a.csv", "--html", "a.html", cwd=folder)
-    assert exported.stdout.splitlines() == [*lines, "a.csv", "a.html"]
+    code, out, error = here("summary", "here", "there", "--csv", "a.csv", "--html", "a.html")
+    assert (code, error) == (0, "")
+    assert sorted(folder.rglob("*")) == sorted([*before, folder / "a.csv", folder / "a.html"])
+    assert "\nB, there: 4 runs, seeds: 2, from 0 to 1; tensorflow 2.21.0, keras 3.15.1;" in out
+    assert "\n4 of 8 figures agree: the 95 % interval of B minus A holds zero; not so: " in out
+    assert out.splitlines()[-2:] == ["a.csv", "a.html"]
     assert [(folder / name).read_text()[:9] for name in ("a.csv", "a.html")] == ["condition", "<!DOCTYPE"]
 
 
@@ -152,7 +158,9 @@ def test_a_failed_run_is_exit_code_1_and_named(folder):
     ids=["from a terminal, to all processes", "asked to end, the command alone"],
 )
 def test_an_interrupted_study_keeps_what_is_finished_and_leaves_no_process(folder, send, number):
-    command = [sys.executable, "-m", "normlib", "study", "mine.yaml", "--seeds", "500"]
+    """Its notebook makes up its records, and then sleeps."""
+    (folder / "master.ipynb").write_text(masters.made_up(behind="import time; time.sleep(600)"))
+    command = [sys.executable, "-c", MADE_UP, "study", "mine.yaml", "--seeds", "500"]
     process = subprocess.Popen(
         command,
         cwd=folder,
@@ -221,52 +229,33 @@ def commands():
 
 @pytest.fixture
 def end(monkeypatch, here):
-    """Return a function that runs a command doing something, and returns its exit code and what it said."""
+    """Return a function that runs a command which may raise an error; it returns the exit code and what it said."""
 
-    def end(do, *arguments):
+    def end(error=None):
+        def do():
+            if error:
+                raise error
+
         monkeypatch.setitem(commands.commands, "do", click.command("do")(do))
-        code, _, error = here("do", *arguments, main=lambda: cli.run(commands))
-        return code, error
+        code, _, said = here("do", main=lambda: cli.run(commands))
+        return code, said
 
     return end
 
 
-def raise_(error):
-    def do():
-        raise error
-
-    return do
-
-
-def test_what_is_done_is_exit_code_0(end):
-    assert end(lambda: None) == (0, "")
-
-
 def test_what_the_machine_does_is_one_line_and_exit_code_1(end):
+    """What the terminal would obey is written out."""
     full = OSError(errno.ENOSPC, "No space left on device", "outputs/a/records/b.json")
-    code, said = end(raise_(full))
-    assert (code, said) == (
-        1,
-        "normlib: OSError: [Errno 28] No space left on device: 'outputs/a/records/b.json'\n",
-    )
-
-
-def test_an_interruption_is_exit_code_130_and_says_how_to_go_on(end):
-    code, said = end(raise_(KeyboardInterrupt()))
-    assert (code, said.strip()) == (130, "interrupted: what is finished is kept; the same command goes on")
+    assert end(full) == (1, "normlib: OSError: [Errno 28] No space left on device: 'outputs/a/records/b.json'\n")
+    assert end(OSError("\x1b[2J\u202egnp.exe")) == (1, "normlib: OSError: \\x1b[2J\\u202egnp.exe\n")
 
 
 def test_a_warning_is_one_line_without_the_line_of_code_that_gave_it(end):
     """As it is formatted; pytest keeps what is warned for itself."""
-    end(lambda: None)
+    assert end() == (0, "")
     assert (
         warnings.formatwarning(UserWarning("left out\na.json"), UserWarning, "a.py", 1) == "normlib: left out a.json\n"
     )
-
-
-def test_what_the_terminal_would_obey_is_written_out(end):
-    _, said = end(raise_(OSError("\x1b]0;mine\x07\x1b[2J\u202egnp.exe")))
-    assert said == "normlib: OSError: \\x1b]0;mine\\x07\\x1b[2J\\u202egnp.exe\n"
 
 
 def test_the_cost_of_a_studys_orderings_is_told_and_from_then_on_belongs_to_its_results(here, folder, make_record):
@@ -279,11 +268,3 @@ def test_the_cost_of_a_studys_orderings_is_told_and_from_then_on_belongs_to_its_
     results = normlib.read_results("mine")
     assert results.cost.index.tolist() == ["bn/none", "none/none"]
     assert "parameters at inference" in results.table("cost").to_html()
-
-
-def test_an_unknown_option_or_command_gets_the_nearest_right_name(here):
-    code, _, error = here("study", "--hlep")
-    assert (code, error) == (2, "normlib: No such option '--hlep'. Did you mean '--help'?\n")
-    code, _, error = here("studdy")
-    assert code == 2
-    assert error.endswith("summary, cost, verify, notebooks (did you mean 'study'?)\n")

@@ -1,4 +1,4 @@
-"""The worked examples, a model and a kind of one's own, run as their first lines say."""
+"""The worked examples, a model and a kind of one's own; one of them is run as its first lines say."""
 
 import os
 import subprocess
@@ -7,34 +7,19 @@ from pathlib import Path
 
 import yaml
 
+from normlib.models.build import build_model
 from normlib.runs.store import read_records
+from normlib.studies.study import read_study
 
 WEIGHTS = 9 * (1 * 16 + 16 * 32 + 32 * 64) + (64 + 1) * 10
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
 
-def write_small(name, folder):
-    """Copy an example into a folder, with fewer images."""
-    content = yaml.safe_load((EXAMPLES / f"{name}.yaml").read_text())
-    content["defaults"] = {**content.get("defaults", {}), "fit_split": "train[:96]", "evaluate_split": "test[:50]"}
-    (folder / f"{name}.yaml").write_text(yaml.safe_dump(content))
-    (folder / f"{name}.py").write_text((EXAMPLES / f"{name}.py").read_text())
-
-
-def run_example(name, folder):
-    """Run an example's study from its folder, with one seed, and return its runs by ordering."""
-    write_small(name, folder)
-    command = [sys.executable, "-m", "normlib", "study", f"{name}.yaml", "--seeds", "1", "--workers", "1"]
-    environment = {**os.environ, "PYTHONPATH": str(EXAMPLES.parent)}
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return {record.instance["ordering"]: record for record in read_records(folder / "outputs" / name)}
-
-
-def test_the_example_runs_from_its_folder_and_its_batch_norms_are_the_slots(tmp_path):
-    """With fewer images. BatchNorm has four weights a channel, GroupNorm two."""
-    runs = run_example("plain_network", tmp_path)
-    assert {ordering: run.parameters["total"] for ordering, run in runs.items()} == {
+def test_the_batch_norms_of_the_example_of_a_model_are_its_slots(monkeypatch):
+    """BatchNorm has four weights a channel, GroupNorm two."""
+    monkeypatch.syspath_prepend(EXAMPLES)
+    instances = read_study(EXAMPLES / "plain_network.yaml").instances
+    assert {instance.ordering: build_model(instance).count_params() for instance in instances} == {
         "none": WEIGHTS,
         "bn": WEIGHTS + 4 * (16 + 32 + 64),
         "gn": WEIGHTS + 2 * (16 + 32 + 64),
@@ -43,10 +28,18 @@ def test_the_example_runs_from_its_folder_and_its_batch_norms_are_the_slots(tmp_
 
 
 def test_the_kinds_of_ones_own_run_from_their_folder(tmp_path):
-    """GroupNorm has two weights a channel, one without offset has one, and what centres has none."""
-    runs = run_example("my_norms", tmp_path)
+    """With fewer images. GroupNorm has two weights a channel, one without offset has one, and what centres has none."""
+    content = yaml.safe_load((EXAMPLES / "my_norms.yaml").read_text())
+    content["defaults"] = {**content.get("defaults", {}), "fit_split": "train[:96]", "evaluate_split": "test[:50]"}
+    (tmp_path / "my_norms.yaml").write_text(yaml.safe_dump(content))
+    (tmp_path / "my_norms.py").write_text((EXAMPLES / "my_norms.py").read_text())
+    command = [sys.executable, "-m", "normlib", "study", "my_norms.yaml", "--seeds", "1", "--workers", "1"]
+    environment = {**os.environ, "PYTHONPATH": str(EXAMPLES.parent)}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    runs = read_records(tmp_path / "outputs" / "my_norms")
     without = 739_708
-    assert {ordering: run.parameters["total"] for ordering, run in runs.items()} == {
+    assert {run.ordering: run.parameters["total"] for run in runs} == {
         "none/none": without,
         "my_norms:Centred/none": without,
         "my_norms:without_offset/none": without + 10,

@@ -6,7 +6,7 @@ import tempfile
 import pytest
 
 from normlib.errors import RequestError
-from normlib.files import check_writable, only_writer, read_text, scratch_folder, set_aside, write_atomically
+from normlib.files import check_writable, only_writer, scratch_folder, set_aside, write_atomically
 
 # Locks a folder, holds a scratch folder, and is interrupted for ever while it writes a file.
 STUCK = """
@@ -80,17 +80,6 @@ def test_what_a_killed_process_left_is_removed_and_a_running_one_keeps_its_folde
     assert left() == ([], 1)
     assert not (out / ".writer").exists()
     assert all(path.read_text() == "mine" for path in mine)
-
-
-def test_only_files_of_a_usual_size_are_read(tmp_path):
-    os.mkfifo(tmp_path / "pipe")  # to read it would never end
-    with (tmp_path / "large").open("wb") as file:
-        file.truncate(10**12)  # bytes, none of which takes any space
-    (tmp_path / "text").write_text("±", encoding="utf-8")
-    assert read_text(tmp_path / "text") == "±"
-    for name, reason in {"pipe": "Not a regular file", "large": "Larger than 50,000,000 bytes"}.items():
-        with pytest.raises(OSError, match=reason):
-            read_text(tmp_path / name)
 
 
 def test_what_is_set_aside_takes_no_other_files_place(tmp_path):

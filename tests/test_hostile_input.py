@@ -3,28 +3,20 @@
 import dataclasses
 import html.parser
 import json
-import os
 import re
-import subprocess
-import sys
-import time
-import urllib.error
-import urllib.request
 from pathlib import Path
 
 import masters
 import nbformat
-import psutil
 import pytest
 import yaml
-from processes import listening, wait_until
 
 from normlib.execution import notebook as notebook_module
 from normlib.execution import summary
 from normlib.execution.notebook import ExecutionError, execute, notebook_path
 from normlib.execution.schedule import run_study
 from normlib.execution.workers import local_executor
-from normlib.report import cards, export
+from normlib.report import export
 from normlib.runs.store import save_record
 from normlib.studies import results as results_module
 from normlib.studies.study import Study
@@ -74,16 +66,9 @@ def folder(tmp_path, monkeypatch):
     return tmp_path
 
 
-def notebook(*sources):
-    cells = [nbformat.v4.new_code_cell(source) for source in sources]
-    cells[0].metadata["tags"] = ["parameters"]
-    metadata = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
-    return nbformat.writes(nbformat.v4.new_notebook(cells=cells, metadata=metadata))
-
-
 def test_a_notebook_gets_every_string_as_it_is_and_runs_none_of_it(folder):
     texts = [text for text in HOSTILE.values() if text.isprintable() or "\ud800" not in text]
-    asks = notebook("texts = []", "import json\nprint(json.dumps(texts))")
+    asks = masters.of("texts = []", "import json\nprint(json.dumps(texts))")
     executed = nbformat.reads(execute(asks, {"texts": texts}), as_version=4)
     printed = "".join(output.text for cell in executed.cells for output in cell.outputs)
     assert json.loads(printed) == texts
@@ -91,10 +76,10 @@ def test_a_notebook_gets_every_string_as_it_is_and_runs_none_of_it(folder):
 
 
 def test_the_master_notebook_refuses_every_string_that_is_none_of_its_settings_and_runs_none_of_it(folder):
-    """All strings at once, as a setting, where a number belongs, and as a folder."""
+    """All strings at once, as a setting and where a number belongs."""
     everything = "".join(text for text in HOSTILE.values() if "\ud800" not in text)
     master = notebook_path("instance").read_text("utf-8")
-    for parameter in ("ordering", "seeds", "threads", "records_dir"):
+    for parameter in ("ordering", "seeds"):
         with pytest.raises(ExecutionError, match=f"^RequestError: {parameter} is ") as error:
             execute(master, {parameter: everything})
         assert len(error.value.reason) < 1500
@@ -183,10 +168,6 @@ def test_what_strangers_wrote_is_shown_and_is_no_markup_in_notebook_page_picture
     )
 
 
-def test_a_folders_name_is_no_markup_either():
-    assert wrong_places(cards.page("</title><script>pwned", ("html", ""))) == []
-
-
 def test_what_the_terminal_shows_of_a_failure_is_no_command_to_it(folder, make_record):
     from normlib.studies.folder import Failure, describe_status, write_failure
 
@@ -200,53 +181,14 @@ def test_what_the_terminal_shows_of_a_failure_is_no_command_to_it(folder, make_r
     assert all(line.isprintable() for line in told.splitlines())
 
 
-def test_the_readmes_cluster_listens_on_loopback_only(tmp_path):
-    """Its commands, but for the port, which another cluster may have."""
-    lines = re.findall(r"^dask .*$", (ROOT / "docs" / "clusters.md").read_text("utf-8"), flags=re.MULTILINE)
-    assert [line.split()[1] for line in lines] == ["scheduler", "worker", "worker"]
-    told = tmp_path / "scheduler.json"
-    commands = [f"{line} --scheduler-file {told}".replace("tcp://127.0.0.1:8786", "") for line in lines]
-    commands[0] = commands[0].replace(":8787", ":0") + " --port 0"
-    started = []
-    try:
-        for command in commands:
-            arguments = [sys.executable, "-m", *command.split()]
-            with (tmp_path / f"{len(started)}.log").open("w") as log:
-                started.append(psutil.Popen(arguments, cwd=tmp_path, stdout=log, stderr=log))
-            wait_until(told.is_file)
-        wait_until(lambda: all(listening(process) for process in started))
-        time.sleep(1)  # for what starts to listen a little later, as a dashboard does
-        assert {address for process in started for address in listening(process)} == {"127.0.0.1"}
-    finally:
-        for process in started[::-1]:
-            process.terminate()
-            process.wait()
-
-
-def test_make_lab_asks_for_jupyters_token_and_listens_on_loopback_only(tmp_path):
-    """The Makefile's command, with a free port, without a browser, and with no settings but its own."""
-    (recipe,) = re.findall(r"^lab:.*\n\t(.*)$", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)
-    command = recipe.replace("$(BIN)/jupyter", f"{sys.executable} -m jupyter").split()
-    folders = ("HOME", "JUPYTER_CONFIG_DIR", "JUPYTER_RUNTIME_DIR", "JUPYTER_DATA_DIR")
-    environment = {**os.environ, **{name: str(tmp_path / name) for name in folders}}
-    with (tmp_path / "log").open("w") as log:
-        options = ["--no-browser", "--allow-root", "--port", "0"]
-        server = psutil.Popen([*command, *options], cwd=ROOT, env=environment, stdout=log, stderr=log)
-    try:
-        wait_until(lambda: list((tmp_path / "JUPYTER_RUNTIME_DIR").glob("jpserver-*.json")) or not server.is_running())
-        (about,) = (tmp_path / "JUPYTER_RUNTIME_DIR").glob("jpserver-*.json")
-        running = json.loads(about.read_text())
-        address = f"{running['url']}api/contents"
-        assert len(running["token"]) >= 32
-        wait_until(lambda: listening(server))
-        assert listening(server) <= {"127.0.0.1", "::1"}
-        with pytest.raises(urllib.error.HTTPError, match="403"):
-            urllib.request.urlopen(address)
-        asks = urllib.request.Request(address, headers={"Authorization": f"token {running['token']}"})
-        assert urllib.request.urlopen(asks).status == 200
-    finally:
-        server.terminate()
-        server.wait()
+def test_what_docs_and_make_start_listens_on_loopback_only_and_jupyter_asks_for_its_token():
+    """That of the kernels is looked at in test_kernels.py."""
+    text = (ROOT / "docs" / "clusters.md").read_text("utf-8") + (ROOT / "Makefile").read_text("utf-8")
+    dask = re.findall(r"^dask (scheduler|worker)(?: tcp://127.0.0.1:8786)? (.*)$", text, flags=re.MULTILINE)
+    assert [program for program, _ in dask] == ["scheduler", "worker", "worker"]
+    assert all(options.startswith("--host 127.0.0.1 --dashboard-address 127.0.0.1:") for _, options in dask)
+    (lab,) = re.findall(r"^lab:.*\n\t(.*)$", text, flags=re.MULTILINE)
+    assert lab == "$(BIN)/jupyter lab --ip 127.0.0.1 --notebook-dir notebooks"
 
 
 def test_no_home_and_no_secret_of_the_users_is_in_what_a_study_leaves(tmp_path, monkeypatch):
@@ -288,36 +230,8 @@ def test_the_home_itself_is_hidden_and_nothing_else(monkeypatch, text, told):
 
 
 def test_yaml_and_arrays_are_read_by_loaders_that_run_nothing():
-    """What they do with hostile files, test_bad_input.py and test_arrays.py show; here, that there are no others."""
-    for path in (ROOT / "normlib").glob("*.py"):
+    """What they do with hostile files, test_bad_input.py and test_data.py show; here, that there are no others."""
+    for path in (ROOT / "normlib").rglob("*.py"):
         source = path.read_text("utf-8")
         assert not re.search(r"yaml\.(?:unsafe_|full_)?load(?:_all)?\((?!.*, _Loader\))", source), path
         assert not re.search(r"pickle\.|allow_pickle=True|\beval\(|\bexec\(|shell=True|os\.system", source), path
-
-
-def test_on_the_command_line_no_string_is_run(folder):
-    """In a real process, wherever a command takes one, but for what no process is given: null bytes, surrogates."""
-    texts = [text.replace("\0", "").replace("\ud800", "")[:100_000] for text in HOSTILE.values()]
-    (folder / "mine.yaml").write_text("question: Which?\norderings: [bn]\n")
-    code = (
-        "import sys, contextlib, json; from normlib import cli\n"
-        "for text in json.load(sys.stdin):\n"
-        "    print('next:', file=sys.stderr)\n"
-        "    for arguments in (['study', text], ['study', 'mine.yaml', '--dry-run', '--orderings', text],\n"
-        "            ['study', 'mine.yaml', '--dry-run', '--out', text], ['status', text],\n"
-        "            ['study', 'mine.yaml', '--scheduler', 'tcp://' + text], ['summary', text],\n"
-        "            ['summary', 'mine.yaml', text], ['summary', 'mine.yaml', '--csv', text], ['verify', text]):\n"
-        "        sys.argv = ['normlib', *arguments]\n"
-        "        with contextlib.suppress(SystemExit): cli.main()\n"
-    )
-    command = [sys.executable, "-c", code]
-    done = subprocess.run(
-        command, cwd=folder, input=json.dumps(texts), capture_output=True, text=True, check=True, encoding="utf-8"
-    )
-    assert "Traceback" not in done.stderr
-    told = done.stderr.split("next:\n")[1:]
-    assert len(told) == len(HOSTILE)
-    for lines in told:
-        assert lines.count("\n") <= 9
-        assert all(line.isprintable() for line in lines.splitlines())
-    assert [path.name for path in folder.iterdir()] == ["mine.yaml"]

@@ -77,16 +77,8 @@ def test_the_place_is_easy_to_set(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_every_parameter_has_a_value_of_its_type_and_is_explained(name):
-    found = papermill.inspect_notebook(str(notebook_path(name)))
-    assert all(parameter["help"] for parameter in found.values())
-    types = {"str": str, "int": int, "float": float, "int | None": type(None)}
-    assert all(default is None or isinstance(default, types[kind]) for default, kind in parameters(name).values())
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_committed_notebooks_are_executed_in_order_without_errors_local_paths_or_more_metadata_than_needed(name):
-    assert scripts.load("check_notebooks").defects(notebook_path(name)) == []
+def test_every_parameter_is_explained(name):
+    assert all(found["help"] for found in papermill.inspect_notebook(str(notebook_path(name))).values())
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -30,7 +30,19 @@ def findings():
     return scripts.load("findings")
 
 
-def test_tables_and_sentences_are_made_from_the_kept_records(findings):
+@pytest.fixture(scope="module")
+def pages(findings):
+    """What each study's page says."""
+    return findings.study_pages()
+
+
+@pytest.fixture(scope="module")
+def drawn(findings):
+    """All pictures."""
+    return findings.draw()
+
+
+def test_tables_and_sentences_are_made_from_the_kept_records(findings, pages):
     texts = [page.read_text(encoding="utf-8") for page in findings.PAGES]
     made = re.findall("<!-- made: (.+) -->", "".join(texts))
     assert sorted(made) == sorted([
@@ -38,16 +50,15 @@ def test_tables_and_sentences_are_made_from_the_kept_records(findings):
         *("original stack", "results", "benchmarks", "agreement"),
     ])  # fmt: skip
     assert [findings.render(text) for text in texts] == texts
-    pages = findings.study_pages()
     assert sorted((ROOT / "docs" / "findings").glob("*")) == sorted(pages)
     assert {page: page.read_text(encoding="utf-8") for page in pages} == pages
 
 
-def test_the_readme_is_short_and_each_page_of_the_docs_says_first_what_it_is_for(findings):
+def test_the_readme_is_short_and_each_page_of_the_docs_says_first_what_it_is_for(findings, pages):
     readme = README.read_text(encoding="utf-8")
     assert len(readme.splitlines()) <= 200
     assert len(readme.encode()) <= 15_000
-    for page in (*findings.PAGES[1:], *findings.study_pages()):
+    for page in (*findings.PAGES[1:], *pages):
         title, blank, purpose, *rest = page.read_text(encoding="utf-8").splitlines()
         assert (title[:2], blank) == ("# ", ""), page
         assert purpose.startswith("This page "), page
@@ -55,9 +66,8 @@ def test_the_readme_is_short_and_each_page_of_the_docs_says_first_what_it_is_for
         assert f"({page.relative_to(ROOT)})" in readme or page.parent.name == "findings", f"nothing leads to {page}"
 
 
-def test_its_pictures_show_the_kept_records(findings):
+def test_its_pictures_show_the_kept_records(findings, drawn):
     """By what a picture says of itself, since other versions of Matplotlib draw letters and lines elsewhere."""
-    drawn = findings.draw()
     assert set(drawn) == {"bars", "power", *study_module.shipped_studies()}
     for name, figure in drawn.items():
         with PIL.Image.open(ROOT / "docs" / f"{name}.png") as picture:
@@ -72,17 +82,17 @@ def test_a_picture_of_other_records_says_something_else(findings):
 
 
 @pytest.mark.parametrize("name", ["bars", "conditions", "lag"])
-def test_its_pictures_are_what_is_drawn_now(findings, name, tmp_path):
+def test_its_pictures_are_what_is_drawn_now(drawn, name, tmp_path):
     with PIL.Image.open(ROOT / "docs" / f"{name}.png") as picture:
         software = picture.text["Software"]
     if software != f"Matplotlib {mpl.__version__}":
         pytest.skip(f"drawn by {software}, and here is {mpl.__version__}")
-    drawn, _ = summary.save_figure(findings.draw()[name], tmp_path / name)
-    assert compare_images(str(ROOT / "docs" / f"{name}.png"), str(drawn), tol=5) is None
+    picture, _ = summary.save_figure(drawn[name], tmp_path / name)
+    assert compare_images(str(ROOT / "docs" / f"{name}.png"), str(picture), tol=5) is None
 
 
-def test_every_file_that_its_pages_name_is_there(findings):
-    for page in (*findings.PAGES, *findings.study_pages()):
+def test_every_file_that_its_pages_name_is_there(findings, pages):
+    for page in (*findings.PAGES, *pages):
         text = page.read_text(encoding="utf-8")
         links = [link for link in re.findall(r"\]\(([^)#]+)", text) if "://" not in link]
         assert not [link for link in links if not (page.parent / link).exists()], page

@@ -143,8 +143,3 @@ def test_contrasts_stand_under_each_condition_also_where_a_side_lacks_it(make_fr
     assert found["condition"].tolist() == ["batch_size 32", "batch_size 64"]
     assert found["pairs_a"].tolist() == [6, 6]
     assert found["pairs_b"].tolist() == [0, 6]
-
-
-def test_without_contrasts_there_is_nothing_to_compare(make_frame):
-    frame = make_frame({"bn": [0.4, 0.5]})
-    assert contrasts(frame, frame, texts=()).empty

@@ -6,7 +6,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from normlib.analysis import comparison
 from normlib.analysis.comparison import Comparison, as_comparison, conclusion, estimate, seeds_needed
 from normlib.runs.measures import READINGS
 
@@ -34,28 +33,6 @@ def lagging(make_frame):
 @pytest.fixture
 def varied(lagging):
     return pd.concat([lagging, lagging.assign(batch_size=64)])
-
-
-def test_each_thing_is_computed_once(varied, monkeypatch):
-    calls = []
-
-    def count(name, function):
-        return lambda *arguments: calls.append(name) or function(*arguments)
-
-    for name in ("split_records", "judge", "winners", "summarize"):
-        monkeypatch.setattr(comparison, name, count(name, getattr(comparison, name)))
-    compared = Comparison(varied, AGAINST_NONE, "eval_loss", 0.02, SIZES)
-    for _ in range(2):
-        for name in ("estimates", "winners", "recalibrated_winners", "reading_changes", "gap"):
-            getattr(compared, name)
-        compared.summary("eval_loss")
-    # Judged: the contrasts, and their changes. Summaries: one a condition, four parts of the gap in each.
-    assert {name: calls.count(name) for name in calls} == {
-        "split_records": 1,
-        "judge": 2,
-        "winners": 2,
-        "summarize": 2 + 2 * 4,
-    }
 
 
 def test_summaries_and_winners_are_kept_apart_by_condition(varied):
@@ -175,8 +152,8 @@ def test_of_accuracies_the_higher_is_the_better(make_frame):
 
 @pytest.mark.parametrize(
     ("losses", "family", "needed"),
-    [([1.0, 1.2, 1.0, 1.2, 1.1], 1, 9), ([1.25, 1.26] * 4, 1, 8), ([1.25, 1.26] * 4, 10**12, 9), ([1.0], 1, math.nan)],
-    ids=["more", "the present ones decide", "but not for so many contrasts", "one pair"],
+    [([1.25, 1.26] * 4, 1, 8), ([1.25, 1.26] * 4, 10**12, 9), ([1.0], 1, math.nan)],
+    ids=["the present ones decide", "but not for so many contrasts", "one pair"],
 )
 def test_a_contrast_needs_so_many_seeds_for_a_new_study(make_frame, losses, family, needed):
     frame = make_frame({"bn/gn": losses, "gn/bn": [1.0] * len(losses)})

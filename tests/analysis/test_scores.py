@@ -106,8 +106,3 @@ def test_seeds_of_any_kind_and_an_index_that_repeats_pair_runs(frame):
     assert estimate(mixed.set_index(np.zeros(len(mixed), int)))["pairs"].tolist() == [4]
     categorical = mixed.astype({"model": "category", "run": "str"})
     pd.testing.assert_frame_equal(estimate(categorical), estimate(mixed))
-
-
-def test_an_empty_table_is_refused(frame):
-    with pytest.raises(RequestError, match="records is 'empty', but must be at least one run"):
-        estimate(frame.iloc[:0])

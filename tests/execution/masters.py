@@ -26,6 +26,14 @@ for seed in range(first_seed, first_seed + seeds):
 """
 
 
+def of(*sources):
+    """Return a notebook of some cells, the first of which takes parameters."""
+    cells = [nbformat.v4.new_code_cell(source) for source in sources]
+    cells[0].metadata["tags"] = ["parameters"]
+    metadata = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+    return nbformat.writes(nbformat.v4.new_notebook(cells=cells, metadata=metadata))
+
+
 def made_up(before="", behind=""):
     """Return a notebook with the master's parameters, which does something, makes up records, and does something."""
     notebook = nbformat.read(notebook_path("instance"), as_version=4)

@@ -1,13 +1,12 @@
 """Real kernels, and what the next execution finds of the one before."""
 
 import concurrent.futures
-import gc
 import os
 import subprocess
 import sys
-import threading
 from pathlib import Path
 
+import masters
 import nbformat
 import psutil
 import pytest
@@ -17,12 +16,6 @@ from normlib.execution import kernels
 from normlib.execution.notebook import ExecutionError, execute
 
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
-
-
-def notebook(*sources):
-    cells = [nbformat.v4.new_code_cell(source) for source in sources]
-    metadata = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
-    return nbformat.writes(nbformat.v4.new_notebook(cells=cells, metadata=metadata))
 
 
 def printed(text):
@@ -43,68 +36,44 @@ PID = "import os; print(os.getpid())"
 
 def test_a_kernel_is_handed_on_without_variables_or_figures_and_counts_cells_anew_until_something_fails(run):
     draws = "from matplotlib import pyplot; figure = pyplot.figure()"
-    first = run(notebook(PID, "left = 1", draws))
+    first = run(masters.of(PID, "left = 1", draws))
     looks = "print('left' in dir(), sys.modules['matplotlib.pyplot'].get_fignums(), len(In))"
-    assert run(notebook(PID, f"import sys; {looks}")) == f"{first}False [] 3\n"
+    assert run(masters.of(PID, f"import sys; {looks}")) == f"{first}False [] 3\n"
     with pytest.raises(ExecutionError, match="ZeroDivisionError"):
-        run(notebook("1 / 0"))
+        run(masters.of("1 / 0"))
     assert not psutil.pid_exists(int(first))
-    assert run(notebook(PID)) != first
+    assert run(masters.of(PID)) != first
 
 
 def test_a_kernel_has_the_variables_of_its_execution(run):
-    shows = notebook("import os; print(os.environ.get('OF_A_STUDY'))")
+    shows = masters.of("import os; print(os.environ.get('OF_A_STUDY'))")
     assert [run(shows, variables={"OF_A_STUDY": name}) for name in ("one", "two")] == ["one\n", "two\n"]
     assert "OF_A_STUDY" not in os.environ
 
 
 def test_a_kernel_is_given_up_after_some_runs_because_tensorflow_keeps_memory_of_each(run):
-    pids = [run(notebook(PID), runs=runs) for runs in (30, 20, 1, 49)]
+    pids = [run(masters.of(PID), runs=runs) for runs in (30, 20, 1, 49)]
     assert pids[0] == pids[1] != pids[2] == pids[3]
 
 
 def test_one_callers_kernels_are_ended_at_once_and_none_is_started_for_it_any_more():
     """Those that work, and those that are kept; others' are left alone."""
-    endless, sleeps = (NOTEBOOKS / "endless.ipynb").read_text(), notebook("import time; time.sleep(2)")
+    endless, sleeps = (NOTEBOOKS / "endless.ipynb").read_text(), masters.of("import time; time.sleep(2)")
     with concurrent.futures.ThreadPoolExecutor(3) as executor:
         mine, others = (
             executor.submit(execute, endless, caller="mine"),
             executor.submit(execute, sleeps, caller="others"),
         )
         wait_until(lambda: len(kernels._kernels) == 2)
-        kept = int(printed(executor.submit(execute, notebook(PID), caller="mine", keep=True).result()))
+        kept = int(printed(executor.submit(execute, masters.of(PID), caller="mine", keep=True).result()))
         kernels.end("mine")
         assert not psutil.pid_exists(kept)
         with pytest.raises(ExecutionError, match="the kernel died"):
             mine.result()
         assert others.result()
     with pytest.raises(ExecutionError, match="the study was ended"):
-        execute(notebook(PID), caller="mine")
+        execute(masters.of(PID), caller="mine")
     assert not kernels._kernels
-
-
-def test_executions_leave_no_thread_no_socket_and_no_event_loop_open(run, monkeypatch):
-    """Neither in a kernel that is kept nor in one that ends with its execution."""
-    loops = []
-    new_event_loop = kernels.asyncio.new_event_loop
-    monkeypatch.setattr(kernels.asyncio, "new_event_loop", lambda: loops.append(new_event_loop()) or loops[-1])
-
-    def left():
-        gc.collect()
-        return threading.active_count(), len(os.listdir("/proc/self/fd"))
-
-    def both():
-        run(notebook(PID))
-        execute(notebook(PID))
-
-    both()
-    threads, files = left()
-    for _ in range(3):
-        both()
-    assert left()[0] <= threads
-    assert left()[1] <= files
-    assert loops
-    assert all(loop.is_closed() for loop in loops)
 
 
 def test_a_kernel_listens_on_loopback_only_and_ends_with_the_process_that_started_it():

@@ -4,11 +4,10 @@ from pathlib import Path
 
 import hypothesis
 import nbformat
-import papermill
 import pytest
 from hypothesis import strategies as st
 
-from normlib.execution.notebook import Cause, Execution, ExecutionError, execute, notebook_path, plan
+from normlib.execution.notebook import Cause, Execution, ExecutionError, execute, plan
 from normlib.models.instance import Instance
 
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
@@ -101,8 +100,3 @@ def test_names_tell_ordering_and_seeds_and_differ_where_executions_do():
     }
     assert len(names) == 6
     assert all(name.replace("-", "").replace("_", "").isalnum() for name in names)
-
-
-def test_the_master_notebook_has_all_parameters_of_an_execution():
-    known = papermill.inspect_notebook(str(notebook_path("instance")))
-    assert set(Execution(Instance(), 0, 1).parameters("")) == set(known)

@@ -180,16 +180,6 @@ def test_a_copy_is_compiled_with_losses_and_metrics_of_its_own(loss):
     assert float(np.array(copied.optimizer.learning_rate)) == 0.25
 
 
-def test_a_nested_model_is_copied_bit_for_bit_and_not_compiled():
-    model, images = nested(), [random(2, 4, 3, 5), random(2, 4, 3, 5) + 1]
-    model.compile("sgd", "mse")
-    copy = copies.copy_model(model)
-    assert copy is not model
-    assert getattr(copy, "optimizer", None) is None
-    assert model.optimizer is not None
-    np.testing.assert_array_equal(model(images, training=False), copy(images, training=False))
-
-
 class Scale(keras.layers.Layer):
     """Multiplies and adds; its configuration says neither."""
 

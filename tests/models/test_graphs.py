@@ -1,9 +1,7 @@
 """Layers are found wherever they stand, with their paths, shapes and channels."""
 
 import numpy as np
-import pytest
 
-from normlib.errors import RequestError
 from normlib.models import graphs
 from normlib.models.swap import slots
 from normlib.tf import tf
@@ -65,9 +63,3 @@ def test_a_layers_calls_in_other_models_are_not_seen():
         image = keras.Input((size, size, 8))
         model = keras.Model(image, norm(image))
     assert slots(model)["output shape"].tolist() == ["(None, 4, 4, 8)"]
-
-
-@pytest.mark.parametrize("make", [int, keras.layers.BatchNormalization, keras.Sequential])
-def test_what_has_no_graph_is_refused(make):
-    with pytest.raises(RequestError, match="must be a Keras model, Sequential or Functional, that is built"):
-        graphs.check_model(make(), graph=True)

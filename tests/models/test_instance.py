@@ -1,6 +1,3 @@
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 
@@ -120,9 +117,3 @@ def test_numpys_numbers_are_kept_as_pythons():
 def test_it_follows_the_source_where_only_ordering_and_provider_differ():
     assert Instance("gn/gn", provider="keras").follows_source
     assert not Instance(epochs=2).follows_source
-
-
-def test_settings_are_checked_before_tensorflow_loads():
-    code = "import sys, normlib; normlib.Instance('gn/bn', provider='auto'); print('tensorflow' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "False"

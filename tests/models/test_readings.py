@@ -15,20 +15,6 @@ from normlib.tf import KERAS_3, tf
 X = (np.random.default_rng(7).normal(size=(70, 3)) * [1, 2, 3] + [5, 0, -5]).astype(np.float32)
 
 
-@pytest.fixture(scope="module")
-def images():
-    return data.load_split("mnist", Split("test", 0, 200))
-
-
-@pytest.fixture(scope="module")
-def trained(images):
-    """A model with BatchNorm behind its first convolution, trained for seven steps; tests leave it as it is."""
-    tf.keras.utils.set_random_seed(0)
-    model = build.build_model(Instance("bn/none"))
-    model.fit(*images, verbose=0)
-    return model
-
-
 def weights(model):
     return [np.array(weight) for weight in model.get_weights()]
 
@@ -65,17 +51,6 @@ def expected_average(steps):
     weights = 0.99 ** np.arange(steps)[::-1]
     parts = [(X[:35], X[35:])[step % 2].astype(np.float64) for step in range(steps)]
     return tuple(np.average([f(part, axis=0) for part in parts], axis=0, weights=weights) for f in (np.mean, np.var))
-
-
-@pytest.mark.parametrize("shape", [(4,), (1, 1, 3)])
-def test_recalibrated_statistics_are_those_of_the_population_with_dropout_off_and_without_bessels_correction(shape):
-    """Eight values a channel: Keras 2 would store 8/7 of the variance."""
-    x = np.random.default_rng(0).normal(2, 3, size=(8, *shape)).astype(np.float32)
-    layers = [tf.keras.layers.Dropout(0.5), tf.keras.layers.BatchNormalization()]
-    recalibrated = readings.recalibrate(tf.keras.Sequential([tf.keras.Input(shape), *layers]), x, batch_size=8)
-    others = tuple(range(len(shape)))
-    np.testing.assert_allclose(recalibrated.layers[-1].moving_mean, x.mean(axis=others), rtol=1e-4, atol=1e-6)
-    np.testing.assert_allclose(recalibrated.layers[-1].moving_variance, x.var(axis=others), rtol=1e-5)
 
 
 def test_debiasing_takes_out_the_initial_values_share():
@@ -141,21 +116,6 @@ def test_a_variance_that_comes_out_negative_is_refused():
         readings.debias(model, 1)
 
 
-@pytest.mark.parametrize(
-    "change", [lambda model, x, **how: readings.debias(model, 7, **how), readings.recalibrate], ids=["debias", "recal"]
-)
-def test_the_model_that_is_given_is_left_unchanged_unless_asked(change):
-    model = fitted(plain())
-    before = weights(model)
-    changed = change(model, X)
-    for weight, kept in zip(weights(model), before, strict=True):
-        np.testing.assert_array_equal(weight, kept)
-    assert change(model, X, in_place=True) is model
-    for weight, other in zip(weights(model), weights(changed), strict=True):
-        np.testing.assert_array_equal(weight, other)
-    assert not np.array_equal(norms(model)[0].moving_mean, before[2])
-
-
 def test_a_model_without_batch_norm_is_the_same_in_all_readings_and_comes_back_as_it_is():
     model = tf.keras.Sequential([tf.keras.Input((3,)), tf.keras.layers.Dense(1)])
     model.compile("sgd", "mse")
@@ -164,7 +124,11 @@ def test_a_model_without_batch_norm_is_the_same_in_all_readings_and_comes_back_a
     assert readings.moving_average_gap(model, X, X[:, :1])["loss"].diff()[1:].tolist() == [0, 0]
 
 
-def test_the_gap_is_what_the_changed_models_evaluate_to(images, trained):
+def test_the_gap_is_what_the_changed_models_evaluate_to():
+    images = data.load_split("mnist", Split("test", 0, 200))
+    tf.keras.utils.set_random_seed(0)
+    trained = build.build_model(Instance("bn/none"))
+    trained.fit(*images, verbose=0)
     gap = readings.moving_average_gap(trained, *images)
     assert gap.index.tolist() == ["inference", "debiased", "recalibrated"]
     for reading, changed in (
@@ -178,18 +142,6 @@ def test_the_gap_is_what_the_changed_models_evaluate_to(images, trained):
     assert gap["loss_removed"].iloc[1:].sum() == pytest.approx(gap["loss"].iloc[0] - gap["loss"].iloc[2])
     # After seven steps the averages are 93 % initial values: recalibration removes most of the loss.
     assert gap.loc["recalibrated", "loss"] < gap.loc["inference", "loss"]
-
-
-def test_batch_norm_folds_into_the_convolution_before_it(images, trained):
-    """At inference ``bn/none`` is a ``none/none`` with other kernels: with weights folded, the outputs are the same."""
-    (norm,) = norms(trained)
-    plain = build.build_model(Instance("none/none"))
-    kernel, bias, gamma, beta = trained.get_weights()[:4]
-    rest = [weight for layer in trained.layers[3:] for weight in layer.get_weights()]
-    scale = gamma / np.sqrt(np.array(norm.moving_variance) + norm.epsilon)
-    plain.set_weights([kernel * scale, (bias - np.array(norm.moving_mean)) * scale + beta, *rest])
-    folded, expected = (model.predict(images[0], verbose=0) for model in (plain, trained))
-    np.testing.assert_allclose(folded, expected, rtol=1e-3, atol=1e-5)
 
 
 def test_an_error_on_the_way_leaves_the_model_as_it_was(monkeypatch):
@@ -263,7 +215,7 @@ def test_the_gap_has_the_models_own_losses_and_metrics(outputs, how, columns):
     assert gap.loc["inference", columns].tolist() == pytest.approx([evaluated[name] for name in columns])
 
 
-@pytest.mark.parametrize(("batch_size", "epochs", "scale"), [(8, 1, 0.0), (8, 30, 1.0), (32, 3, 0.0), (70, 1, 30.0)])
+@pytest.mark.parametrize(("batch_size", "epochs", "scale"), [(8, 30, 1.0), (70, 1, 30.0)])
 def test_a_plain_training_is_not_doubted(batch_size, epochs, scale):
     """Also of data that are like the initial averages, where the moving ones are nearer by chance."""
     x = np.random.default_rng(epochs).normal(size=(70, 3)).astype(np.float32) * max(scale, 1) + scale

@@ -83,7 +83,6 @@ def test_slots_inside_wrappers_and_layers_of_ones_own_are_listed_as_out_of_reach
 @pytest.mark.parametrize(
     ("ordering", "kinds"),
     [
-        ("gn/bn", ["gn", "bn", "gn"]),
         ("none/ln", ["ln"]),
         ("bn/gn/in+ln", ["bn", "gn", "in", "ln"]),
     ],
@@ -144,11 +143,11 @@ def test_channels_stand_on_the_replaced_layers_axis(provider):
 @pytest.mark.parametrize("ordering", ["gn", "none", "gn+ln"])
 def test_masks_pass(ordering):
     layers = [keras.Input((5,)), keras.layers.Embedding(9, 8, mask_zero=True)]
-    model = keras.Sequential([*layers, keras.layers.BatchNormalization(), keras.layers.LSTM(3)])
-    swapped = swap(model, ordering, groups=4)
-    # What stands behind the mask's end is no input of the LSTM; normalization would see it, so it is the same here.
+    pooling = keras.layers.GlobalAveragePooling1D()
+    swapped = swap(keras.Sequential([*layers, keras.layers.BatchNormalization(), pooling]), ordering, groups=4)
+    # What stands behind the mask's end is not pooled; normalization sees it, so it is the same here.
     tokens = np.array([[1, 2, 0, 0, 0]])
-    expected = swapped.layers[-1](swapped.layers[-2](swapped.layers[-3](tokens))[:, :2])
+    expected = np.array(swapped.layers[-2](swapped.layers[-3](tokens)))[:, :2].mean(axis=1)
     np.testing.assert_allclose(swapped(tokens), expected, rtol=1e-5, atol=1e-6)
 
 
@@ -161,28 +160,14 @@ def test_a_swapped_model_can_be_saved_and_loaded(ordering, tmp_path):
     np.testing.assert_array_equal(swapped(images), loaded(images))
 
 
-@pytest.mark.parametrize(
-    ("setting", "groups", "text"),
-    [
-        (
-            {"groups": 8},
-            [8, 6, 5, 7, 3],
-            "groups 8 does not fit all layers; the nearest divisor below is taken for norm_2 (12 channels, 6 groups), "
-            "norm_3 (10 channels, 5 groups), norm_4 (7 channels, 7 groups), 1 more",
-        ),
-        (
-            {"channels_per_group": 5},
-            [1, 2, 2, 1, 1],
-            "channels_per_group 5 does not fit all layers; the nearest divisor below is taken for norm_1 (8 channels, "
-            "1 group), norm_2 (12 channels, 2 groups), norm_4 (7 channels, 1 group), 1 more",
-        ),
-    ],
-)
-def test_where_groups_do_not_divide_the_channels_the_next_smaller_divisor_is_taken_and_said(setting, groups, text):
+def test_where_groups_do_not_divide_the_channels_the_next_smaller_divisor_is_taken_and_said():
     with pytest.warns(UserWarning, match="nearest divisor") as caught:
-        swapped = swap(network(8, 12, 10, 7, 3), "gn", **setting)
-    assert [str(warning.message) for warning in caught if warning.category is UserWarning] == [text]
-    assert slots(swapped)["groups"].tolist() == groups
+        swapped = swap(network(8, 12, 10, 7, 3), "gn", channels_per_group=5)
+    assert [str(warning.message) for warning in caught if warning.category is UserWarning] == [
+        "channels_per_group 5 does not fit all layers; the nearest divisor below is taken for norm_1 (8 channels, "
+        "1 group), norm_2 (12 channels, 2 groups), norm_4 (7 channels, 1 group), 1 more"
+    ]
+    assert slots(swapped)["groups"].tolist() == [1, 2, 2, 1, 1]
 
 
 def test_none_lets_through_what_enters_and_several_layers_in_a_slot_follow_each_other():
@@ -259,6 +244,7 @@ def test_all_other_layers_keep_their_weights_and_the_given_model_is_left_as_it_i
     model.compile("sgd", "mse")
     before, weights = slots(model), [np.array(weight) for weight in model.get_weights()]
     swapped = swap(model, "gn/bn/none", groups=4)
+    assert getattr(swapped, "optimizer", None) is None
     for name in ("norm_2", *(layer.name for layer in model.layers if "conv" in layer.name)):
         for old, new in zip(model.get_layer(name).get_weights(), swapped.get_layer(name).get_weights(), strict=True):
             np.testing.assert_array_equal(old, new)
@@ -310,6 +296,7 @@ def hidden(outer):
         (lambda: one_layer((1,)), ["ln"], "has no positions, so that a group of 'ln' would be one number"),
         (lambda: one_layer((1,)), ["gn"], "groups is 32, but GroupNorm cannot replace 'norm'"),
         (lambda: network(8), ["gn", 2.5], "groups is 2.5, but must be a whole number from 1 up"),
+        (lambda: one_layer((4, 1)), ["rms"], "has one channel, which is all that 'rms' would normalize over"),
         (
             lambda: keras.Sequential([keras.Input((4, 6)), keras.layers.LayerNormalization()]),
             ["bn"],
@@ -430,9 +417,3 @@ def test_what_takes_all_tokens_together_does_not_replace_a_transformers_layer_no
     message = f"normalizes tokens, of which '{kind}' would take all of an example together: see 'lnc'"
     with pytest.raises(RequestError, match=message):
         swap(transformer_block(), kind, replace="lnc")
-
-
-def test_what_normalizes_over_channels_is_refused_where_there_is_one():
-    model = keras.Sequential([keras.Input((4, 1)), keras.layers.BatchNormalization(name="one")])
-    with pytest.raises(RequestError, match="has one channel, which is all that 'rms' would normalize over"):
-        swap(model, "rms")

@@ -8,16 +8,10 @@ from normlib.models.build import build_model, describe_layers
 from normlib.models.instance import Instance
 from normlib.models.zoo import MODELS
 
-SGD = {"optimizer": "sgd"}
-
 
 def numbers_of_weights(ordering, model, dataset="mnist"):
     layers = describe_layers(build_model(Instance(ordering, model, dataset=dataset)))
     return layers["parameters"].sum(), layers["of them trainable"].sum()
-
-
-def names(ordering, model):
-    return [layer.name for layer in build_model(Instance(ordering, model)).layers]
 
 
 # 3 x 3 convolutions of 16 filters, from 1 channel and then 16, with biases; 7 x 7 x 16 to 10 classes.
@@ -38,6 +32,14 @@ DENSE = 64 * 10 + 10
 )
 def test_convnet_has_four_convolutions_of_16_filters(ordering, total, trainable):
     assert numbers_of_weights(ordering, "convnet") == (total, trainable)
+
+
+@pytest.mark.parametrize(
+    ("model", "sides"), [("convnet", [28, 28, 14, 14]), ("small_maps", [14, 7, 4, 2])], ids=["pooling", "strides"]
+)
+def test_positions_shrink_along_a_plain_network(model, sides):
+    layers = build_model(Instance("none", model)).layers
+    assert [layer.output.shape[1] for layer in layers if layer.name.startswith("convolution_")] == sides
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -65,12 +67,6 @@ def test_small_maps_and_dense_have_these_weights(model, ordering, total):
     assert numbers_of_weights(ordering, model)[0] == total
 
 
-def test_the_last_slot_of_small_maps_sees_two_by_two_positions():
-    layers = describe_layers(build_model(Instance("none", "small_maps")))
-    convolutions = layers.loc[layers["layer"] == "Conv2D", "output shape"].tolist()
-    assert [shape.split(", ", 1)[1] for shape in convolutions] == ["14, 14, 16)", "7, 7, 32)", "4, 4, 32)", "2, 2, 64)"]
-
-
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
@@ -89,12 +85,6 @@ def test_groups_of_channels_can_stand_behind_a_dense_layer(ordering):
     model = build_model(Instance(ordering, "dense"))
     images = np.random.default_rng(0).random((4, 28, 28), np.float32)
     assert np.isfinite(np.asarray(model(images))).all()
-
-
-def test_convnet_pools_after_every_second_convolution():
-    layers = describe_layers(build_model(Instance("none", "convnet")))
-    convolutions = layers.loc[layers["layer"] == "Conv2D", "output shape"].tolist()
-    assert convolutions == ["(None, 28, 28, 16)"] * 2 + ["(None, 14, 14, 16)"] * 2
 
 
 @pytest.mark.parametrize(
@@ -121,12 +111,6 @@ def test_resnet20s_ordering_is_the_pattern_of_a_block_and_the_stem_counts_as_slo
     assert list(slots.values()) == kinds
 
 
-def test_layers_are_named_after_their_slots():
-    assert [name for name in names("gn+bn/none/ln", "convnet") if name.startswith(("slot", "conv"))] == [
-        "convolution_1", "slot_1_1", "slot_1_2", "convolution_2", "convolution_3", "slot_3_1", "convolution_4",
-    ]  # fmt: skip
-
-
 def test_a_residual_block_that_keeps_its_size_adds_its_input_and_one_that_shrinks_every_second_position():
     """With all kernels and offsets zero, a block gives its input; channels that are new give zero."""
     model = build_model(Instance("none", "resnet20"))
@@ -147,15 +131,9 @@ def call_until(model, images, name):
     return np.asarray(tf.keras.Model(model.inputs[0], layer.output)(images))
 
 
-def test_channels_in_a_group_decide_the_number_of_groups():
-    built = build_model(Instance("gn", "resnet20", channels_per_group=4))
-    assert {layer.groups for layer in built.layers if layer.name.startswith("slot")} == {4, 8, 16}
-
-
 @pytest.mark.parametrize(
     ("ordering", "settings", "message"),
     [
-        ("bn/gn/bn", {"model": "resnet20"}, "ordering is 'bn/gn/bn', but it has 3 slots, and this model 2"),
         (
             "bn",
             {"activation": "relu"},
@@ -174,17 +152,6 @@ def test_what_a_model_does_not_allow_is_refused(ordering, settings, message):
         Instance(ordering, **{"model": "convnet", **settings})
 
 
-def test_all_orderings_start_from_the_same_kernels():
-    from normlib.tf import tf
-
-    kernels = []
-    for ordering in ("bn/gn", "none"):
-        tf.keras.utils.set_random_seed(3)
-        built = build_model(Instance(ordering, "resnet20"))
-        kernels.append([layer.get_weights()[0] for layer in built.layers if "convolution" in layer.name])
-    assert all((a == b).all() for a, b in zip(*kernels, strict=True))
-
-
 # Of MNIST's 16 patches of 7 x 7; attention has four kernels of 64 x 64 with offsets, the MLP 64 x 128 and back.
 VIT = 49 * 64 + 16 * 64 + 6 * (4 * 65 * 64 + 65 * 128 + 129 * 64) + 650
 
@@ -193,18 +160,16 @@ VIT = 49 * 64 + 16 * 64 + 6 * (4 * 65 * 64 + 65 * 128 + 129 * 64) + 650
     ("ordering", "weights"),
     [
         ("none", 0),
-        ("lnc", 13 * 2 * 64),
         ("none/none/lnc", 12 * 2 * 64),
         ("lnc/rms+dyt/none", 12 * (2 * 64 + 64 + 2 * 64 + 1) + 2 * 64 + 1),
-        ("none/bn/none", 13 * 4 * 64),
     ],
-    ids=["nothing", "before", "after the sum", "the last kind of several", "on the branch"],
+    ids=["nothing", "after the sum", "the last kind of several"],
 )
 def test_a_transformers_last_kind_stands_once_more_before_the_mean_where_nothing_follows_the_sums(ordering, weights):
     assert numbers_of_weights(ordering, "vit")[0] == VIT + weights
 
 
-@pytest.mark.parametrize("ordering", ["lnc/none/none", "none/lnc/none", "none/none/lnc", "lnc/lnc/none"])
+@pytest.mark.parametrize("ordering", ["lnc/rms/dyt", "lnc/none/none"])
 def test_a_transformers_slots_stand_before_a_sublayer_on_its_branch_and_after_the_sum(ordering):
     """Recomputed from the layers that it has, sublayer by sublayer."""
     model = build_model(Instance(ordering, "vit"))

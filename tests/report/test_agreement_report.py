@@ -4,7 +4,6 @@ import pandas as pd
 import pytest
 
 from conftest import SMALL
-from normlib.errors import RequestError
 from normlib.report import agreement
 from normlib.runs.store import save_record
 from normlib.studies.results import Results
@@ -97,13 +96,6 @@ def test_the_page_has_sentences_the_table_and_the_figure_in_it_and_what_others_w
     assert "&lt;b&gt;against&lt;/b&gt; none" in page
 
 
-def test_without_contrasts_figures_are_compared_all_the_same(make_sides):
-    a, b = make_sides(study=Study("mine", "Which?", ("bn", "none"), seeds=3, defaults=SMALL))
-    table = agreement.compare(a, b)
-    assert len(table) == 8
-    assert "No contrast was declared." in agreement.agreement_sentences(a, b, table)
-
-
 def test_two_folders_give_text_and_the_files_that_are_asked_for(make_sides, tmp_path):
     for name, side in zip(("here", "there"), make_sides(shift=0.2), strict=True):
         for run in side.runs:
@@ -113,8 +105,3 @@ def test_two_folders_give_text_and_the_files_that_are_asked_for(make_sides, tmp_
     text = agreement.compare_folders(tmp_path / "here", tmp_path / "there", {"csv": csv})
     assert text.splitlines()[-1] == csv
     assert len(pd.read_csv(io.StringIO((tmp_path / "a.csv").read_text()))) == 9
-
-
-def test_latex_is_refused_before_the_folders_are_read(tmp_path):
-    with pytest.raises(RequestError, match=r"latex is 'a.tex', but of two folders only csv and html can be written"):
-        agreement.compare_folders(tmp_path / "nowhere", tmp_path / "nowhere", {"latex": "a.tex"})

@@ -33,29 +33,21 @@ def test_a_table_has_headers_for_its_columns_and_rows_and_empty_texts_are_left_o
     assert len(soup.find_all("p")) == 1
 
 
-def test_a_picture_shows_what_stands_where_in_data_flow_order_and_an_empty_slot_dashed():
-    html = Instance("gn/none")._repr_html_()
+def test_an_instance_is_shown_with_its_picture_and_what_differs():
+    html = Instance("gn/none", learning_rate=0.003)._repr_html_()
+    assert html.startswith("<div><p><b>Instance gn/none of source_cnn</b></p><div><span")
     text = re.sub(r"\s+", " ", BeautifulSoup(html, "html.parser").get_text(" "))
     assert " → GroupNorm 5 groups of 2 channels → convolution 2 " in text
     (dashed,) = (box for box in html.split("<span") if "dashed" in box)
     assert "slot 2<br>empty" in dashed
-
-
-def test_settings_that_differ_come_first_and_the_others_behind_a_click():
-    before, behind = Instance("gn/none")._repr_html_().split("<details>")
-    assert "batch_size" not in before
-    assert "batch_size" in behind
-    assert "All settings are at their defaults." in Instance()._repr_html_()
-
-
-def test_an_instance_is_shown_with_its_picture_and_what_differs():
-    html = Instance("gn/bn", learning_rate=0.003)._repr_html_()
-    assert html.startswith("<div><p><b>Instance gn/bn of source_cnn</b></p><div><span")
     assert cells(html, "Settings that differ") == [
         ["setting", "value", "default"],
-        ["ordering", "gn/bn", "bn/none"],
+        ["ordering", "gn/none", "bn/none"],
         ["learning_rate", "0.003", "0.001"],
     ]
+    before, behind = html.split("<details>")  # the others are behind a click
+    assert ("batch_size" in before, "batch_size" in behind) == (False, True)
+    assert "All settings are at their defaults." in Instance()._repr_html_()
 
 
 def test_a_record_is_shown_with_its_figures_first(make_record):
@@ -85,7 +77,7 @@ def test_a_record_whose_data_are_elsewhere_is_shown_without_a_picture(make_recor
     assert "elsewhere.npz" in html
 
 
-@pytest.mark.parametrize("name", ["source", "conditions", "batch-size", "placement-resnet20"])
+@pytest.mark.parametrize("name", ["source", "conditions"])
 def test_a_study_is_shown_with_its_question_orderings_conditions_and_contrasts(name):
     study = read_study(name)
     html = study._repr_html_()
@@ -142,11 +134,8 @@ def comparison(make_frame):
     return ComparedRuns(make_frame(LOSSES, epochs=2), [Instance(ordering, epochs=2) for ordering in LOSSES])
 
 
-def test_it_is_the_table_of_runs(comparison, make_frame):
+def test_it_is_the_table_of_runs_and_what_is_selected_of_it_is_a_plain_one(comparison, make_frame):
     pd.testing.assert_frame_equal(pd.DataFrame(comparison), make_frame(LOSSES, epochs=2))
-
-
-def test_what_is_selected_of_it_is_a_plain_table(comparison):
     for selected in (comparison[comparison["seed"] == 0], comparison.copy(), comparison[["ordering", "train_loss"]]):
         assert type(selected) is pd.DataFrame
 
@@ -166,8 +155,3 @@ def test_it_is_shown_by_ordering_the_lowest_mean_first_with_pictures_settings_an
     assert [cell.text for cell in differing.find_all("td")] == ["2", "1"]
     assert len(runs.find_all("tr")) == 1 + 4
     assert "2 epochs" in soup.get_text()
-
-
-def test_one_run_each_has_no_interval(make_frame):
-    shown = ComparedRuns(make_frame({"bn/none": [0.5]}), [Instance()])._repr_html_()
-    assert "0.5000<" in shown

@@ -77,13 +77,6 @@ def test_an_ordering_looks_the_same_in_all_figures(make_diagnosis):
         assert first == second
 
 
-def test_the_legend_is_outside_of_all_panels(diagnoses):
-    figure, axes = diagnosis.plot_gradient_norms(diagnoses)
-    figure.canvas.draw()
-    below = figure.legends[0].get_window_extent()
-    assert not any(below.overlaps(axis.get_tightbbox()) for axis in axes)
-
-
 def test_gradient_norms_are_on_a_log_scale_with_a_panel_a_layer(diagnoses):
     figure, axes = diagnosis.plot_gradient_norms(diagnoses)
     assert [axis.get_title(loc="left") for axis in axes] == ["layer 1: a layer", "layer 2: a layer"]

@@ -1,9 +1,6 @@
 import matplotlib as mpl
-import nbclient
-import nbformat
 import pytest
 
-from normlib.execution import kernels
 from normlib.report import plots, style
 from normlib.report.style import Figure, in_style, subplots
 from normlib.runs import store
@@ -83,15 +80,6 @@ def test_lines_can_be_told_apart_without_colour_and_the_baseline_is_black():
     looks = style.line_styles(["bn/none", "gn/none", "gn/bn", "bn/gn", "none/none"])
     assert len({(look["linestyle"], look["marker"]) for look in looks.values()}) == 5
     assert [name for name, look in looks.items() if look["color"] == "black"] == ["none/none"]
-
-
-def test_from_question_to_bars_in_one_cell_there_is_the_picture_and_nothing_else():
-    code = "import normlib\nnormlib.plot_bars(normlib.compare(['bn', 'none'], seeds=1, fit_split='test[:320]'))"
-    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(code)])
-    nbclient.NotebookClient(notebook, kernel_name=kernels.KERNEL, timeout=240).execute()
-    (output,) = notebook.cells[0].outputs
-    assert "image/png" in output.data
-    assert output.metadata["image/png"]["alt"].startswith("Bars: ")
 
 
 def test_scales_end_where_losses_and_accuracies_do():

@@ -44,10 +44,6 @@ def test_contrasts_have_both_corrected_p(make_frame):
     ]
 
 
-def test_without_contrasts_the_table_is_empty(make_frame):
-    assert tables.contrast_table(family(make_frame({"bn": [0.4, 0.5]}))).empty
-
-
 def test_an_undecided_contrast_says_how_many_seeds_would_decide(make_frame):
     table = tables.contrast_table(family(make_frame({"bn": [0.1, 0.3], "gn": [0.0, 0.0]}), "bn/none - gn/none"))
     assert table["verdict"].tolist() == ["undecided (about 6 seeds for a new study)"]

@@ -2,7 +2,6 @@
 
 import pytest
 
-from normlib.errors import RequestError
 from normlib.models import readings
 from normlib.runs import measures
 from normlib.runs.measures import MEASURES, find_measure
@@ -22,10 +21,6 @@ def test_each_measure_is_its_figure_of_a_records_row(make_record):
     }
 
 
-def test_the_main_measures_are_training_and_evaluation_as_keras_evaluates():
-    assert {MEASURES[name].reading for name in measures.MAIN_MEASURES} == {"", "inference"}
-
-
 def test_of_losses_the_lower_is_better_of_accuracies_the_higher():
     assert {name: measure.lower_is_better for name, measure in MEASURES.items()} == {
         name: name.endswith("loss") for name in MEASURES
@@ -42,8 +37,3 @@ def test_of_losses_the_lower_is_better_of_accuracies_the_higher():
 )
 def test_a_measure_has_its_like_in_each_reading(name, reading, expected):
     assert find_measure(name).in_reading(reading).column == expected
-
-
-def test_a_measure_that_there_is_not_is_refused():
-    with pytest.raises(RequestError, match=r"measure is 'train_los', but must be one of .*'train_loss'"):
-        find_measure("train_los")

@@ -146,24 +146,23 @@ def test_a_relative_distance_by_hand():
     assert np.isnan(probes.relative_distance([np.nan], np.array([1.0])))
 
 
-def test_where_there_is_no_batch_norm_there_are_no_moving_statistics():
-    for ordering in ("in/gn", "none/none"):
-        rows = probes.Probe(build.build_model(Instance(ordering)), True, *fit_images(4), 4).look()
-        assert {row[0] for row in rows} == {"cosine similarity", "gradient norm"}
-
-
-def test_the_slots_of_a_residual_network_are_nineteen():
-    tf.keras.backend.clear_session()  # names from the first number on
-    rows = probes.Probe(build.build_model(Instance("bn/none", "resnet20")), True, *fit_images(8), 8).look()
-    cosines, gradients, moving = (
-        [row[1:3] for row in rows if row[0] == quantity]
-        for quantity in ("cosine similarity", "gradient norm", "moving mean distance")
-    )
-    assert [place for place, _ in cosines] == list(range(1, 20))
-    assert [layer for _, layer in cosines][:3] == ["slot_1_1", "slot_2_1", "convolution_3"]
-    # The first slot of a block is every second one from 2; the one behind the first convolution counts as one.
-    assert [place for place, _ in moving] == [1, *range(2, 20, 2)]
-    assert [layer for _, layer in gradients] == [f"convolution_{i}" for i in range(1, 20)] + ["dense"]
+@pytest.mark.parametrize(
+    ("model", "ordering", "slots", "normalized", "kernels"),
+    [
+        ("dense", "bn/none", 2, [1], 3),
+        # The first slot of a block is every second one from 2; the one behind the first convolution counts as one.
+        ("resnet20", "bn/none", 19, [1, *range(2, 20, 2)], 20),
+        # Layers with kernels: patches, six times attention and the two of the MLP, and classes.
+        ("vit", "bn/none/lnc", 36, list(range(1, 37, 3)), 1 + 6 * 3 + 1),
+    ],
+)
+def test_each_slot_of_a_model_is_seen_and_every_kernel_gets_a_gradient(model, ordering, slots, normalized, kernels):
+    rows = probes.Probe(build.build_model(Instance(ordering, model)), True, *fit_images(8), 8).look()
+    assert [row[1] for row in rows if row[0] == "cosine similarity"] == list(range(1, slots + 1))
+    assert [row[1] for row in rows if row[0] == "moving mean distance"] == normalized
+    gradients = [row[3] for row in rows if row[0] == "gradient norm"]
+    assert len(gradients) == kernels
+    assert min(gradients) > 0
 
 
 def test_the_slots_of_a_model_of_ones_own_are_those_that_swap_leaves():

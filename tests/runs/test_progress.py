@@ -79,7 +79,7 @@ def test_outside_of_a_notebook_there_is_nothing(capsys):
 
 COMPARE = """
 import normlib
-records = normlib.compare(["bn", "none"], seeds=1, fit_split="test[:640]", evaluate_split="train[:200]")
+normlib.plot_bars(normlib.compare(["bn", "none"], seeds=1, fit_split="test[:320]", evaluate_split="train[:50]"))
 """
 
 
@@ -96,32 +96,33 @@ def kernel():
 
 
 def outputs(client, code, person):
-    """Execute a cell; return the type and data of each message that it gives, and the displays they are for."""
+    """Execute a cell; return the type and data of each message that it gives, the displays they are for, and more."""
     found = []
     reply = client.execute_interactive(code, allow_stdin=person, output_hook=found.append, timeout=240)
     assert reply["content"]["status"] == "ok", reply
     shown = [m for m in found if m["msg_type"] in ("display_data", "update_display_data", "stream")]
-    return [
-        (m["msg_type"], m["content"].get("data", m["content"].get("text")), m["content"].get("transient", {}))
-        for m in shown
-    ]
+    contents = [(m["msg_type"], m["content"]) for m in shown]
+    return [(kind, c.get("data", c.get("text")), c.get("transient", {}), c.get("metadata")) for kind, c in contents]
 
 
-def test_a_person_sees_one_line_and_one_curve_that_change_in_place(kernel):
-    found = outputs(kernel, COMPARE, person=True)
-    assert [kind for kind, _, _ in found].count("display_data") == 2
-    assert {kind for kind, _, _ in found} == {"display_data", "update_display_data"}
-    assert len({transient["display_id"] for _, _, transient in found}) == 2
-    lines = [data["text/plain"] for _, data, _ in found if "image/png" not in data]
+def test_a_person_sees_one_line_and_one_curve_that_change_in_place_and_then_the_picture(kernel):
+    *found, picture = outputs(kernel, COMPARE, person=True)
+    assert (picture[0], picture[2]) == ("display_data", {})
+    assert [kind for kind, *_ in found].count("display_data") == 2
+    assert {kind for kind, *_ in found} == {"display_data", "update_display_data"}
+    assert len({transient["display_id"] for _, _, transient, _ in found}) == 2
+    lines = [data["text/plain"] for _, data, *_ in found if "image/png" not in data]
     assert lines[0] == "training: 0 of 2 runs done"
-    assert [line for line in lines if "none/none, seed 0: step 20 of 20, loss " in line]
+    assert [line for line in lines if "none/none, seed 0: step 10 of 10, loss " in line]
     assert lines[-1] == "training: 2 of 2 runs done"
-    pictures = [data for _, data, _ in found if "image/png" in data]
+    pictures = [data for _, data, *_ in found if "image/png" in data]
     assert re.match("The running loss of none/none, seed 0 by step, down to ", pictures[-1]["text/plain"])
 
 
-def test_where_nobody_looks_nothing_is_shown(kernel):
-    assert outputs(kernel, COMPARE, person=False) == []
+def test_where_nobody_looks_there_is_the_picture_with_its_text_and_nothing_else(kernel):
+    ((kind, data, _, metadata),) = outputs(kernel, COMPARE.replace('"bn", ', ""), person=False)
+    assert (kind, "image/png" in data) == ("display_data", True)
+    assert metadata["image/png"]["alt"].startswith("Bars: ")
 
 
 def test_a_single_run_is_seen_too(kernel):

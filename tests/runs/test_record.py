@@ -63,11 +63,6 @@ def test_every_figure_that_a_model_gives_is_read_as_it_was_written(loss, accurac
     assert repr(dataclasses.asdict(again)) == repr(content)  # by their text, since NaN is not equal to itself
 
 
-@pytest.mark.parametrize(("value", "text"), [(math.nan, "NaN"), (math.inf, "Infinity"), (-math.inf, "-Infinity")])
-def test_what_json_cannot_say_is_a_string(make_record, value, text):
-    assert json.loads(make_record(loss=value).to_json())["training"]["loss"] == [text]
-
-
 # What is no record.
 
 

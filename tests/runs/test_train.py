@@ -31,14 +31,18 @@ def test_training_gives_the_sources_figures_to_the_last_bit(ordering):
 
 
 def test_same_seed_same_bits_whatever_ran_before_and_other_seed_other_bits():
-    instance = Instance("bn/gn", **SMALL)
-    here, other = (train_module.train(instance, seed, threads=1) for seed in (1, 6))
-    code = f"import normlib; print(normlib.train(normlib.Instance('bn/gn', **{SMALL!r}), seed=1, threads=1).to_json())"
+    """In a run of all settings: parts of a batch, a sample, a schedule."""
+    settings = {**SMALL, "statistics_batch": 8, "fit_sample": 100, "schedule": "cosine", "warmup": 2}
+    here, other = (train_module.train(Instance("bn/gn", "small_maps", **settings), seed) for seed in (1, 6))
+    code = f"import normlib; instance = normlib.Instance('bn/gn', 'small_maps', **{settings}); "
+    code += "print(normlib.train(instance, seed=1).to_json())"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     elsewhere = Record.from_json(done.stdout)
     assert (elsewhere.training, elsewhere.curve, elsewhere.evaluation) == (here.training, here.curve, here.evaluation)
     assert elsewhere.key == here.key
     assert other.training != here.training
+    assert len({figures["loss"] for figures in here.evaluation.values()}) == 3
+    assert here.curve["step"][-1] == 4  # of 32 images, and one of four
 
 
 def test_a_record_says_what_was_run_and_where():
@@ -124,16 +128,8 @@ def dropped(ordering):
     return masks
 
 
-def test_a_run_of_all_settings_has_the_same_bits_again_and_three_readings():
-    settings = {"statistics_batch": 8, "fit_sample": 100, "schedule": "cosine", "warmup": 2}
-    first, second = (train_module.train(Instance("bn", "small_maps", **SMALL, **settings), seed=1) for _ in range(2))
-    assert (first.training, first.evaluation) == (second.training, second.evaluation)
-    assert len({figures["loss"] for figures in first.evaluation.values()}) == 3
-    assert first.curve["step"][-1] == 4  # of 32 images, and one of four
-
-
 def test_a_transformer_is_trained_and_read():
-    record = train_module.train(Instance("none/none/lnc", "vit", **SMALL), seed=1)
+    record = train_module.train(Instance("none/none/lnc", "vit", fit_split="test[:64]", evaluate_split="train[:50]"), 1)
     assert all(np.isfinite(figures["loss"]) for figures in record.evaluation.values())
 
 
@@ -146,11 +142,11 @@ def test_orderings_with_one_seed_drop_the_same_units():
         np.testing.assert_array_equal(mask[compared], other[compared])
 
 
-def test_records_are_saved_as_soon_as_their_run_ends(tmp_path, monkeypatch):
-    def interrupted(instance, seed, *others, train=train_module.train, **options):
+def test_records_are_saved_as_soon_as_their_run_ends(tmp_path, monkeypatch, make_record, made_here):
+    def interrupted(instance, seed, *_, **__):
         if seed == 1:
             raise KeyboardInterrupt
-        return train(instance, seed, *others, **options)
+        return make_record(instance.ordering, seed, environment=made_here, **SMALL)
 
     monkeypatch.setattr(train_module, "train", interrupted)
     with pytest.raises(KeyboardInterrupt):
@@ -166,21 +162,20 @@ def own_network(input_shape, classes):
     return tf.keras.Sequential([*first, layers.Flatten(), layers.Dense(classes, activation="softmax")])
 
 
-def test_compare_takes_a_function_that_builds_a_model():
-    runs = train_module.compare(["bn", "none"], seeds=1, model=own_network, **SMALL)
-    assert runs["model"].unique().tolist() == ["test_train:own_network"]
-    assert runs["ordering"].tolist() == ["bn", "none"]
-
-
 @pytest.mark.parametrize("model", [lambda input_shape: None, Instance.settings, 3])
 def test_what_cannot_be_found_under_its_name_is_no_model(model):
     with pytest.raises(RequestError, match=r"^model is "):
         train_module.compare(["bn", "none"], seeds=1, model=model)
 
 
-def test_compare_gives_one_row_a_run():
-    frame = train_module.compare(["bn", "none"], seeds=2, first_seed=7, **SMALL)
-    rows = [("bn/none", 7), ("bn/none", 8), ("none/none", 7), ("none/none", 8)]
+def test_compare_gives_one_row_a_run_also_of_a_function_that_builds_a_model(monkeypatch, make_record):
+    """What comes of the runs is made up; README's Python, which test_readme.py runs, trains such a model."""
+    monkeypatch.setattr(
+        train_module, "train", lambda instance, seed, *_, **__: make_record(seed=seed, **instance.changes)
+    )
+    frame = train_module.compare(["bn", "none"], seeds=2, first_seed=7, model=own_network, **SMALL)
+    assert frame["model"].unique().tolist() == ["test_train:own_network"]
+    rows = [("bn", 7), ("bn", 8), ("none", 7), ("none", 8)]
     assert list(zip(frame["ordering"], frame["seed"], strict=True)) == rows
     assert {"train_loss", "train_accuracy", "eval_loss", "eval_accuracy", "batch_size"} <= set(frame)
 

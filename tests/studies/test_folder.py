@@ -3,12 +3,10 @@ from pathlib import Path
 
 import pytest
 
-from normlib.errors import RequestError
 from normlib.models.instance import Instance
 from normlib.runs.store import save_record
 from normlib.studies.folder import (
     Failure,
-    UndeclaredStudy,
     describe_status,
     failure_path,
     read_failures,
@@ -76,26 +74,11 @@ def test_before_its_first_record_all_is_missing(tmp_path):
     assert set(read_status(tmp_path)["state"]) == {"missing"}
 
 
-def test_a_folder_without_a_study_is_refused(tmp_path):
-    with pytest.raises(RequestError, match=r"DIR is .*, but must be a study's output folder, with study.yaml in it"):
-        read_status(tmp_path)
-
-
 def test_a_failure_that_lacks_a_setting_which_was_added_later_is_found(folder, make_record):
     run = make_record("none", 0, batch_size=64)
     older = {name: value for name, value in reversed(run.instance.items()) if name != "channels_per_group"}
     write_failure(Failure(run.key, older, 0, "OSError: full", "", ""), folder)
     assert read_status(folder)["state"].tolist() == ["done"] * 5 + ["failed", "failed", "missing"]
-
-
-def test_records_belong_to_the_study_beside_them_and_without_one_nothing_was_declared(tmp_path):
-    records = tmp_path / "records"
-    records.mkdir()
-    assert isinstance(study_of_folder(records), UndeclaredStudy)
-    (tmp_path / "study.yaml").write_text(STUDY)
-    for folder in (tmp_path, records):
-        found = study_of_folder(folder)
-        assert (found.name, found.question) == (tmp_path.name, "Which?")
 
 
 @pytest.mark.parametrize("folder", [".", "records"])

@@ -4,7 +4,7 @@ import pytest
 import normlib
 from normlib.errors import RequestError
 from normlib.runs.store import save_record
-from normlib.studies.results import Results, check_one_study, kept_studies, read_folder, read_results
+from normlib.studies.results import Results, check_one_study, kept_studies, read_results
 from normlib.studies.study import Study
 
 SMALLEST = "question: Which?\norderings: [bn, none]\n"
@@ -45,11 +45,6 @@ def test_what_holds_no_runs_is_refused_in_one_line(name, tmp_path, monkeypatch):
     with pytest.raises(RequestError, match=r"^folder is .*, but must be a study's output folder, with") as refusal:
         read_results(name)
     assert str(refusal.value).isprintable()
-
-
-def test_a_folder_is_refused_by_the_name_that_it_was_given_by(tmp_path):
-    with pytest.raises(RequestError, match=r"^DIR_B is "):
-        read_folder(tmp_path, "DIR_B")
 
 
 def test_results_show_themselves_and_their_tables():

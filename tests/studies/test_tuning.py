@@ -6,11 +6,7 @@ import math
 import pytest
 
 from normlib.errors import RequestError
-from normlib.execution.schedule import run_study
-from normlib.report.sentences import findings
-from normlib.runs.store import read_records
-from normlib.studies.results import Results, read_folder
-from normlib.studies.study import Study, read_study
+from normlib.studies.study import Study
 from normlib.studies.tuning import tune, tuning_sentences, tuning_study
 
 RATES = [0.001, 0.003, 0.01]
@@ -146,42 +142,3 @@ def test_with_other_orderings_a_study_as_run_chooses_anew(make_tuning):
     good = {rate: [0.5, 0.5] for rate in RATES}
     study = tune(STUDY, make_tuning({"bn": good, "none": good}))
     assert study.replace(orderings=["gn", "none"]).own == {}
-
-
-def test_runs_at_each_orderings_own_settings_are_compared_and_their_conditions_are_said(make_record, make_tuning):
-    losses = {name: {key: [0.5, 0.5] for key in RATES} for name in ("bn", "none")}
-    losses["none"][0.01] = [0.1, 0.1]
-    study = tune(STUDY, make_tuning(losses))
-    runs = [
-        make_record(name, seed, learning_rate=rate, fit_split="train[:320]", evaluate_split="test[:100]")
-        for name, rate in (("bn", 0.001), ("none", 0.01))
-        for seed in (60, 61)
-    ]
-    found = findings(Results(study, runs))
-    assert "Adam at each ordering's own value (0.001 for bn/none, 0.01 for none/none)" in found
-    assert "Each ordering has its own learning rate" in found
-    assert "Missing" not in found
-
-
-def test_a_study_that_ships_chooses_and_reports_on_images_that_it_does_not_train_on():
-    study = read_study("learning-rate")
-    stage = tuning_study(study)
-    assert {i.fit_split for i in study.instances + stage.instances} == {"train[:50000]"}
-    assert {i.evaluate_split for i in stage.instances} == {"train[50000:]"}
-    assert {i.evaluate_split for i in study.instances} == {"test"}
-    assert not {*stage.run_seeds} & {*study.run_seeds}
-
-
-def test_a_study_is_tuned_and_then_run_and_what_is_there_is_not_run_again(tmp_path):
-    study = dataclasses.replace(STUDY, tune={**STUDY.tune, "varies": [{"learning_rate": [1e-5, 0.003]}]}, seeds=1)
-    assert run_study(study, tmp_path) == []
-    assert len(read_records(tmp_path / "tuning")) == 8
-    results = read_folder(tmp_path)
-    assert results.study.own == {key: {"learning_rate": 0.003} for key in ("bn/none", "none/none")}
-    assert {(run.instance["ordering"], run.seed, run.instance["learning_rate"]) for run in results.runs} == {
-        ("bn/none", 60, 0.003),
-        ("none/none", 60, 0.003),
-    }
-    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("records/*.json")}
-    assert run_study(study, tmp_path) == []
-    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("records/*.json")} == before
