@@ -64,13 +64,17 @@ def test_within_a_wing_imports_go_one_way():
     [
         "import normlib",
         "import normlib; normlib.Instance('gn/bn')",
-        "import sys; sys.argv = ['normlib', '--help']\nimport normlib.cli\n"
-        "try: normlib.cli.main()\nexcept SystemExit: pass",
+        "import normlib; normlib.read_study('source')",
+        *(
+            f"import sys; sys.argv = ['normlib', *{command!r}.split()]\nimport normlib.cli\n"
+            "try: normlib.cli.main()\nexcept SystemExit: pass"
+            for command in ("--help", "study nosuchstudy", "study source --orderings bm", "study source --seeds 0")
+        ),
     ],
-    ids=["import", "Instance", "help"],
+    ids=["import", "Instance", "read_study", "help", "no such study", "no such ordering", "no seeds"],
 )
 def test_starting_loads_neither_tensorflow_nor_other_heavy_modules(start):
-    heavy = "{'tensorflow', 'keras', 'pandas', 'scipy', 'matplotlib', 'papermill', 'numpy'}"
+    heavy = "{'tensorflow', 'keras', 'pandas', 'scipy', 'matplotlib', 'papermill', 'nbformat', 'jsonschema', 'numpy'}"
     code = f"{start}\nimport sys; print(sorted({heavy} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[]"

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
-import scipy.stats
 
 from normlib.analysis.comparison import Comparison
 from normlib.analysis.rankings import count_rankings
@@ -50,6 +49,8 @@ class Results(Comparison):
 
         One row a ``condition`` and ``ordering`` that did; the interval is Clopper and Pearson's at 95 %.
         """
+        import scipy.stats  # slow to import, and only needed here
+
         lost, rows = find_diverged(to_frame(self.runs)), []
         for condition, part in self.parts.items():
             for ordering, runs in part.groupby("ordering"):

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from normlib.analysis.contrasts import Contrast, Term, family, paired_differences, read_contrasts
+from normlib.analysis.contrasts import Contrast, Term, check_margin, family, paired_differences, read_contrasts
 from normlib.errors import RequestError
 
 ORDERINGS = ["bn/none", "gn/none", "gn/bn", "bn/gn", "none/none"]
@@ -182,3 +182,9 @@ def test_the_weights_of_a_contrast_add_up_to_zero():
     for text in ("mean(bn, gn, gn/bn) - mean(none, bn/gn)", "bn - none"):
         (found,) = differences({"": runs}, text)
         np.testing.assert_allclose(found, 0, atol=1e-12)
+
+
+@pytest.mark.parametrize("margin", [0, -0.01, math.nan, math.inf, "0.01", None, True])
+def test_a_margin_is_a_positive_number(margin):
+    with pytest.raises(RequestError, match=r"^margin is .*, but must be a positive, finite number"):
+        check_margin(margin)
