@@ -280,8 +280,8 @@ def _summarize(folder: Path, exports: dict[str, str] | None = None, verbose: boo
     for kind, file in (exports or {}).items():
         export.check_file(kind, file)
     mpl.use("agg")  # figures go to files, never to a window
-    paths = summary.write_summary(folder)
     results = read_folder(folder)
+    paths = summary.write_summary(folder, results)
     for kind, file in (exports or {}).items():
         if kind == "html":
             summary.export_html(folder / "summary.ipynb", Path(file))

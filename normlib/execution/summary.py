@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import io
+import itertools
 from pathlib import Path
 
 import matplotlib.figure
-import nbconvert
 
 from normlib.execution.notebook import ExecutionError, execute, notebook_path
+from normlib.execution.workers import calling
 from normlib.files import check_inside, check_writable, write_atomically
 from normlib.report.contrast_plots import plot_contrasts, plot_places, plot_winners
 from normlib.report.curves import plot_training
@@ -27,11 +29,12 @@ _PAGE = """{% extends "lab/index.html.j2" %}
 FIGURES = ("paper", "bars", "bars_evaluation", "bars_training", "winners", "places", "contrasts", "training", "gap")
 
 
-def write_summary(folder: Path) -> list[Path]:
+def write_summary(folder: Path, results: Results | None = None) -> list[Path]:
     """Summarize the records of a study.
 
     Args:
         folder: The study's output folder, with ``records/`` in it.
+        results: What ``read_folder`` gives of it; None: it is read.
 
     Returns:
         The paths written: ``summary.ipynb``, ``summary.html``, and ``figures/`` as PNG and SVG.
@@ -40,28 +43,28 @@ def write_summary(folder: Path) -> list[Path]:
         RequestError: There are no records, or some that must not be compared.
         ExecutionError: The summary notebook failed.
     """
-    results = read_folder(folder)
+    results = results or read_folder(folder)
     check_inside(folder, "DIR")
     check_writable(folder, "DIR")
     notebook = folder / "summary.ipynb"
     records_dir = str((folder / "records").resolve())  # kernels have working directories of their own
-    try:
-        executed = execute(
-            notebook_path("summary").read_text("utf-8"), {"records_dir": records_dir}, {records_dir: "records"}
-        )
-    except ExecutionError as error:
-        if error.notebook:
-            write_atomically(notebook, error.notebook)
-        raise
-    write_atomically(notebook, executed)
-    written = [notebook, export_html(notebook)]
-    figures = draw(results)
-    for old in (folder / "figures").glob("*.*"):
-        if old.stem in FIGURES and old.stem not in figures:
-            old.unlink()  # of what the study then was
-    for name, figure in figures.items():
-        written += save_figure(figure, folder / "figures" / name, figure.alternative_text)
-    return written
+    master, parameters, shown = notebook_path("summary").read_text("utf-8"), {"records_dir": records_dir}, "records"
+    # The kernel is a process of its own, and works while the figures are drawn here.
+    with concurrent.futures.ThreadPoolExecutor(1) as executor, calling(executor) as caller:
+        execution = executor.submit(execute, master, parameters, {records_dir: shown}, caller=caller)
+        figures = draw(results)
+        for old in (folder / "figures").glob("*.*"):
+            if old.stem in FIGURES and old.stem not in figures:
+                old.unlink()  # of what the study then was
+        stems = {name: folder / "figures" / name for name in figures}
+        drawn = [save_figure(figure, stems[name], figure.alternative_text) for name, figure in figures.items()]
+        try:
+            write_atomically(notebook, execution.result())
+        except ExecutionError as error:
+            if error.notebook:
+                write_atomically(notebook, error.notebook)
+            raise
+    return [notebook, export_html(notebook), *itertools.chain(*drawn)]
 
 
 def draw(results: Results) -> dict[str, Figure]:
@@ -92,6 +95,8 @@ def draw(results: Results) -> dict[str, Figure]:
 
 def export_html(notebook: Path, path: Path | None = None) -> Path:
     """Write a notebook as HTML without its code, beside it unless a path is given, and return the path."""
+    import nbconvert  # slow to import
+
     # Without MathJax: a summary has no formulas, and what looks like one in a name is none.
     exporter = nbconvert.HTMLExporter(
         raw_template=_PAGE, exclude_input=True, exclude_input_prompt=True, exclude_output_prompt=True, mathjax_url=""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import stat
 from pathlib import Path
 
-import nbconvert.filters
 import pandas as pd
 
 from normlib.errors import RequestError
@@ -51,12 +50,14 @@ def to_csv(results: Results) -> str:
 
 def to_latex(results: Results) -> str:
     """Return the tables of contrasts and results (package ``booktabs``)."""
+    from nbconvert.filters import escape_latex  # slow to import, and only needed here
+
     shown = {"Declared contrasts.": tables.contrast_table(results.estimates)}
     shown["Means over runs and their 95 % intervals."] = tables.result_table(results)
     parts = []
     for caption, table in shown.items():
         styler = table.reset_index().style.hide(axis="index")
         styler = styler.format(escape="latex").format_index(escape="latex", axis=1)
-        latex = styler.to_latex(hrules=True, caption=nbconvert.filters.escape_latex(caption), position="ht")
+        latex = styler.to_latex(hrules=True, caption=escape_latex(caption), position="ht")
         parts.append(latex.replace("< ", "$<$ "))
     return "\n".join(parts)

@@ -49,13 +49,13 @@ class Results(Comparison):
 
         One row a ``condition`` and ``ordering`` that did; the interval is Clopper and Pearson's at 95 %.
         """
-        import scipy.stats  # slow to import, and only needed here
-
         lost, rows = find_diverged(to_frame(self.runs)), []
         for condition, part in self.parts.items():
             for ordering, runs in part.groupby("ordering"):
                 seeds = runs["seed"][lost[runs.index]].tolist()
                 if seeds:
+                    import scipy.stats  # slow to import, and only needed here
+
                     found = scipy.stats.binomtest(len(seeds), len(runs))
                     ends = found.proportion_ci(CONFIDENCE)
                     counts = len(runs), len(seeds), found.statistic, ends.low, ends.high
