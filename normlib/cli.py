@@ -31,6 +31,8 @@ class Commands(click.Group):
 def run(commands: click.Group) -> None:
     """Run the command that the command line names, and exit where it was wrong, failed or was interrupted."""
     warnings.formatwarning = lambda message, *_, **__: f"normlib: {one_line(str(message))}\n"
+    # nbformat loads jsonschema, and that a grammar of addresses which no notebook's schema asks for: a second to build.
+    sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]  # to Python, it is not installed
     try:
         commands(standalone_mode=False)
     except click.exceptions.Exit as end:

@@ -6,18 +6,18 @@ import concurrent.futures
 import io
 import itertools
 from pathlib import Path
-
-import matplotlib.figure
+from typing import TYPE_CHECKING
 
 from normlib.execution.notebook import ExecutionError, execute, notebook_path
 from normlib.execution.workers import calling
 from normlib.files import check_inside, check_writable, write_atomically
-from normlib.report.contrast_plots import plot_contrasts, plot_places, plot_winners
-from normlib.report.curves import plot_training
-from normlib.report.plots import plot_bars, plot_beside_paper, plot_gap
-from normlib.report.style import Figure
 from normlib.runs.measures import MEASURES
 from normlib.studies.results import Results, read_folder
+
+if TYPE_CHECKING:
+    import matplotlib.figure
+
+    from normlib.report.style import Figure
 
 # nbconvert's own page, in which pictures also have the alternative texts that the notebook has beside them.
 _PAGE = """{% extends "lab/index.html.j2" %}
@@ -52,6 +52,10 @@ def write_summary(folder: Path, results: Results | None = None) -> list[Path]:
     # The kernel is a process of its own, and works while the figures are drawn here.
     with concurrent.futures.ThreadPoolExecutor(1) as executor, calling(executor) as caller:
         execution = executor.submit(execute, master, parameters, {records_dir: shown}, caller=caller)
+        # While the kernel starts; and not while figures are drawn, since threads share what they silence of warnings.
+        import nbconvert  # noqa: F401
+        import papermill  # noqa: F401
+
         figures = draw(results)
         for old in (folder / "figures").glob("*.*"):
             if old.stem in FIGURES and old.stem not in figures:
@@ -76,6 +80,10 @@ def draw(results: Results) -> dict[str, Figure]:
     Returns:
         Figures by name, of those in ``FIGURES`` that apply.
     """
+    from normlib.report.contrast_plots import plot_contrasts, plot_places, plot_winners
+    from normlib.report.curves import plot_training
+    from normlib.report.plots import plot_bars, plot_beside_paper, plot_gap
+
     figures = {}
     if results.varies:
         figures["winners"] = plot_winners(results)[0]
@@ -95,7 +103,7 @@ def draw(results: Results) -> dict[str, Figure]:
 
 def export_html(notebook: Path, path: Path | None = None) -> Path:
     """Write a notebook as HTML without its code, beside it unless a path is given, and return the path."""
-    import nbconvert  # slow to import
+    import nbconvert
 
     # Without MathJax: a summary has no formulas, and what looks like one in a name is none.
     exporter = nbconvert.HTMLExporter(
@@ -115,15 +123,17 @@ def save_figure(figure: matplotlib.figure.Figure, stem: Path, description: str =
         stem: Where they go, without the suffix.
         description: What the figure shows, for the files' metadata.
     """
+    import matplotlib as mpl
+
     paths = []
-    software = f"Matplotlib {matplotlib.__version__}"
+    software = f"Matplotlib {mpl.__version__}"
     metadata = {
         "png": {"Software": software, "Description": description},
         "svg": {"Creator": software, "Description": description, "Date": None},
     }
     for kind in metadata:
         content = io.BytesIO()
-        with matplotlib.rc_context({"svg.hashsalt": "normlib"}):
+        with mpl.rc_context({"svg.hashsalt": "normlib"}):
             figure.savefig(content, format=kind, dpi=150, metadata=metadata[kind])
         paths.append(stem.with_name(f"{stem.name}.{kind}"))
         write_atomically(paths[-1], content.getvalue())
