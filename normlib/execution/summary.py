@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import concurrent.futures
 import io
-import itertools
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -56,19 +55,21 @@ def write_summary(folder: Path, results: Results | None = None) -> list[Path]:
         import nbconvert  # noqa: F401
         import papermill  # noqa: F401
 
-        figures = draw(results)
-        for old in (folder / "figures").glob("*.*"):
-            if old.stem in FIGURES and old.stem not in figures:
-                old.unlink()  # of what the study then was
-        stems = {name: folder / "figures" / name for name in figures}
-        drawn = [save_figure(figure, stems[name], figure.alternative_text) for name, figure in figures.items()]
+        pictures = {name: render(figure, figure.alternative_text) for name, figure in draw(results).items()}
         try:
-            write_atomically(notebook, execution.result())
+            executed = execution.result()
         except ExecutionError as error:
             if error.notebook:
                 write_atomically(notebook, error.notebook)
             raise
-    return [notebook, export_html(notebook), *itertools.chain(*drawn)]
+    write_atomically(notebook, executed)
+    written = [notebook, export_html(notebook)]
+    for old in (folder / "figures").glob("*.*"):
+        if old.stem in FIGURES and old.stem not in pictures:
+            old.unlink()  # of what the study then was
+    for name, picture in pictures.items():
+        written += _write(picture, folder / "figures" / name)
+    return written
 
 
 def draw(results: Results) -> dict[str, Figure]:
@@ -123,18 +124,29 @@ def save_figure(figure: matplotlib.figure.Figure, stem: Path, description: str =
         stem: Where they go, without the suffix.
         description: What the figure shows, for the files' metadata.
     """
+    return _write(render(figure, description), stem)
+
+
+def render(figure: matplotlib.figure.Figure, description: str = "") -> dict[str, bytes]:
+    """Return a figure as the contents of a PNG and an SVG file, see ``save_figure``."""
     import matplotlib as mpl
 
-    paths = []
     software = f"Matplotlib {mpl.__version__}"
     metadata = {
         "png": {"Software": software, "Description": description},
         "svg": {"Creator": software, "Description": description, "Date": None},
     }
+    picture = {}
     for kind in metadata:
         content = io.BytesIO()
         with mpl.rc_context({"svg.hashsalt": "normlib"}):
             figure.savefig(content, format=kind, dpi=150, metadata=metadata[kind])
-        paths.append(stem.with_name(f"{stem.name}.{kind}"))
-        write_atomically(paths[-1], content.getvalue())
+        picture[kind] = content.getvalue()
+    return picture
+
+
+def _write(picture: dict[str, bytes], stem: Path) -> list[Path]:
+    paths = [stem.with_name(f"{stem.name}.{kind}") for kind in picture]
+    for path, content in zip(paths, picture.values(), strict=True):
+        write_atomically(path, content)
     return paths

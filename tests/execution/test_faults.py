@@ -117,7 +117,7 @@ def test_on_a_disk_that_is_full_when_a_figure_is_written_the_figure_is_named_and
     records = [path.read_bytes() for path in sorted((disk / "records").iterdir())]
     written = summary.write_summary(disk)
     page = (disk / "summary.ipynb").read_text("utf-8")
-    monkeypatch.setattr(summary, "execute", lambda *_: page)
+    monkeypatch.setattr(summary, "execute", lambda *_, **__: page)
     pages = sum(path.stat().st_size for path in written if path.parent == disk)
     figures = sum(path.stat().st_size for path in written if path.parent != disk)
     for path in written:
