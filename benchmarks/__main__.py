@@ -13,6 +13,11 @@ from benchmarks import bookkeeping, measuring, runs, steps
 
 BENCHMARKS = {
     "startup": bookkeeping.startup,
+    "refusal": bookkeeping.refusal,
+    "status": bookkeeping.status,
+    "dry-run": bookkeeping.dry_run,
+    "summary": bookkeeping.summary,
+    "completion": bookkeeping.completion,
     "scale": bookkeeping.scale,
     "step": steps.step,
     "overhead": runs.overhead,

@@ -10,16 +10,18 @@ import json
 import subprocess
 import tempfile
 import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from benchmarks.measuring import ROOT, Figure, alternate, python
 from normlib.execution.notebook import Execution
 from normlib.execution.schedule import run_study
 from normlib.execution.workers import Job, Outcome
+from normlib.files import write_atomically
 from normlib.models.instance import Instance
 from normlib.models.ordering import SOURCE_INSTANCES
 from normlib.runs.store import SOURCE_RECORDS, Record, load_records, read_records, save_record
-from normlib.studies.study import Study
+from normlib.studies.study import Study, read_study
 
 ORDERINGS = ("none/none", *SOURCE_INSTANCES)
 MANY, FEW = 10_000, 100
@@ -27,18 +29,84 @@ MANY, FEW = 10_000, 100
 
 def startup(rounds: int) -> list[Figure]:
     """Seconds that Python takes longer with normlib."""
+    commands = {"import normlib": ("-c", "import normlib"), "normlib --help": ("-m", "normlib", "--help")}
+    return _beyond_pass(commands, 2 * rounds, reach=0.3)
 
-    def start(*arguments: str) -> float:
+
+def refusal(rounds: int) -> list[Figure]:
+    """Seconds until a wrong request is refused."""
+    command = ("-m", "normlib", "study", "nosuchstudy")
+    return _beyond_pass({"normlib study nosuchstudy": command}, 2 * rounds, reach=0.5, aim=0.3, code=2)
+
+
+def status(rounds: int) -> list[Figure]:
+    """Seconds until a study's folder says how far it has come."""
+    with _source_folder(10) as folder:
+        command = ("-m", "normlib", "status", folder)
+        return _beyond_pass({"normlib status, 50 records": command}, 2 * rounds, reach=1.0, aim=0.6)
+
+
+def dry_run(rounds: int) -> list[Figure]:
+    """Seconds until a study says what it would run."""
+    with _source_folder(10) as folder:
+        command = ("-m", "normlib", "study", "source", "--dry-run", "--out", folder)
+        return _beyond_pass({"normlib study source --dry-run, 50 records": command}, 2 * rounds, reach=1.0, aim=0.6)
+
+
+def summary(rounds: int) -> list[Figure]:
+    """Seconds that the summary of a study takes."""
+    with _source_folder(1, SOURCE_INSTANCES) as few, _source_folder(10) as many:
+        commands = {
+            f"normlib summary, {count} records": ("-m", "normlib", "summary", folder)
+            for count, folder in ((4, few), (50, many))
+        }
+        return _beyond_pass(commands, rounds, reach=5, aim=3)
+
+
+def completion(rounds: int) -> list[Figure]:
+    """Seconds that Tab behind normlib. takes in a fresh shell."""
+
+    def complete() -> tuple[float, float]:
+        told = subprocess.run(python("-m", "benchmarks.complete"), cwd=ROOT, check=True, capture_output=True, text=True)
+        return json.loads(told.stdout)
+
+    measured = [complete() for _ in range(rounds)]
+    return [
+        Figure("normlib. and Tab, seconds, the first time", [a for a, _ in measured], reach=0.3, aim=0.1),
+        Figure("normlib. and Tab, seconds, again", [b for _, b in measured], reach=0.3, aim=0.1),
+    ]
+
+
+def _beyond_pass(
+    commands: Mapping[str, Sequence[object]], rounds: int, reach: float, aim: float | None = None, code: int = 0
+) -> list[Figure]:
+    """Return the seconds that commands of Python take longer than one that does nothing; they end with this code."""
+
+    def start(arguments: Sequence[object], code: int) -> float:
         started = time.perf_counter()
-        subprocess.run(python(*arguments), cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+        quiet = {"stdout": subprocess.DEVNULL, "stderr": None if code == 0 else subprocess.DEVNULL}
+        if (ended := subprocess.run(python(*arguments), cwd=ROOT, check=False, **quiet).returncode) != code:
+            raise RuntimeError(f"{arguments} ended with {ended}")
         return time.perf_counter() - started
 
-    commands = [("-c", "pass"), ("-c", "import normlib"), ("-m", "normlib", "--help")]
-    measured = alternate([lambda c=command: start(*c) for command in commands], 2 * rounds)
+    sides = [lambda: start(("-c", "pass"), 0), *(lambda c=command: start(c, code) for command in commands.values())]
+    measured = alternate(sides, rounds)
     return [
-        Figure("import normlib, seconds beyond python -c pass", [b - a for a, b, _ in measured], reach=0.3),
-        Figure("normlib --help, seconds beyond python -c pass", [c - a for a, _, c in measured], reach=0.3),
+        Figure(f"{name}, seconds beyond python -c pass", [took[place] - took[0] for took in measured], reach, aim)
+        for place, name in enumerate(commands, start=1)
     ]
+
+
+@contextlib.contextmanager
+def _source_folder(seeds: int, orderings: Iterable[str] = ORDERINGS) -> Iterator[Path]:
+    """Make an output folder of the source's study with its kept records, those of so many seeds of each ordering."""
+    plan = read_study("source").replace(seeds=seeds, orderings=list(orderings))
+    with tempfile.TemporaryDirectory() as folder:
+        write_atomically(Path(folder) / "study.yaml", plan.to_yaml())
+        for record in plan.select(read_records(SOURCE_RECORDS)):
+            if record.seed in plan.run_seeds and record.ordering in plan.orderings:
+                save_record(record, Path(folder) / "records")
+        yield Path(folder)
 
 
 def scale(rounds: int) -> list[Figure]:

@@ -31,6 +31,8 @@ class Commands(click.Group):
 def run(commands: click.Group) -> None:
     """Run the command that the command line names, and exit where it was wrong, failed or was interrupted."""
     warnings.formatwarning = lambda message, *_, **__: f"normlib: {one_line(str(message))}\n"
+    # nbformat loads jsonschema, and that a grammar of addresses which no notebook's schema asks for: a second to build.
+    sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]  # to Python, it is not installed
     try:
         commands(standalone_mode=False)
     except click.exceptions.Exit as end:
@@ -126,22 +128,24 @@ def study(
         raise click.UsageError("Missing argument 'NAME_OR_FILE'; normlib study --list lists those that there are.")
     if scheduler is not None and workers is not None:
         raise click.UsageError("--workers is for this machine, and --scheduler for a cluster, which has its own.")
-    from normlib.execution import schedule
-    from normlib.execution.workers import dask_executor, local_executor
-    from normlib.report.sentences import plan_sentence
-    from normlib.studies.folder import describe_status
-    from normlib.studies.results import earlier_runs
     from normlib.studies.study import read_study
 
     chosen = None if orderings is None else orderings.split(",")
     plan = read_study(name_or_file)
     plan = (plan.quick_version() if quick else plan).replace(seeds=seeds, orderings=chosen)
     folder = Path("outputs") / (plan.name + quick * "-quick") if out is None else _folder("out", out)
+    from normlib.execution.workers import dask_executor, local_executor  # a wrong request is refused before
+
+    place = dask_executor(scheduler) if scheduler is not None else local_executor(workers, threads)
+    from normlib.execution import schedule
+    from normlib.report.sentences import plan_sentence
+    from normlib.studies.folder import describe_status
+    from normlib.studies.results import earlier_runs
+
     if dry_run:
         listed = schedule.describe_plan(plan, folder, threads, workers, options["redo"])
         return click.echo(f"{plan_sentence(plan, earlier_runs(plan, folder))}\n{listed}")
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C
-    place = dask_executor(scheduler) if scheduler is not None else local_executor(workers, threads)
     with place as executor:
         failures = schedule.run_study(plan, folder, executor, threads, **options)
     for stage in ([folder / schedule.TUNING] if plan.tune else []) + [folder]:
@@ -318,8 +322,9 @@ def _summarize(folder: Path, exports: dict[str, str] | None = None, verbose: boo
     for kind, file in (exports or {}).items():
         export.check_file(kind, file)
     mpl.use("agg")  # figures go to files, never to a window
-    paths, exported = summary.write_summary(folder), []
     results = read_folder(folder)
+    paths = summary.write_summary(folder, results)
+    exported: list[Path] = []
     for kind, file in (exports or {}).items():
         if kind == "html":
             summary.export_html(folder / "summary.ipynb", Path(file))

@@ -14,7 +14,6 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-import filelock
 import psutil
 import yaml
 
@@ -150,6 +149,8 @@ def only_writer(folder: Path, setting: str) -> Iterator[None]:
     Raises:
         RequestError: Another process has locked it.
     """
+    import filelock
+
     folder.mkdir(parents=True, exist_ok=True)
     writer = folder / ".writer"
     try:

@@ -64,13 +64,17 @@ def test_within_a_wing_imports_go_one_way():
     [
         "import normlib",
         "import normlib; normlib.Instance('gn/bn')",
-        "import sys; sys.argv = ['normlib', '--help']\nimport normlib.cli\n"
-        "try: normlib.cli.main()\nexcept SystemExit: pass",
+        "import normlib; normlib.read_study('source')",
+        *(
+            f"import sys; sys.argv = ['normlib', *{command!r}.split()]\nimport normlib.cli\n"
+            "try: normlib.cli.main()\nexcept SystemExit: pass"
+            for command in ("--help", "study nosuchstudy", "study source --orderings bm", "study source --seeds 0")
+        ),
     ],
-    ids=["import", "Instance", "help"],
+    ids=["import", "Instance", "read_study", "help", "no such study", "no such ordering", "no seeds"],
 )
 def test_starting_loads_neither_tensorflow_nor_other_heavy_modules(start):
-    heavy = "{'tensorflow', 'keras', 'pandas', 'scipy', 'matplotlib', 'papermill', 'numpy'}"
+    heavy = "{'tensorflow', 'keras', 'pandas', 'scipy', 'matplotlib', 'papermill', 'nbformat', 'jsonschema', 'numpy'}"
     code = f"{start}\nimport sys; print(sorted({heavy} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
@@ -109,17 +113,17 @@ def test_the_stub_names_what_is_public_and_where_it_is():
 
 
 @pytest.mark.parametrize("use_jedi", [False, True])
-def test_completion_offers_the_public_names_only(use_jedi):
+def test_completion_offers_the_public_names_only_and_loads_none(use_jedi):
     # In a process of its own, since a shell makes itself at home in Python. A module that was used is an attribute.
     code = (
-        "import normlib, normlib.studies\n"
+        "import sys, normlib, normlib.studies\n"
         "from IPython.core.completer import provisionalcompleter\n"
         "from IPython.core.interactiveshell import InteractiveShell\n"
         "completer = InteractiveShell(user_ns={'normlib': normlib}).Completer\n"
         f"completer.use_jedi = {use_jedi}\n"
         "with provisionalcompleter():\n"
         "    offered = [found.text.removeprefix('.') for found in completer.completions('normlib.', len('normlib.'))]\n"
-        "print(sorted(offered) == dir(normlib), 'studies' in vars(normlib))"
+        "print(sorted(offered) == dir(normlib), 'studies' in vars(normlib), *{'tensorflow', 'pandas'} & {*sys.modules})"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "True True"

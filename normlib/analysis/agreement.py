@@ -14,7 +14,6 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-import scipy.stats
 
 from normlib.analysis.comparison import Comparison
 from normlib.analysis.contrasts import family
@@ -113,6 +112,8 @@ def welch(a: np.ndarray, b: np.ndarray) -> dict[str, float]:
         ``difference``, b's mean minus a's; ``low`` and ``high``, its interval at 95 %; ``p``, two-sided. All NaN where
         one has fewer than two values, or one that is not finite.
     """
+    import scipy.stats  # slow to import, and only needed here
+
     if min(len(a), len(b)) < 2 or not np.isfinite(np.concatenate([a, b])).all():
         return dict.fromkeys(_DIFFERENCE, np.nan)
     if np.ptp(a) == np.ptp(b) == 0:  # without spread there is nothing to test by: they are equal, or they are not

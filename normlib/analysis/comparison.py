@@ -9,13 +9,13 @@ from typing import TypeAlias
 import numpy as np
 import pandas as pd
 
-from normlib.analysis.conditions import Varies, split_records
-from normlib.analysis.contrasts import Contrast, Contrasts, family, paired_differences, read_contrasts
+from normlib.analysis.conditions import Varies
+from normlib.analysis.contrasts import Contrast, Contrasts, check_margin, family, paired_differences, read_contrasts
 from normlib.analysis.planning import pairs_to_decide
 from normlib.analysis.rankings import winners
 from normlib.analysis.scores import is_table_of_runs, read_scores
-from normlib.analysis.statistics import summarize
-from normlib.analysis.verdicts import check_margin, judge, judge_at_looks
+from normlib.analysis.statistics import split_records, summarize
+from normlib.analysis.verdicts import judge, judge_at_looks
 from normlib.errors import checked
 from normlib.models.ordering import has_batch_norm
 from normlib.runs.measures import MEASURES, READINGS, Measure, find_measure

@@ -8,10 +8,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
-import pandas as pd
-
 from normlib import datasets
-from normlib.analysis.statistics import comparable_runs
 from normlib.errors import RequestError
 
 Varies: TypeAlias = Sequence[Mapping[str, Sequence[Any]]]
@@ -78,37 +75,6 @@ def label(settings: Mapping[str, object], varies: Varies) -> str:
 def labels(varies: Varies) -> list[str]:
     """Return what all conditions are called, in the order in which the study varies them; ``[""]`` of none."""
     return [label(condition, varies) for condition in expand(varies)]
-
-
-def split_records(records: pd.DataFrame, varies: Varies = ()) -> dict[str, pd.DataFrame]:
-    """Keep runs of different conditions apart, and see that those of one can be compared.
-
-    Args:
-        records: One row a run, as ``load_records`` gives.
-        varies: What the study varies.
-
-    Returns:
-        The runs of each condition that has some, by its label, in the order in which the study varies them; where
-        nothing varies, all of them, by the empty label. The figures of a diverged run are all NaN.
-
-    Raises:
-        RequestError: ``varies`` is not of its form, no runs, runs of a condition that the study does not have, or runs
-            of one condition that differ in more than ordering and seed.
-    """
-    check_varies(varies, {})
-    varied = [next(iter(group)) for group in varies]
-    for name in varied:
-        if name not in records:
-            raise RequestError("varies", name, names=records.columns, problem="the records have no such column")
-    runs = records[varied].to_dict("records") if varied else [{}] * len(records)
-    found = pd.Series([label(run, varies) for run in runs], index=records.index, dtype=object)
-    declared = labels(varies)
-    for name in dict.fromkeys(found):
-        if name not in declared:
-            raise RequestError("records", name, f"of one of the conditions {'; '.join(declared)}", names=declared)
-    if records.empty:
-        comparable_runs(records)
-    return {name: comparable_runs(records[found == name]) for name in declared if (found == name).any()}
 
 
 def _are_plain(values: object) -> bool:

@@ -5,15 +5,15 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, NamedTuple, TypeAlias
-
-import numpy as np
-import pandas as pd
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from normlib.analysis.conditions import Varies, expand, label, labels
-from normlib.errors import RequestError
+from normlib.errors import RequestError, real_number
 from normlib.models.kinds import EMPTY
 from normlib.models.ordering import Ordering, short_form
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _FORM = (
     "a difference such as 'bn/gn - gn/bn', 'mean(bn/gn, gn/bn) - none/none', "
@@ -241,6 +241,16 @@ def _full_form(text: str, slots: int, orderings: list[str]) -> str:
     return padded if padded in orderings else short_form(str(Ordering.parse(text, slots)))
 
 
+def check_margin(margin: object) -> float:
+    """Return a margin; refuse what is no positive, finite number.
+
+    Raises:
+        RequestError: It is none.
+    """
+    allowed = "a positive, finite number, in the unit of the measure"
+    return real_number("margin", margin, allowed, lambda margin: margin > 0)
+
+
 class Row(NamedTuple):
     """A contrast under one condition: one member of the family that is judged together.
 
@@ -276,6 +286,9 @@ def paired_differences(parts: Mapping[str, pd.DataFrame], row: Row, measure: str
     Returns:
         Float differences, indexed by seed. Seeds with a missing run are left out; a diverged run gives NaN.
     """
+    import numpy as np
+    import pandas as pd
+
     figures = []
     for term in row.contrast.terms:
         part = parts.get(label({**row.settings, **dict(term.condition)}, varies))

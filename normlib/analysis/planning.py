@@ -7,8 +7,7 @@ from collections.abc import Iterable
 
 import numpy as np
 import pandas as pd
-import scipy.optimize
-import scipy.stats
+import scipy.special
 
 from normlib.analysis.statistics import half_width
 from normlib.analysis.verdicts import NOMINAL_DIFFERS, NOMINAL_LEVEL
@@ -33,12 +32,8 @@ def detectable_difference(seeds: int, contrasts: int, looks: int = 1) -> float:
     if seeds < 2:
         return math.inf
     freedom = seeds - 1
-    critical = scipy.stats.t.isf(NOMINAL_DIFFERS / (2 * contrasts * looks), freedom)
-
-    def lacking(difference: float) -> float:
-        return scipy.stats.nct.sf(critical, freedom, difference * math.sqrt(seeds)) - POWER
-
-    return float(scipy.optimize.brentq(lacking, 0, 3 * (critical + 3) / math.sqrt(seeds)))
+    critical = -scipy.special.stdtrit(freedom, NOMINAL_DIFFERS / (2 * contrasts * looks))
+    return float(scipy.special.nctdtrinc(freedom, 1 - POWER, critical) / math.sqrt(seeds))
 
 
 def level_margin(seeds: int, contrasts: int, looks: int = 1) -> float:
@@ -55,15 +50,16 @@ def level_margin(seeds: int, contrasts: int, looks: int = 1) -> float:
     if seeds < 2:
         return math.inf
     freedom = seeds - 1
-    critical = scipy.stats.t.isf(NOMINAL_LEVEL / (contrasts * looks), freedom)
+    critical = -scipy.special.stdtrit(freedom, NOMINAL_LEVEL / (contrasts * looks))
     # The pairs' own standard deviations, as likely as each other: their squares follow a chi-square distribution.
-    sds = np.sqrt(scipy.stats.chi2.ppf((np.arange(400) + 0.5) / 400, freedom) / freedom)
-
-    def lacking(margin: float) -> float:
-        within = np.maximum(margin * math.sqrt(seeds) - critical * sds, 0)
-        return float(np.mean(2 * scipy.stats.norm.cdf(within) - 1) - POWER)
-
-    return float(scipy.optimize.brentq(lacking, 0, 5 * (critical + 3) / math.sqrt(seeds)))
+    sds = np.sqrt(2 * scipy.special.gammaincinv(freedom / 2, (np.arange(400) + 0.5) / 400) / freedom)
+    low, high = 0.0, 5 * (critical + 3) / math.sqrt(seeds)
+    for _ in range(50):  # halved each time
+        middle = (low + high) / 2
+        within = np.maximum(middle * math.sqrt(seeds) - critical * sds, 0)
+        enough = np.mean(2 * scipy.special.ndtr(within) - 1) >= POWER
+        low, high = (low, middle) if enough else (middle, high)
+    return float(high)
 
 
 def pairs_to_decide(mean: float, sd: float, pairs: int, margin: float, contrasts: int) -> float:

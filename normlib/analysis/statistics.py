@@ -1,4 +1,4 @@
-"""What records say: means with intervals, and which runs may be compared. SciPy does the statistics."""
+"""What records say: means with intervals, and which runs may be compared. SciPy has Student's t."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from typing import overload
 
 import numpy as np
 import pandas as pd
-import scipy.stats
+import scipy.special
 
+from normlib.analysis.conditions import Varies, check_varies, label, labels
 from normlib.errors import RequestError
 from normlib.models.instance import Instance
 from normlib.models.ordering import SOURCE_INSTANCES, is_baseline
@@ -88,6 +89,37 @@ def comparable_runs(records: pd.DataFrame) -> pd.DataFrame:
     return records.assign(**records[figures].astype(float).mask(find_diverged(records)))
 
 
+def split_records(records: pd.DataFrame, varies: Varies = ()) -> dict[str, pd.DataFrame]:
+    """Keep runs of different conditions apart, and see that those of one can be compared.
+
+    Args:
+        records: One row a run, as ``load_records`` gives.
+        varies: What the study varies.
+
+    Returns:
+        The runs of each condition that has some, by its label, in the order in which the study varies them; where
+        nothing varies, all of them, by the empty label. The figures of a diverged run are all NaN.
+
+    Raises:
+        RequestError: ``varies`` is not of its form, no runs, runs of a condition that the study does not have, or runs
+            of one condition that differ in more than ordering and seed.
+    """
+    check_varies(varies, {})
+    varied = [next(iter(group)) for group in varies]
+    for name in varied:
+        if name not in records:
+            raise RequestError("varies", name, names=records.columns, problem="the records have no such column")
+    runs = records[varied].to_dict("records") if varied else [{}] * len(records)
+    found = pd.Series([label(run, varies) for run in runs], index=records.index, dtype=object)
+    declared = labels(varies)
+    for name in dict.fromkeys(found):
+        if name not in declared:
+            raise RequestError("records", name, f"of one of the conditions {'; '.join(declared)}", names=declared)
+    if records.empty:
+        comparable_runs(records)
+    return {name: comparable_runs(records[found == name]) for name in declared if (found == name).any()}
+
+
 def find_diverged(records: pd.DataFrame) -> pd.Series:
     """Tell of each run whether it has diverged: whether any of its figures is not finite."""
     figures = records[records.columns.intersection(list(MEASURES))].astype(float)
@@ -119,7 +151,7 @@ def half_width(sd: float | np.ndarray, count: int | np.ndarray, outside: float =
         count: Number n of values.
         outside: Share of intervals that may miss the true mean.
     """
-    return scipy.stats.t.ppf(1 - outside / 2, count - 1) * sd / np.sqrt(count)
+    return scipy.special.stdtrit(count - 1, 1 - outside / 2) * sd / np.sqrt(count)
 
 
 def _describe(values: np.ndarray) -> dict[str, float]:

@@ -13,25 +13,14 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-import scipy.stats
+import scipy.special
 
 from normlib.analysis.statistics import half_width
-from normlib.errors import real_number
 
 NOMINAL_DIFFERS = 0.02  # the level of the tests for a difference, of a whole family and over all looks
 NOMINAL_LEVEL = 0.0125  # that of the tests for its being level
 _ROUNDING = 1e-9  # a spread below this share of the mean is that of rounding
 _FIGURES = ("pairs", "mean", "sd", "low", "high", "skewness", "first_lower")
-
-
-def check_margin(margin: object) -> float:
-    """Return a margin; refuse what is no positive, finite number.
-
-    Raises:
-        RequestError: It is none.
-    """
-    allowed = "a positive, finite number, in the unit of the measure"
-    return real_number("margin", margin, allowed, lambda margin: margin > 0)
 
 
 def judge(differences: Sequence[np.ndarray], margin: float, looks: int = 1) -> pd.DataFrame:
@@ -66,8 +55,8 @@ def p_values(pairs: np.ndarray, mean: np.ndarray, sd: np.ndarray, margin: float)
     """
     freedom, error = np.asarray(pairs) - 1, sd / np.sqrt(pairs)
     with np.errstate(divide="ignore", invalid="ignore"):
-        differs = 2 * scipy.stats.t.sf(np.abs(mean) / error, freedom)
-        above, below = (scipy.stats.t.sf((margin - side * mean) / error, freedom) for side in (1, -1))
+        differs = 2 * scipy.special.stdtr(freedom, -np.abs(mean) / error)
+        above, below = (scipy.special.stdtr(freedom, (side * mean - margin) / error) for side in (1, -1))
     # Pairs without spread, or with that of rounding alone, give no t; the sign test has them as far as it can.
     still = sd <= _ROUNDING * np.abs(mean)
     signs = 0.5 ** np.asarray(pairs, float)

@@ -18,12 +18,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import nbformat
-import papermill
-from nbclient.exceptions import DeadKernelError
-from papermill.exceptions import PapermillExecutionError
-from papermill.translators import PythonTranslator
-
 from normlib import files
 from normlib.errors import RequestError
 from normlib.execution import kernels
@@ -162,6 +156,8 @@ def execute(
         given.write_text(notebook, encoding="utf-8")
         try:
             with kernels.borrow(**{"variables": {}, **kernel}) as borrowed, _deadline(borrowed, timeout):
+                import papermill  # slow to import: the kernel starts meanwhile
+
                 papermill.execute_notebook(
                     given,
                     executed,
@@ -181,6 +177,9 @@ def execute(
 @contextlib.contextmanager
 def _deadline(kernel: kernels.Kernel, timeout: float | None) -> Iterator[None]:
     """Kill the kernel when its time is up, and say what went wrong in the words of an ``ExecutionError``."""
+    from nbclient.exceptions import DeadKernelError
+    from papermill.exceptions import PapermillExecutionError
+
     up = threading.Event()
 
     def end() -> None:
@@ -208,6 +207,9 @@ def _deadline(kernel: kernels.Kernel, timeout: float | None) -> Iterator[None]:
 
 def _tidy(executed: Path, shown: dict[str, str]) -> str:
     """Return an executed notebook that is the same wherever it was made: no such paths, no papermill metadata."""
+    import nbformat
+    from papermill.translators import PythonTranslator
+
     notebook = nbformat.read(executed, as_version=4)
     for part in (notebook, *notebook.cells):
         part.metadata.pop("papermill", None)

@@ -12,6 +12,7 @@ from pathlib import Path
 from normlib import stack
 from normlib.analysis.conditions import label
 from normlib.data import load_array
+from normlib.datasets import DATASETS, is_file
 from normlib.errors import RequestError, checked, real_number, thread_count, whole_number
 from normlib.execution.jobs import Dispatch, Runs, read_run
 from normlib.execution.notebook import notebook_path, plan
@@ -205,7 +206,7 @@ def describe_plan(study: Study, out: Path, threads: int = 1, workers: int | None
         study, out = tuning_study(study), out / TUNING
         lines.append("by these runs, each ordering's own settings are chosen, with which the study is then run:")
     threads = thread_count(threads)
-    if seeds := needed_seeds(study, study.select(read_records(out)) if out.is_dir() else []):
+    if study.looks and (seeds := needed_seeds(study, study.select(read_records(out)) if out.is_dir() else [])):
         lines.append(f"up to the look of {seeds} seeds; while a contrast is undecided, then to {study.seeds} at most:")
         study = study.with_seeds(study.run_seeds[:seeds])
     _check(study, out, threads)
@@ -245,7 +246,8 @@ def set_invalid_aside(out: Path) -> None:
 def _check(study: Study, out: Path, threads: int) -> None:
     """Refuse a folder that cannot be written, or whose records come from another stack or number of threads."""
     for dataset in dict.fromkeys(instance.dataset for instance in study.instances):
-        load_array(dataset, "y_test")  # that it is not there is told once, and not by each run
+        if is_file(dataset) or DATASETS[dataset].download:  # others ship with normlib
+            load_array(dataset, "y_test")  # that it is not there is told once, and not by each run
     check_inside(out, "out")
     for folder in (out, *(out / name for name in _FOLDERS)):
         check_writable(folder, "out")

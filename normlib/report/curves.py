@@ -10,8 +10,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from normlib import datasets
-from normlib.analysis.conditions import Varies, split_records
-from normlib.analysis.statistics import half_width, order_orderings
+from normlib.analysis.conditions import Varies
+from normlib.analysis.statistics import half_width, order_orderings, split_records
 from normlib.datasets import parse_split
 from normlib.errors import checked
 from normlib.models.ordering import find_baseline

@@ -5,7 +5,6 @@ from __future__ import annotations
 import stat
 from pathlib import Path
 
-import nbconvert.filters
 import pandas as pd
 
 from normlib.errors import RequestError
@@ -61,6 +60,8 @@ _WIDTHS = {"name": 0.2, "condition": 0.15, "contrast": 0.22, "difference": 0.22,
 
 def to_latex(results: Results) -> str:
     """Return the tables of contrasts and means (package ``booktabs``), none of them wider than a page's text."""
+    from nbconvert.filters import escape_latex  # slow to import, and only needed here
+
     contrasts, means = tables.contrast_table(results.estimates), tables.result_table(results)
     shown = {"Declared contrasts.": contrasts.reset_index()[["name", *contrasts.columns.intersection([*_WIDTHS])]]}
     for name, reading in (("training", ""), ("evaluation", "inference")):
@@ -72,7 +73,6 @@ def to_latex(results: Results) -> str:
         styler = table.style.hide(axis="index")
         styler = styler.format(escape="latex").format_index(escape="latex", axis=1)
         layout = "".join(f"p{{{_WIDTHS[name]}\\linewidth}}" if name in _WIDTHS else "l" for name in table)
-        caption = nbconvert.filters.escape_latex(caption)
-        latex = styler.to_latex(hrules=True, caption=caption, position="ht", column_format=layout)
+        latex = styler.to_latex(hrules=True, caption=escape_latex(caption), position="ht", column_format=layout)
         parts.append(latex.replace("< ", "$<$ "))
     return "\n".join(parts)

@@ -13,7 +13,6 @@ from typing import Any
 
 import pandas as pd
 
-from normlib.analysis.comparison import Comparison
 from normlib.analysis.conditions import label
 from normlib.errors import RequestError, one_line
 from normlib.files import read_text, write_atomically
@@ -130,6 +129,8 @@ def needed_seeds(study: Study, runs: Sequence[Record]) -> int | None:
     """Return how many seeds a study with looks needs by the runs that there are, see ``Comparison``; None: no looks."""
     if not study.looks:
         return None
+    from normlib.analysis.comparison import Comparison  # which loads SciPy
+
     declared = study.declared, study.measure, study.margin, study.varies
     compared = Comparison(study.to_frame(runs), *declared, looks=study.look_seeds) if runs else None
     return compared.needed_seeds if compared else study.looks[0]

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
-import scipy.stats
 
 from normlib.analysis.comparison import Comparison
 from normlib.analysis.rankings import count_rankings
@@ -58,6 +57,8 @@ class Results(Comparison):
             for ordering, runs in part.groupby("ordering"):
                 seeds = runs["seed"][lost[runs.index]].tolist()
                 if seeds:
+                    import scipy.stats  # slow to import, and only needed here
+
                     found = scipy.stats.binomtest(len(seeds), len(runs))
                     ends = found.proportion_ci(CONFIDENCE)
                     counts = len(runs), len(seeds), found.statistic, ends.low, ends.high

@@ -10,23 +10,21 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import yaml
 
 from normlib.analysis.conditions import Varies, check_varies, expand, labels
-from normlib.analysis.contrasts import Contrast, read_contrasts
-from normlib.analysis.statistics import find_diverged
-from normlib.analysis.verdicts import check_margin
+from normlib.analysis.contrasts import Contrast, check_margin, read_contrasts
 from normlib.datasets import recorded_name
 from normlib.errors import RequestError, checked, mapping, one_of, printable, real_number, seed_range
 from normlib.files import LARGEST_FILE, read_yaml
 from normlib.models.instance import Instance, check_splits_named
 from normlib.models.ordering import short_form
 from normlib.runs.measures import MEASURES, default_measure
-from normlib.runs.store import Record, to_frame
 
 if TYPE_CHECKING:
     import pandas
+
+    from normlib.runs.record import Record
 
 _FORM = (
     "{reports: what and where, against: the setting that varies, lines: {ordering: {value: number}}, "
@@ -254,6 +252,11 @@ class Study:
 
         A setting of each ordering's own reads the same in all runs; diverged runs count as ``diverged`` says.
         """
+        import numpy as np  # a study is read without these, which start slowly
+
+        from normlib.analysis.statistics import find_diverged
+        from normlib.runs.store import to_frame
+
         frame = to_frame(records)
         if self.diverged:
             classes = {recorded_name(i.dataset): i.data_facts.classes for i in self.instances}

@@ -10,7 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from normlib.analysis import verdicts
-from normlib.errors import RequestError
 
 NOISE = np.array([-0.003, -0.001, 0.001, 0.003, -0.002, 0.002, -0.001, 0.001])
 families = st.lists(st.lists(st.integers(-50, 50), min_size=2, max_size=9), min_size=1, max_size=5)
@@ -138,9 +137,3 @@ def test_a_look_is_taken_when_all_contrasts_have_all_its_pairs():
     fifteen = by_seed([*(0.02 * np.sign(NOISE)), *NOISE[:7]])
     judged = verdicts.judge_at_looks([fifteen], 0.001, LOOKS)
     assert (judged["look"][0], judged["pairs"][0]) == (8, 8)
-
-
-@pytest.mark.parametrize("margin", [0, -0.01, math.nan, math.inf, "0.01", None, True])
-def test_a_margin_is_a_positive_number(margin):
-    with pytest.raises(RequestError, match=r"^margin is .*, but must be a positive, finite number"):
-        verdicts.check_margin(margin)

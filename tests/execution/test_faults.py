@@ -7,12 +7,15 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 
 import masters
 import pytest
 
+from normlib.execution import summary
 from normlib.execution.schedule import run_study
 from normlib.execution.workers import local_executor
+from normlib.files import write_atomically
 from normlib.runs.record import run_key
 from normlib.runs.store import load_records, read_records, save_record
 from normlib.studies.folder import read_status
@@ -99,6 +102,45 @@ def test_in_a_folder_that_becomes_read_only_what_is_finished_stays_and_the_study
     assert "Traceback" not in done.stderr
     masters.use(monkeypatch, tmp_path)
     check_that_it_goes_on(out, lost=1)
+
+
+def test_on_a_disk_that_is_full_when_a_figure_is_written_the_figure_is_named_and_the_rest_stays(
+    disk, make_record, monkeypatch
+):
+    """The page is drawn once; then the disk holds it, and half of the figures."""
+    for ordering in ("bn", "none"):
+        for seed in range(3):
+            save_record(make_record(ordering, seed, 0.4 + seed / 50), disk / "records")
+    records = [path.read_bytes() for path in sorted((disk / "records").iterdir())]
+    written = summary.write_summary(disk)
+    page = (disk / "summary.ipynb").read_text("utf-8")
+    monkeypatch.setattr(summary, "execute", lambda *_, **__: page)
+    pages = sum(path.stat().st_size for path in written if path.parent == disk)
+    figures = sum(path.stat().st_size for path in written if path.parent != disk)
+    for path in written:
+        path.unlink()
+    free = os.statvfs(disk).f_bavail * os.statvfs(disk).f_frsize
+    (disk / "ballast").write_bytes(bytes(free - pages - figures // 2))
+    with pytest.raises(OSError, match="No space left on device") as error:
+        summary.write_summary(disk)
+    assert "/figures/" in error.value.filename
+    assert [path.read_bytes() for path in sorted((disk / "records").iterdir())] == records
+    (disk / "ballast").unlink()
+    assert all(path.is_file() for path in summary.write_summary(disk))
+
+
+def test_a_file_that_may_not_grow_further_is_named_and_the_old_one_stays_whole(tmp_path):
+    """With a limit of the operating system's, which needs no root."""
+    write_atomically(tmp_path / "record.json", "old")
+    code = (
+        "import resource, sys; from pathlib import Path; from normlib.files import write_atomically\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"
+        "write_atomically(Path(sys.argv[1]), 'new' * 1000)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, tmp_path / "record.json"], capture_output=True, text=True)
+    assert done.stderr.splitlines()[-1] == f"OSError: [Errno 27] File too large: '{tmp_path / 'record.json'}'"
+    assert (tmp_path / "record.json").read_text() == "old"
+    assert len(list(tmp_path.iterdir())) == 1
 
 
 def test_damaged_and_foreign_files_among_the_records_are_named_and_set_aside_and_their_runs_done_again(
