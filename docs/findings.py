@@ -140,10 +140,10 @@ def _verdict() -> str:
 
 
 def _told() -> str:
-    return "\n".join(
-        f"- {question} {_line(study, name)} ([`{study}`](docs/findings/{study}.md))"
-        for (study, name), question in TOLD.items()
-    )
+    told = [(study, f"{question} {_line(study, name)}") for (study, name), question in TOLD.items()]
+    cost = answer.cost_lines(normlib.read_results("source"))
+    told += [("source", f"And what does a layer cost in the source's network? {line}") for line in cost]
+    return "\n".join(f"- {line} ([`{study}`](docs/findings/{study}.md))" for study, line in told)
 
 
 def _line(study: str, name: str) -> str:
@@ -193,7 +193,7 @@ def _finding(name: str, shows: str) -> str:
                 f"![{name}: {shows}](../{name}.png)",
                 f"The tables of contrasts and results, of {len(results.runs)} runs:",
                 _markdown(tables.contrast_table(results.estimates)),
-                *([_markdown(tables.gap_table(results))] if results.measure.reading else []),
+                *([_markdown(tables.gap_table(results))] if results.measure.reading and len(results.gap) else []),
                 *(
                     [tables.cost_caption(results), _markdown(tables.cost_table(results))]
                     if results.cost is not None

@@ -72,7 +72,7 @@ class Contrast:
             RequestError: Not a difference, or an ordering or condition that there is not.
         """
         arms = list(arms)
-        find = (lambda arm: arm) if free else (lambda arm: _full_form(arm, arms[0].count("/") + 1, arms))
+        find = (lambda arm: arm) if free else (lambda arm: _full_form(name, arm, arms[0].count("/") + 1, arms))
         sides, terms = _Reader(name, text, find, varies).difference(text)
         for term in terms:
             if term.ordering not in arms:
@@ -235,10 +235,14 @@ def _split(text: str, separator: str) -> list[str]:
     return [*parts, text[start:]]
 
 
-def _full_form(text: str, slots: int, orderings: list[str]) -> str:
+def _full_form(contrast: str, text: str, slots: int, orderings: list[str]) -> str:
     """Return an ordering as records' tables have it; one's own kinds may be named with their modules or without."""
     padded = "/".join([*text.split("/"), *[EMPTY] * (slots - 1 - text.count("/"))])
-    return padded if padded in orderings else short_form(str(Ordering.parse(text, slots)))
+    try:
+        return padded if padded in orderings else short_form(str(Ordering.parse(text, slots)))
+    except RequestError as error:
+        _, *rest = error.arguments
+        raise RequestError(f"an ordering of contrast {contrast}", *rest) from None
 
 
 def check_margin(margin: object) -> float:

@@ -99,7 +99,8 @@ def draw(results: Results) -> dict[str, Figure]:
     if results.contrasts:
         figures["contrasts"] = plot_contrasts(results)[0]
     figures["training"] = plot_training(results)[0]
-    figures["gap"] = plot_gap(results)[0]
+    if len(results.gap):  # there is BatchNorm
+        figures["gap"] = plot_gap(results)[0]
     return figures
 
 

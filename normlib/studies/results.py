@@ -224,7 +224,9 @@ def read_folder(folder: Path, setting: str = "DIR") -> Results:
     undeclared = study is None or isinstance(study, UndeclaredStudy)
     runs = records if study is None or undeclared else study.select(records)
     if study is None or not runs:
-        raise RequestError(setting, str(folder), "a study's output folder, with at least one record in records/")
+        # read_results takes the names of kept studies too, and proposes the one that is nearest.
+        allowed, names = "a study's output folder, with at least one record in records/", kept_studies()
+        raise RequestError(setting, str(folder), allowed, names=names if setting == "folder" else ())
     results = Results(study, runs, [] if undeclared else _select_tied(study, records))
     place = next((place for place in (folder, folder.parent) if (place / COST_FILE).exists()), folder)
     results.cost = read_cost(place / COST_FILE, results.cost_runs)

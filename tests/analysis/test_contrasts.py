@@ -79,6 +79,7 @@ def test_a_contrast_is_written_in_full_and_reads_the_same(text):
         ("bn/gn - bn/gn", "contrast order is 'bn/gn - bn/gn', but each ordering may stand in it only once"),
         ("bn at batch_size 2 - bn at batch_size 2", "only once, or once under each condition"),
         ("bn/gn - gn/gn", "an ordering of contrast order is 'gn/gn', but must be one of bn/none, gn/none"),
+        ("bn/gn - xn", "an ordering of contrast order is 'xn', but must be bn, gn, ln"),
         ("bn at epochs 2 - gn at epochs 2", "a setting of contrast order is 'epochs', but must be one of those that"),
         ("bn at batch_size 8 - gn at batch_size 8", "'batch_size 8', but must be one of batch_size 32, batch_size 2"),
         ("bn at batch_size 2 - gn", "all its orderings must name the same settings, or none"),

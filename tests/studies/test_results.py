@@ -45,6 +45,7 @@ def test_what_holds_no_runs_is_refused_in_one_line(name, tmp_path, monkeypatch):
     with pytest.raises(RequestError, match=r"^folder is .*, but must be a study's output folder, with") as refusal:
         read_results(name)
     assert str(refusal.value).isprintable()
+    assert str(refusal.value).endswith("(did you mean 'source'?)") == (name == "sorce")
 
 
 def test_results_show_themselves_and_their_tables():
