@@ -241,8 +241,8 @@ def _full_form(contrast: str, text: str, slots: int, orderings: list[str]) -> st
     try:
         return padded if padded in orderings else short_form(str(Ordering.parse(text, slots)))
     except RequestError as error:
-        _, *rest = error.arguments
-        raise RequestError(f"an ordering of contrast {contrast}", *rest) from None
+        _, value, allowed, names, problem = error.arguments
+        raise RequestError(f"an ordering of contrast {contrast}", value, allowed, names, problem) from None
 
 
 def check_margin(margin: object) -> float:
