@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import sys
@@ -203,7 +204,7 @@ def summary(folder: str, other: str | None, verbose: bool, **exports: str | None
 
 @commands.command()
 @click.argument("folder", metavar="DIR")
-@click.option("--rounds", type=int, metavar="N", default=5, show_default=True, help="How often each is measured.")
+@click.option("--rounds", type=int, metavar="N", default=20, show_default=True, help="How often each is measured.")
 @click.option("--threads", type=int, metavar="N", default=1, show_default=True, help="Threads of a run.")
 @click.option("--out", metavar="FILE", help="Where the table goes. [default: DIR/cost.csv]")
 def cost(folder: str, rounds: int, threads: int, out: str | None) -> None:
@@ -217,22 +218,20 @@ def cost(folder: str, rounds: int, threads: int, out: str | None) -> None:
     normlib cost source --out source.csv
     """
     from normlib.files import check_writable, write_atomically
-    from normlib.models.instance import Instance
     from normlib.report import export, tables
     from normlib.runs.cost import COST_FILE, measure_cost
+    from normlib.studies.folder import output_folder
     from normlib.studies.results import kept_studies, read_folder, read_kept
 
-    kept = folder in kept_studies()
+    kept = folder in kept_studies() and not Path(folder).is_dir()
     results = read_kept(folder) if kept else read_folder(_folder("DIR", folder))
-    path = None if kept else Path(folder) / COST_FILE
+    path = None if kept else Path(os.path.relpath(output_folder(Path(folder)) / COST_FILE))
     if out is not None:
         path = Path(out)
         export.check_file("out", out)
     elif path:
         check_writable(path.parent, "DIR")
-    # "auto" takes the provider of this stack, which need not be that of the runs.
-    instances = [Instance.from_settings(**{**run.instance, "provider": "auto"}) for run in results.cost_runs]
-    results.cost = measure_cost(instances, rounds, threads)
+    results.cost = measure_cost(results.cost_instances, rounds, threads)
     if path:
         write_atomically(path, results.cost.to_csv(float_format="%.4f"))
     click.echo(f"{tables.cost_caption(results)}\n{tables.cost_table(results).to_string()}")
@@ -321,6 +320,8 @@ def _summarize(folder: Path, exports: dict[str, str] | None = None, verbose: boo
 
     for kind, file in (exports or {}).items():
         export.check_file(kind, file)
+        if kind == "csv":
+            export.check_file(kind, export.contrasts_file(Path(file)))
     mpl.use("agg")  # figures go to files, never to a window
     results = read_folder(folder)
     paths = summary.write_summary(folder, results)

@@ -20,6 +20,7 @@ from processes import processes_in, wait_until
 import normlib
 from conftest import SMALL
 from normlib import cli
+from normlib.report import answer
 from normlib.runs.store import save_record
 
 STUDY = (
@@ -261,10 +262,15 @@ def test_a_warning_is_one_line_without_the_line_of_code_that_gave_it(end):
 def test_the_cost_of_a_studys_orderings_is_told_and_from_then_on_belongs_to_its_results(here, folder, make_record):
     for ordering in ("bn/none", "none/none"):
         save_record(make_record(ordering, **SMALL), folder / "mine" / "records")
-    code, out, _ = here("cost", "mine", "--rounds", "1")
+    (folder / "cost.csv").write_text("somebody else's")
+    assert normlib.read_results("mine").cost is None
+    code, out, _ = here("cost", "mine/records", "--rounds", "1")
     assert code == 0
-    assert out.startswith("Cost, seconds over those of none/none: medians of 1 rounds side by side")
+    assert out.startswith("Cost. Seconds over those of none/none, on ")
     assert out.splitlines()[-1] == "mine/cost.csv"
-    results = normlib.read_results("mine")
-    assert results.cost.index.tolist() == ["bn/none", "none/none"]
+    for place in ("mine", "mine/records"):
+        results = normlib.read_results(place)
+        assert results.cost.index.tolist() == ["bn/none", "none/none"]
+        (line,) = (line for line in answer.answer(results) if line.startswith("Seconds over those of none/none"))
+        assert "bn/none" in line
     assert "parameters at inference" in results.table("cost").to_html()

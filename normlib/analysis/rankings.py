@@ -65,10 +65,11 @@ def winners(parts: Mapping[str, pd.DataFrame], measure: str) -> pd.DataFrame:
         measure: A column, such as ``train_loss``.
 
     Returns:
-        Indexed by condition, for those with two orderings or more: ``winner``; ``mean``; ``rival``, which has the next
-        best mean; ``lead``, the mean paired difference in the winner's favour, with ``low``, ``high`` and ``pairs``;
-        ``baseline``, and ``baseline_lead``, that over it; ``first``, the number of seeds with which the winner comes
-        first, a tie counted for all that share it, of ``seeds`` with which all those orderings were run. NaN where
+        Indexed by condition, for those with two orderings or more: ``winner``; ``equals``, a list of others with the
+        same mean; ``mean``; ``rival``, which has the next best mean; ``lead``, the mean paired difference in the
+        winner's favour, with ``low``, ``high`` and ``pairs``; ``baseline``, and ``baseline_lead``, that over it;
+        ``first``, the number of seeds with which the winner comes first, a tie counted for all that share it, of
+        ``seeds`` with which all those orderings were run. NaN where
         there are no pairs.
     """
     rows = {}
@@ -78,7 +79,8 @@ def winners(parts: Mapping[str, pd.DataFrame], measure: str) -> pd.DataFrame:
         better = _lower_is_better(values, measure)
         if len(better.columns) < 2:
             continue
-        means = better.mean().sort_values(kind="stable")
+        # Rounded, so that equal means stay equal in whatever order they were added up.
+        means = better.mean().round(12).sort_values(kind="stable")
         winner, rival = means.index[:2]
         leads = (better[rival] - better[winner]).dropna()
         reach = half_width(leads.std(), len(leads)) if len(leads) > 1 else np.nan
@@ -86,9 +88,10 @@ def winners(parts: Mapping[str, pd.DataFrame], measure: str) -> pd.DataFrame:
         baseline = find_baseline(better)
         rows[condition] = {
             "winner": winner,
+            "equals": means.index[means == means[winner]].drop(winner).tolist(),
             "mean": values[winner].mean(),
             "rival": rival,
-            "lead": round(leads.mean(), 12),  # equal means stay equal in whatever order they were added up
+            "lead": leads.mean(),
             "low": leads.mean() - reach,
             "high": leads.mean() + reach,
             "pairs": len(leads),
@@ -97,7 +100,20 @@ def winners(parts: Mapping[str, pd.DataFrame], measure: str) -> pd.DataFrame:
             "first": (complete[winner] == complete.min(axis=1)).sum(),
             "seeds": len(complete),
         }
-    columns = ["winner", "mean", "rival", "lead", "low", "high", "pairs", "baseline", "baseline_lead", "first", "seeds"]
+    columns = [
+        "winner",
+        "equals",
+        "mean",
+        "rival",
+        "lead",
+        "low",
+        "high",
+        "pairs",
+        "baseline",
+        "baseline_lead",
+        "first",
+        "seeds",
+    ]
     return pd.DataFrame.from_dict(rows, orient="index", columns=columns).rename_axis("condition")
 
 

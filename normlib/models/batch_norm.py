@@ -19,7 +19,7 @@ Statistics: TypeAlias = dict[str, tuple[np.ndarray, np.ndarray]]
 # The class by whose ``call`` all of Keras' BatchNorm layers normalize; normlib has one of its own.
 KERAS_CLASS = next(base for base in tf.keras.layers.BatchNormalization.__mro__ if "call" in vars(base))
 CALLED_CLASSES: tuple[Any, ...] = (KERAS_CLASS, BatchNormalizationInParts)
-# What multiplies by a kernel and adds an offset, and nothing else; convolutions of other kinds are made from these.
+# What multiplies by a kernel and adds an offset, and nothing else.
 _LINEAR = tuple(getattr(tf.keras.layers, name) for name in ("Dense", "Conv1D", "Conv2D", "Conv3D", "DepthwiseConv2D"))
 _ROUNDING = 1e-4  # of float32, in the variance that hundreds of steps have moved, relative to the initial one
 
@@ -62,14 +62,18 @@ def folding_places(model: tf.keras.Model) -> list[tuple[graphs.Place, tf.keras.l
     """
     places = [place for place in graphs.find_places(model) if place.nodes]
     layer_of = {id(node): place.layer for place in places for node in place.nodes}
-    used = Counter(id(parent) for place in places for node in place.nodes for parent in node.parent_nodes)
+    used = Counter(
+        id(layer_of.get(id(parent))) for place in places for node in place.nodes for parent in node.parent_nodes
+    )
+    outputs = {id(output) for output in tf.nest.flatten(model.outputs)}
     found = []
     for place in places:
-        if not is_batch_norm(place.layer) or len(place.nodes) > 1:
+        if not is_batch_norm(place.layer) or len(place.nodes) > 1 or place.axis != len(place.shape or ()) - 1:
             continue
-        parents = [id(parent) for parent in place.nodes[0].parent_nodes]
-        before = layer_of.get(parents[0]) if len(parents) == 1 and used[parents[0]] == 1 else None
-        if isinstance(before, _LINEAR) and before.activation is tf.keras.activations.linear:
+        parents = place.nodes[0].parent_nodes
+        before = layer_of.get(id(parents[0])) if len(parents) == 1 else None
+        linear = isinstance(before, _LINEAR) and before.activation is tf.keras.activations.linear
+        if linear and used[id(before)] == 1 and not outputs & {*map(id, tf.nest.flatten(parents[0].outputs))}:
             found.append((place, before))
     return found
 

@@ -8,6 +8,7 @@ import pandas as pd
 
 from normlib.analysis.comparison import Comparison
 from normlib.analysis.planning import what_would_decide
+from normlib.report import tables
 from normlib.report.sentences import interval, run_sentences, winner_sentences
 from normlib.studies.results import Results
 
@@ -28,10 +29,12 @@ def cost_lines(results: Results) -> list[str]:
     """Return what the orderings cost beside the baseline, where that was measured."""
     if results.cost is None:
         return []
-    cost = results.cost.drop(index=(against := results.cost["against"].iloc[0]))
-    ratios = [f"{name} {row['fit']:.2f} and {row['evaluate']:.2f}" for name, row in cost.iterrows()]
-    where = results.cost["processor"].iloc[0]
-    return [f"Seconds to fit and to evaluate, over those of {against}, on {where}: {', '.join(ratios)}."]
+    against, shown = results.cost["against"].iloc[0], tables.cost_table(results)
+    ratios = [
+        f"{name} {row['seconds to fit']} and {row['seconds to evaluate']}"
+        for name, row in shown.drop(index=against).iterrows()
+    ]
+    return [f"{tables.cost_scale(results)}: to fit and to evaluate, {', '.join(ratios)}."] if ratios else []
 
 
 _MOST = 5  # lines of a short answer

@@ -29,8 +29,8 @@ def plot_beside_paper(
 ) -> tuple[Figure, np.ndarray]:
     """Draw a measure along the setting that a paper's figure goes along, and the paper's figure beside it.
 
-    Runs are paired by seed, so differences are drawn: from the last line of the paper where it has several, else from
-    the baseline; without either, the measure itself. The paper's lines are drawn likewise.
+    Runs are paired by seed, so differences are drawn: from the last line of the paper where it has several, which are
+    drawn likewise; else from the baseline, beside the paper's figure as it is; without either, the measure itself.
 
     Args:
         records: One row a run, as ``load_records`` gives; or ``normlib.Results``, which know all else.
@@ -40,7 +40,8 @@ def plot_beside_paper(
 
     Returns:
         The figure and its axes ``[2]``: the study's means, from four pairs on with Student's t intervals at 95 %, and
-        the paper's numbers. The title of the first says where its trend opposes the paper's, or none is seen.
+        the paper's numbers. The title of the first says where the change from one end to the other, of what the paper
+        shows, opposes the paper's, or is not seen.
 
     Raises:
         RequestError: No paper stands beside these runs, or they do not vary what its figure goes along.
@@ -72,7 +73,9 @@ def plot_beside_paper(
     name = runs.measure.phrase.replace("accuracy", "error").split(",")[0]
     _label(here, paper.against, next(iter(ours.values())), f"{name}{less * bool(reference)}{_unit(runs, reference)}")
     _label(there, paper.against, theirs.index, f"error{less * both}, {'points' if both else '%'}")
-    trends = [_trend(ours[name], line.dropna(), name) for name, line in theirs.items() if name in ours]
+    of_paper = reference if reference in theirs else None
+    judged = {name: _differences(runs, paper.against, str(name), of_paper) for name in theirs if name in ours}
+    trends = [_trend(curve, theirs[name].dropna(), str(name)) for name, curve in judged.items()]
     enough = any(len(pairs) >= FEWEST_FOR_INTERVAL for curve in ours.values() for pairs in curve.values())
     title = "here: means and 95 % intervals" if enough else "here: means"
     here.set_title("\n".join([title, *filter(None, trends)]), fontsize="small")
@@ -102,10 +105,14 @@ def _trend(ours: dict[float, pd.Series], theirs: pd.Series, ordering: str) -> st
     change = (theirs[ends[-1]] - theirs[ends[0]]) if ends else 0
     if not change:
         return ""
-    pairs = (ours[ends[-1]] - ours[ends[0]]).dropna()
+    first, last = ours[ends[0]], ours[ends[-1]]
+    seeds = first.index.intersection(last.index)
+    pairs = last[seeds] - first[seeds]
     reach = _reach(pairs)
+    if np.isnan(reach):  # too few, or one diverged
+        return ""
     if not abs(pairs.mean()) > reach:
-        return "" if np.isnan(reach) else f"{ordering}: no trend is seen here"
+        return f"{ordering}: no trend is seen here"
     return f"{ordering}: the trend opposes the paper's" if pairs.mean() * change < 0 else ""
 
 

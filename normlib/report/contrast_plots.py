@@ -64,7 +64,9 @@ def plot_contrasts(
     """
     runs = as_comparison(records, contrasts, measure, margin, varies, arm, seed)
     estimates = runs.estimates
-    shows = "Declared contrasts: mean differences with 95 % intervals, pairs as dots, verdicts in words"
+    shows = (
+        "Declared contrasts: mean differences, from four pairs on with 95 % intervals; pairs as dots; verdicts in words"
+    )
     figure, axis = subplots(figsize=(9, 1.3 + 0.62 * len(estimates)), shows=shows)
     band = f"margin: differences that do not matter, ± {runs.margin:g}"
     axis.axvspan(-runs.margin, runs.margin, color="#E6E6E6", label=band)
@@ -154,7 +156,8 @@ def _draw_cell(axis: Axes, x: int, y: int, winner: pd.Series, looks: dict[str, t
         )
     )
     interval = f" [{winner['low']:.3f}, {winner['high']:.3f}]" if enough else ""
-    lines = [f"{winner['lead']:.3f}{interval} ahead of" if winner["lead"] else "exactly as good as", winner["rival"]]
+    lead = f"{winner['lead']:.3f}{interval} ahead of" if winner["pairs"] else "no pairs with"
+    lines = ["exactly as good as" if winner["rival"] in winner["equals"] else lead, winner["rival"]]
     if not (is_baseline(winner["winner"]) or is_baseline(winner["rival"])) and not math.isnan(winner["baseline_lead"]):
         lines[1] += f", {winner['baseline_lead']:.3f} of {winner['baseline']}"
     if enough:
@@ -213,7 +216,7 @@ def plot_agreement(a: Comparison, b: Comparison, measures: Sequence[str] = MAIN_
     """
     figures = compare_figures(a, b, measures)
     rows = figures[["condition", "ordering"]].drop_duplicates()
-    shows = "One study run in two places: the means of both with their 95 % intervals, and which of them differ"
+    shows = "One study run in two places: the means of both, from four runs on with 95 % intervals, and which differ"
     figure, axes = panels(len(measures), 2, (5.5, 1.5 + 0.42 * len(rows)), shows, sharey=True)
     for axis, measure in zip(axes, measures, strict=True):
         part = figures[figures["measure"] == measure].reset_index()
@@ -234,5 +237,5 @@ def plot_agreement(a: Comparison, b: Comparison, measures: Sequence[str] = MAIN_
         axis.grid(axis="x")
         within_bounds(axis, MEASURES[measure].figure, "x")
         name_rows(axis, [": ".join(filter(None, row)) for row in rows.itertuples(index=False)])
-    legend_below(figure, columns=1, title="means over runs, with their 95 % intervals")
+    legend_below(figure, columns=1, title="means over runs, from four on with 95 % intervals")
     return Drawn(figure, axes)

@@ -130,14 +130,19 @@ def plot_training(
     baseline = find_baseline(run.ordering for run in runs)
     many = any(len(curves) > _MOST_CURVES for curves in drawn.values())
     apart = baseline if many and all(baseline in curves for curves in drawn.values()) else None
-    shows = "Learning curves: the mean over seeds of each ordering with its 95 % interval as a band"
+    shows = "Learning curves: the mean over seeds of each ordering, from four runs on with its 95 % interval as a band"
     shows = "Learning curves: the mean over seeds of each ordering's difference from the baseline" if apart else shows
     figure, axes = panels(len(parts), 3, (7.5, 4.2) if len(parts) == 1 else (3.6, 2.9), shows, sharey=True)
     looks = line_styles([run.ordering for run in runs])
     for axis, (condition, curves) in zip(axes, drawn.items(), strict=True):
         for ordering, curve in curves.items():
-            shown = (curve - curves[apart]).dropna(how="all") if apart else curve
-            _draw_curve(axis, shown, apart is None, label=ordering, **{**looks[ordering], "marker": None})
+            _draw_curve(
+                axis,
+                _minus(curve, curves[apart]) if apart else curve,
+                apart is None,
+                label=ordering,
+                **{**looks[ordering], "marker": None},
+            )
         axis.set_title(condition, fontsize="small")
         axis.set_xlabel("training images seen")
         if axis.get_subplotspec().is_first_col():
@@ -156,8 +161,13 @@ def _curves(part: pd.DataFrame, by_key: Mapping[str, Record], measure: str) -> d
     return {ordering: pd.DataFrame(seeds) for ordering, seeds in curves.items()}
 
 
+def _minus(curve: pd.DataFrame, baseline: pd.DataFrame) -> pd.DataFrame:
+    """Return the differences of the seeds and numbers of images that both have."""
+    images, seeds = (one.intersection(other) for one, other in zip(curve.axes, baseline.axes, strict=True))
+    return curve.loc[images, seeds] - baseline.loc[images, seeds]
+
+
 def _draw_curve(axis: Axes, curve: pd.DataFrame, band: bool, **look: Any) -> None:
-    curve = curve.dropna(axis=1, how="all")  # seeds without a pair
     mean, runs = curve.mean(axis=1, skipna=False), len(curve.columns)
     axis.plot(mean.index, mean, **look)
     if band and runs >= FEWEST_FOR_INTERVAL:

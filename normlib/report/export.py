@@ -32,6 +32,11 @@ def check_file(setting: str, file: str | Path) -> None:
     check_writable(Path(file).parent, setting)
 
 
+def contrasts_file(path: Path) -> Path:
+    """Return where the contrasts go that belong to a CSV file: ``a_contrasts.csv``, beside ``a.csv``."""
+    return path.with_stem(f"{path.stem}_contrasts")
+
+
 def csv_files(results: Results, path: Path) -> dict[Path, str]:
     """Return the numbers as two tables, a row an observation each, by the files in which they go.
 
@@ -50,12 +55,12 @@ def csv_files(results: Results, path: Path) -> dict[Path, str]:
         estimates = results.estimates.reset_index()
         estimates.insert(3, "measure", results.measure.column)
         estimates.insert(4, "margin", results.margin)
-        files[path.with_stem(f"{path.stem}_contrasts")] = estimates
+        files[contrasts_file(path)] = estimates
     return {path: table.to_csv(index=False) for path, table in files.items()}
 
 
 # Shares of a text's width; what is wider than such a column goes on in its next line.
-_WIDTHS = {"name": 0.2, "condition": 0.15, "contrast": 0.22, "difference": 0.22, "verdict": 0.13}
+_WIDTHS = {"name": 0.16, "condition": 0.14, "contrast": 0.19, "difference": 0.19, "verdict": 0.12}
 
 
 def to_latex(results: Results) -> str:
@@ -73,6 +78,6 @@ def to_latex(results: Results) -> str:
         styler = table.style.hide(axis="index")
         styler = styler.format(escape="latex").format_index(escape="latex", axis=1)
         layout = "".join(f"p{{{_WIDTHS[name]}\\linewidth}}" if name in _WIDTHS else "l" for name in table)
-        latex = styler.to_latex(hrules=True, caption=escape_latex(caption), position="ht", column_format=layout)
-        parts.append(latex.replace("< ", "$<$ "))
+        caption = escape_latex(caption)
+        parts.append(styler.to_latex(hrules=True, caption=caption, position="ht", column_format=layout))
     return "\n".join(parts)

@@ -222,7 +222,7 @@ def plot_gap(records: pd.DataFrame | Comparison, varies: Varies | None = None) -
     """
     runs = as_comparison(records, varies=varies)
     rows = runs.summary(_LOSSES["inference"]).index
-    shows = "The evaluation loss of each ordering in three readings: means with 95 % intervals"
+    shows = "The evaluation loss of each ordering in three readings: means, from four runs on with 95 % intervals"
     figure, axis = subplots(figsize=(8.5, 1.3 + 0.5 * len(rows)), shows=shows)
     several = rows.get_level_values("ordering").map(has_batch_norm).to_numpy(bool)
     parts = [(several, shift, reading, *look, reading) for shift, (reading, look) in enumerate(_READING_STYLES.items())]

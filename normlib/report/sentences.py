@@ -93,8 +93,11 @@ def winner_sentences(runs: Comparison) -> list[str]:
     ahead = f"{lead} ahead of {rival}{unclear}" if row["pairs"] else f"no pairs with {rival}"
     turned = f"; recalibrated, it would be {other}" if other != row["winner"] else ""
     first = f", and first with {row['first']} of {row['seeds']} seeds" if row["seeds"] > 1 else ""
-    if row["lead"] == 0:
-        return [*absent, f"By means, {name} and {rival} are best, both {row['mean']:.4f}{turned}."]
+    if equals := [f"the baseline {other}" if is_baseline(other) else other for other in row["equals"]]:
+        return [
+            *absent,
+            f"By means, {', '.join([name, *equals[:-1]])} and {equals[-1]} are best, each {row['mean']:.4f}.",
+        ]
     return [*absent, f"By means, {name} is best, {row['mean']:.4f}: {ahead}{first}{turned}."]
 
 

@@ -158,7 +158,7 @@ def cost_table(results: Results) -> pd.DataFrame:
 
     Returns:
         Indexed by ordering, all text: the seconds to fit and to evaluate over the baseline's, medians of paired ratios
-        with the lowest and highest; the parameters, and those that are left at inference; the normalization layers
+        with their middle half; the parameters, and those that are left at inference; the normalization layers
         that are left there.
 
     Raises:
@@ -181,16 +181,24 @@ def cost_table(results: Results) -> pd.DataFrame:
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("ordering")
 
 
+def cost_scale(results: Results) -> str:
+    """Return what seconds of a measured cost are related to, under which condition, and where."""
+    assert results.cost is not None
+    facts, condition = results.cost.iloc[0], next(iter(results.parts))
+    under = f"at {condition}, " if condition else ""
+    return f"Seconds over those of {facts['against']}, {under}on {facts['processor']}"
+
+
 def cost_caption(results: Results) -> str:
-    """Return what the table of cost shows, and on which machine it was measured; empty where it was not."""
+    """Return what the table of cost shows; empty where it was not measured."""
     if results.cost is None:
         return ""
-    facts, condition = results.cost.iloc[0], next(iter(results.parts))
+    facts = results.cost.iloc[0]
+    folds = (results.cost["layers_left"] < results.cost["layers"]).any()
     return (
-        f"Cost{f' at {condition}' * bool(condition)}, seconds over those of {facts['against']}: medians of "
-        f"{facts['rounds']} rounds side by side [lowest, highest]; {facts['processor']}, threads: {facts['threads']}. "
-        "A BatchNorm right behind a convolution or Dense layer folds into it at inference."
-    )
+        f"Cost. {cost_scale(results)}, threads: {facts['threads']}; the median [middle half] of rounds side by side, "
+        f"{facts['rounds']} of them."
+    ) + " A BatchNorm right behind a convolution or Dense layer folds into it at inference." * bool(folds)
 
 
 def ranking_table(results: Results) -> pd.DataFrame:

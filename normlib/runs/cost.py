@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 
 from normlib import data
@@ -18,22 +19,25 @@ from normlib.files import read_text
 from normlib.models.instance import Instance
 from normlib.models.ordering import find_baseline, short_form
 from normlib.runs.progress import Progress
-from normlib.runs.record import Record
+from normlib.runs.record import Record, recorded_changes
 
 if TYPE_CHECKING:
     from normlib.tf import tf
 
 COST_FILE = "cost.csv"  # beside the records
-_STEPS = 32  # of each measurement; the median step counts
+_STEPS = 8  # of each measurement, so that those of a round lie close together; the median step counts
 _KINDS = ("fit", "evaluate")
+_RATIOS = [f"{kind}{end}" for kind in _KINDS for end in ("", "_low", "_high")]
+_COUNTS = ["parameters", "parameters_left", "layers", "layers_left"]
+_COLUMNS = [*_RATIOS, *_COUNTS, "against", "rounds", "processor", "threads", "settings"]
 
 
 @checked
-def measure_cost(instances: Iterable[Instance], rounds: int = 5, threads: int | None = None) -> pd.DataFrame:
-    """Measure what instances cost on this machine: the steps of all of them in turn, one instance after the other.
+def measure_cost(instances: Iterable[Instance], rounds: int = 20, threads: int | None = None) -> pd.DataFrame:
+    """Measure what instances cost on this machine, side by side.
 
-    In each round each instance is fitted and evaluated for some steps, and the median step is related to that of the
-    baseline in the same round, or of the first instance where that is not among them.
+    In each round each instance is fitted and evaluated for eight steps, one instance after the other. The median step
+    is related to that of the baseline in the same round, or of the first instance where that is not among them.
 
     Args:
         instances: The settings; all of other orderings.
@@ -41,8 +45,8 @@ def measure_cost(instances: Iterable[Instance], rounds: int = 5, threads: int | 
         threads: As for ``normlib.train``.
 
     Returns:
-        Indexed by ordering: ``fit`` and ``evaluate``, medians over rounds of the seconds of a step over the
-        baseline's, with ``fit_low`` and ``fit_high``, the lowest and highest; ``parameters``, and of them
+        Indexed by ordering: ``fit`` and ``evaluate``, medians over rounds of the seconds an image over the baseline's,
+        with ``fit_low`` and ``fit_high``, between which the middle half of the rounds lies; ``parameters``, and of them
         ``parameters_left`` at inference; ``layers`` of normalization, and of them ``layers_left``: a BatchNorm right
         behind a convolution or Dense layer folds into it (Jacob et al. 2018, arXiv 1712.05877, section 3.2);
         ``against``, ``rounds``, ``processor``, ``threads``, and ``settings``, those that differ from the defaults.
@@ -66,6 +70,7 @@ def measure_cost(instances: Iterable[Instance], rounds: int = 5, threads: int | 
     models = {name: build_model(instance) for name, instance in by_name.items()}
     seconds = _measure(models, by_name, rounds)
     against = find_baseline(models) or next(iter(models))
+    processor = describe_environment("auto", threads)["processor"]
     rows = {}
     for name, model in models.items():
         ratios = {
@@ -76,7 +81,7 @@ def measure_cost(instances: Iterable[Instance], rounds: int = 5, threads: int | 
             **_left(model),
             "against": against,
             "rounds": rounds,
-            "processor": describe_environment("auto", threads)["processor"],
+            "processor": processor,
             "threads": threads,
             "settings": _changes(by_name[name].settings),
         }
@@ -96,40 +101,33 @@ def read_cost(path: Path, runs: Iterable[Record]) -> pd.DataFrame | None:
     if not path.exists():
         return None
     try:
-        cost = pd.read_csv(io.StringIO(read_text(path)), index_col="ordering")
-        found = cost["settings"].to_dict()
-        cost[[f"{kind}{end}" for kind in _KINDS for end in ("", "_low", "_high")]].astype(float)
+        cost = pd.read_csv(io.StringIO(read_text(path)), index_col="ordering")[_COLUMNS]
+        sound = np.isfinite(cost[_RATIOS].astype(float)).all(axis=None) and cost["against"].isin(cost.index).all()
     except (OSError, ValueError, KeyError):
+        sound = False
+    if not sound or cost.empty:
         problem = "it is no table that normlib cost wrote: delete it, or measure anew"
-        raise RequestError(COST_FILE, str(path), problem=problem) from None
-    return cost if found == {run.ordering: _changes(run.instance) for run in runs} else None
+        raise RequestError(COST_FILE, str(path), problem=problem)
+    return cost if cost["settings"].to_dict() == {run.ordering: _changes(run.instance) for run in runs} else None
 
 
 def _changes(settings: Mapping[str, Any]) -> str:
-    """Return the settings that differ from the defaults; records from before a setting was added do not have it."""
-    defaults = Instance().settings
-    return json.dumps(
-        {
-            name: settings[name]
-            for name in defaults
-            if settings.get(name, defaults[name]) != defaults[name] and name != "provider"
-        }
-    )
+    """Return the settings that differ from the defaults, but for the library, which each stack has its own of."""
+    changes = recorded_changes(json.dumps(settings))
+    return json.dumps({name: value for name, value in changes.items() if name != "provider"})
 
 
 def _measure(
     models: Mapping[str, tf.keras.Model], instances: Mapping[str, Instance], rounds: int
 ) -> dict[tuple[str, str], list[float]]:
-    """Return the seconds of the median step of each model, fitted and evaluated, in each round."""
-    import numpy as np
-
+    """Return the seconds an image of the median step of each model, fitted and evaluated, in each round."""
     from normlib.tf import tf, without_autotuning
 
     ends: list[float] = []
     watch = tf.keras.callbacks.Callback()
     watch.on_train_batch_end = watch.on_test_batch_end = lambda *_, **__: ends.append(time.perf_counter())
     seconds: dict[tuple[str, str], list[float]] = {(name, kind): [] for name in models for kind in _KINDS}
-    with Progress((rounds + 1) * len(models), "measuring") as progress, without_autotuning():
+    with Progress((rounds + 1) * len(models), "measuring", unit="measurement") as progress, without_autotuning():
         for number, (name, model) in itertools.product(range(rounds + 1), models.items()):
             size = instances[name].batch_size
             for kind in _KINDS:
@@ -140,13 +138,14 @@ def _measure(
                 ends.clear()
                 getattr(model, kind)(images, labels, batch_size=size, verbose=0, callbacks=[watch])
                 if number:  # the first time, the graph is made
-                    seconds[name, kind].append(float(np.median(np.diff(ends))))
+                    seconds[name, kind].append(float(np.median(np.diff(ends))) / size)
             progress.advance(f"{name}, round {number} of {rounds}" if number else f"{name}, graphs")
     return seconds
 
 
 def _summary(values: Sequence[float]) -> dict[str, float]:
-    return {"": float(pd.Series(values).median()), "_low": min(values), "_high": max(values)}
+    low, median, high = pd.Series(values).quantile([0.25, 0.5, 0.75])
+    return {"": median, "_low": low, "_high": high}
 
 
 def _left(model: tf.keras.Model) -> dict[str, int]:
@@ -157,9 +156,4 @@ def _left(model: tf.keras.Model) -> dict[str, int]:
     folded, layers, parameters = folding_places(model), len(slots(model)), model.count_params()
     # A layer without an offset gets one for each channel of what folds into it.
     gone = sum(place.layer.count_params() - place.channels * (not before.use_bias) for place, before in folded)
-    return {
-        "parameters": parameters,
-        "parameters_left": parameters - gone,
-        "layers": layers,
-        "layers_left": layers - len(folded),
-    }
+    return dict(zip(_COUNTS, (parameters, parameters - gone, layers, layers - len(folded)), strict=True))

@@ -129,17 +129,18 @@ class Progress:
         total: Number of runs.
         title: What the runs are for.
         done: Number of runs that were done before.
+        unit: What a run is called, where it is none.
 
     Use it in a ``with`` statement, call ``advance`` or ``fail`` once a run, and set ``running`` where several do.
     """
 
-    def __init__(self, total: int, title: str, done: int = 0):
-        self._title, self._total, self._done, self._failed, self._running = title, total, done, 0, 0
+    def __init__(self, total: int, title: str, done: int = 0, unit: str = "run"):
+        self._unit, self._title, self._total, self._done, self._failed, self._running = unit, title, total, done, 0, 0
         self._done_before, self._began = done, time.monotonic()
         self._latest = ""
         self.live = Live()
         self.live.say(self._line())
-        self._bar = tqdm.tqdm(total=total, initial=done, desc=title, unit="run", disable=None)  # unless in a terminal
+        self._bar = tqdm.tqdm(total=total, initial=done, desc=title, unit=unit, disable=None)  # unless in a terminal
         self._logs = bool(self._bar.disable) and not in_notebook()
         self._ended = threading.Event()
 
@@ -211,4 +212,4 @@ class Progress:
 
     def _line(self) -> str:
         failed = f", {self._failed} failed" if self._failed else ""
-        return f"{self._title}: {self._done} of {self._total} runs done{failed}"
+        return f"{self._title}: {self._done} of {self._total} {self._unit}s done{failed}"

@@ -43,6 +43,13 @@ def study_of_folder(folder: Path) -> Study:
     return UndeclaredStudy(name, "No study was declared beside these records.", ("none",))
 
 
+def output_folder(folder: Path) -> Path:
+    """Return the output folder that a folder of records stands in; any other folder as it is."""
+    folder = Path(os.path.abspath(folder))
+    above = folder.name == "records" or (folder.parent / "study.yaml").is_file()
+    return folder.parent if above and not (folder / "study.yaml").is_file() else folder
+
+
 @dataclasses.dataclass(frozen=True)
 class Failure:
     """A run that gave no record.

@@ -15,10 +15,11 @@ from normlib.analysis.comparison import Comparison
 from normlib.analysis.rankings import count_rankings
 from normlib.analysis.statistics import CONFIDENCE, find_diverged, order_orderings
 from normlib.errors import RequestError, checked
+from normlib.models.instance import Instance
 from normlib.models.ordering import short_form
 from normlib.runs.cost import COST_FILE, read_cost
 from normlib.runs.store import KEPT, Record, read_records, to_frame
-from normlib.studies.folder import UndeclaredStudy, planned_runs, study_of_folder
+from normlib.studies.folder import UndeclaredStudy, output_folder, planned_runs, study_of_folder
 from normlib.studies.study import Study, read_study
 from normlib.studies.tuning import tune
 
@@ -101,6 +102,17 @@ class Results(Comparison):
         return [runs[name] for name in order_orderings(list(runs))]
 
     @property
+    def cost_instances(self) -> list[Instance]:
+        """The instances of these runs, as the study has them, which knows where its data are; else as they were run."""
+        known = {self.study.identify(instance.settings): instance for instance in self.study.instances}
+        return [
+            # "auto" takes the provider of this stack, which need not be that of the runs.
+            known.get(self.study.identify(run.instance))
+            or Instance.from_settings(**{**run.instance, "provider": "auto"})
+            for run in self.cost_runs
+        ]
+
+    @property
     def question(self) -> str:
         """What the study asks, and after whom, in Markdown."""
         from normlib.report import sentences  # shown only
@@ -159,7 +171,8 @@ def read_results(folder: str | Path) -> Results:
     Raises:
         RequestError: There is no run of a study, or some must not be compared.
     """
-    return read_kept(str(folder)) if str(folder) in kept_studies() else read_folder(Path(folder), "folder")
+    kept = kept_studies()
+    return read_kept(str(folder)) if str(folder) in kept else read_folder(Path(folder), "folder", kept)
 
 
 def kept_studies() -> list[str]:
@@ -208,12 +221,13 @@ def _select_tied(study: Study, records: Sequence[Record]) -> list[Record]:
     return tied.select(records) if tied else []
 
 
-def read_folder(folder: Path, setting: str = "DIR") -> Results:
+def read_folder(folder: Path, setting: str = "DIR", names: Sequence[str] = ()) -> Results:
     """Return the study of an output folder, or of a folder of records, and its runs.
 
     Args:
         folder: The folder.
         setting: Name of the setting that holds it.
+        names: What may stand there besides; the nearest one is proposed where there is no such folder.
 
     Raises:
         RequestError: There are none.
@@ -224,12 +238,10 @@ def read_folder(folder: Path, setting: str = "DIR") -> Results:
     undeclared = study is None or isinstance(study, UndeclaredStudy)
     runs = records if study is None or undeclared else study.select(records)
     if study is None or not runs:
-        # read_results takes the names of kept studies too, and proposes the one that is nearest.
-        allowed, names = "a study's output folder, with at least one record in records/", kept_studies()
-        raise RequestError(setting, str(folder), allowed, names=names if setting == "folder" else ())
+        allowed = "a study's output folder, with at least one record in records/"
+        raise RequestError(setting, str(folder), allowed, names=names)
     results = Results(study, runs, [] if undeclared else _select_tied(study, records))
-    place = next((place for place in (folder, folder.parent) if (place / COST_FILE).exists()), folder)
-    results.cost = read_cost(place / COST_FILE, results.cost_runs)
+    results.cost = read_cost(output_folder(folder) / COST_FILE, results.cost_runs)
     return results
 
 

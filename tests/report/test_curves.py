@@ -67,6 +67,16 @@ def test_curves_of_many_orderings_are_differences_from_the_baseline_pair_by_pair
     assert axis.get_ylabel() == "training loss, minus that of none/none"
 
 
+@pytest.mark.parametrize("others", [(), ("gn", "bn/bn", "gn/gn", "bn/gn")])
+def test_a_diverged_run_is_not_left_out_of_the_mean(make_record, others):
+    """Among many orderings, whose differences are drawn, as among few."""
+    runs = [make_record(kind, seed, 0.4) for kind in ("none", *others) for seed in range(4)]
+    runs += [make_record("bn", seed, np.nan if seed else 0.4) for seed in range(4)]
+    _, (axis,) = curves.plot_training(runs)
+    (line,) = (line for line in axis.lines if line.get_label() == "bn/none")
+    assert np.isnan(line.get_ydata()).all()
+
+
 def test_each_condition_has_a_panel(make_record):
     runs = [make_record("bn", seed, 0.4, batch_size=size) for seed in (0, 1) for size in (4, 8, 16, 32)]
     _, axes = curves.plot_training(runs, [{"batch_size": [4, 8, 16, 32]}])

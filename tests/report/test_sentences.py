@@ -240,9 +240,12 @@ def test_without_pairs_the_best_mean_stands_alone(make_frame):
 
 
 def test_equal_means_are_said_to_be_equal_and_are_no_order(make_frame):
-    """0.4 and 0.5 in the other order: added up, they may differ in their last digit."""
-    (said,) = sentences.winner_sentences(Comparison(make_frame({"bn": [0.4, 0.5, 0.3], "none": [0.3, 0.4, 0.5]})))
-    assert said == "By means, bn/none and the baseline none/none are best, both 0.4000."
+    """In another order the same figures, added up, may differ in their last digit; equal pairs alone are no tie."""
+    losses = {"bn": [0.4, 0.5, 0.3], "gn": [0.5, 0.4, 0.3], "none": [0.3, 0.4, 0.5]}
+    (said,) = sentences.winner_sentences(Comparison(make_frame(losses)))
+    assert re.fullmatch(r"By means, (.+), (.+) and (.+) are best, each 0.4000\.", said)
+    (said,) = sentences.winner_sentences(Comparison(make_frame({"bn": [0.5, 0.1], "none": [0.5]})))
+    assert said.startswith("By means, bn/none is best, 0.3000: 0.0000")
 
 
 def test_nothing_is_said_of_a_baseline_that_was_not_run_or_stands_alone(make_frame):
