@@ -39,7 +39,7 @@ def test_the_kinds_of_ones_own_run_from_their_folder(tmp_path):
     assert done.returncode == 0, done.stderr
     runs = read_records(tmp_path / "outputs" / "my_norms")
     without = 739_708
-    assert {run.ordering: run.parameters["total"] for run in runs} == {
+    assert {run.instance["ordering"]: run.parameters["total"] for run in runs} == {
         "none/none": without,
         "my_norms:Centred/none": without,
         "my_norms:without_offset/none": without + 10,

@@ -53,6 +53,8 @@ def csv_files(results: Results, path: Path) -> dict[Path, str]:
     files = {path: means[[*keys, *means.columns.difference(keys, sort=False)]]}
     if results.contrasts:
         estimates = results.estimates.reset_index()
+        # A spreadsheet takes what begins so for a formula, unless an apostrophe says that it is text.
+        estimates["name"] = estimates["name"].str.replace(r"^(?=[=+@\t\r-])", "'", regex=True)
         estimates.insert(3, "measure", results.measure.column)
         estimates.insert(4, "margin", results.margin)
         files[contrasts_file(path)] = estimates
