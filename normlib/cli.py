@@ -231,6 +231,7 @@ def cost(folder: str, rounds: int, threads: int, out: str | None) -> None:
         export.check_file("out", out)
     elif path:
         check_writable(path.parent, "DIR")
+    sys.path.insert(0, "")  # models and kinds of one's own are found where the command is given, as in kernels
     results.cost = measure_cost(results.cost_instances, rounds, threads)
     if path:
         write_atomically(path, results.cost.to_csv(float_format="%.4f"))
