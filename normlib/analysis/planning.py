@@ -49,17 +49,18 @@ def level_margin(seeds: int, contrasts: int, looks: int = 1) -> float:
     """
     if seeds < 2:
         return math.inf
+    from scipy.optimize import brentq  # slow to import, and only needed here
+
     freedom = seeds - 1
     critical = -scipy.special.stdtrit(freedom, NOMINAL_LEVEL / (contrasts * looks))
     # The pairs' own standard deviations, as likely as each other: their squares follow a chi-square distribution.
     sds = np.sqrt(2 * scipy.special.gammaincinv(freedom / 2, (np.arange(400) + 0.5) / 400) / freedom)
-    low, high = 0.0, 5 * (critical + 3) / math.sqrt(seeds)
-    for _ in range(50):  # halved each time
-        middle = (low + high) / 2
-        within = np.maximum(middle * math.sqrt(seeds) - critical * sds, 0)
-        enough = np.mean(2 * scipy.special.ndtr(within) - 1) >= POWER
-        low, high = (low, middle) if enough else (middle, high)
-    return float(high)
+
+    def lacking(margin: float) -> float:
+        within = np.maximum(margin * math.sqrt(seeds) - critical * sds, 0)
+        return float(np.mean(2 * scipy.special.ndtr(within) - 1) - POWER)
+
+    return float(brentq(lacking, 0, 5 * (critical + 3) / math.sqrt(seeds)))
 
 
 def pairs_to_decide(mean: float, sd: float, pairs: int, margin: float, contrasts: int) -> float:

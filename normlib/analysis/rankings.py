@@ -100,20 +100,8 @@ def winners(parts: Mapping[str, pd.DataFrame], measure: str) -> pd.DataFrame:
             "first": (complete[winner] == complete.min(axis=1)).sum(),
             "seeds": len(complete),
         }
-    columns = [
-        "winner",
-        "equals",
-        "mean",
-        "rival",
-        "lead",
-        "low",
-        "high",
-        "pairs",
-        "baseline",
-        "baseline_lead",
-        "first",
-        "seeds",
-    ]
+    columns = ["winner", "equals", "mean", "rival", "lead", "low", "high", "pairs"]
+    columns += ["baseline", "baseline_lead", "first", "seeds"]
     return pd.DataFrame.from_dict(rows, orient="index", columns=columns).rename_axis("condition")
 
 

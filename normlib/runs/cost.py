@@ -127,20 +127,25 @@ def _measure(
     watch = tf.keras.callbacks.Callback()
     watch.on_train_batch_end = watch.on_test_batch_end = lambda *_, **__: ends.append(time.perf_counter())
     seconds: dict[tuple[str, str], list[float]] = {(name, kind): [] for name in models for kind in _KINDS}
+    batches = {(name, kind): _batches(instances[name], kind) for name, kind in seconds}
     with Progress((rounds + 1) * len(models), "measuring", unit="measurement") as progress, without_autotuning():
         for number, (name, model) in itertools.product(range(rounds + 1), models.items()):
             size = instances[name].batch_size
             for kind in _KINDS:
-                split = instances[name].fit_examples if kind == "fit" else instances[name].evaluate_examples
-                images, labels = data.load_split(instances[name].dataset, split)
-                images = np.resize(images, (_STEPS * size, *images.shape[1:]))
-                labels = np.resize(labels, _STEPS * size)
                 ends.clear()
-                getattr(model, kind)(images, labels, batch_size=size, verbose=0, callbacks=[watch])
+                getattr(model, kind)(*batches[name, kind], batch_size=size, verbose=0, callbacks=[watch])
                 if number:  # the first time, the graph is made
                     seconds[name, kind].append(float(np.median(np.diff(ends))) / size)
             progress.advance(f"{name}, round {number} of {rounds}" if number else f"{name}, graphs")
     return seconds
+
+
+def _batches(instance: Instance, kind: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return the images and labels of the steps of a measurement; those of a small split come more than once."""
+    split = instance.fit_examples if kind == "fit" else instance.evaluate_examples
+    images, labels = data.load_split(instance.dataset, split)
+    count = _STEPS * instance.batch_size
+    return np.resize(images, (count, *images.shape[1:])), np.resize(labels, count)
 
 
 def _summary(values: Sequence[float]) -> dict[str, float]:
