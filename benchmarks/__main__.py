@@ -21,8 +21,11 @@ BENCHMARKS = {
     "scale": bookkeeping.scale,
     "step": steps.step,
     "overhead": runs.overhead,
-    "study": runs.study,
+    "whole": runs.whole,
+    "readings": runs.readings,
     "sweep": runs.sweep,
+    "fit-only": runs.fit_only,
+    "dask": runs.dask,
 }
 
 
@@ -34,7 +37,7 @@ def main(names: tuple[str, ...], rounds: int, out: Path) -> None:
     """Measure all benchmarks, or those that are named; others that are in the table stay.
 
     Ratios are normlib's seconds over the other side's, measured in turn: below 1, normlib is faster. All of it takes
-    about an hour and a half on two cores, most of it the sweep.
+    about three hours on two cores, most of it the two sweeps.
 
     \b
     python -m benchmarks

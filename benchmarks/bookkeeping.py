@@ -132,7 +132,7 @@ def scale(rounds: int) -> list[Figure]:
         loads = alternate([lambda: load(many, MANY), lambda: load(few, FEW)], rounds)
         drives = alternate([_drive], rounds)
     return [
-        Figure("10,000 records: load, statistics and bars, seconds", [a for a, _ in summaries], reach=5),
+        Figure("10,000 records: load, statistics and bars, seconds", [a for a, _ in summaries], reach=4, aim=3),
         Figure("10,000 records: most memory, MB", [b for _, b in summaries], reach=500),
         Figure("cost of loading a record, of 10,000 / of 100", [a / b for a, b in loads], reach=1.2),
         Figure("driver, ms an execution", [a for (a,) in drives], reach=20),

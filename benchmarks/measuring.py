@@ -6,7 +6,6 @@ import dataclasses
 import datetime
 import os
 import platform
-import signal
 import subprocess
 import sys
 import tempfile
@@ -49,21 +48,22 @@ def alternate(sides: Sequence[Callable[[], float]], rounds: int) -> list[tuple[f
     return measured
 
 
-def seconds_until(command: Sequence[str], folder: Path, files: int, **variables: str) -> float:
-    """Start a command, and return the seconds until a folder has so many JSON files; then the command is ended."""
-    started = time.perf_counter()
+def time_command(
+    command: Sequence[str], folder: Path | None = None, files: int = 0, **variables: str
+) -> tuple[float, float]:
+    """Run a command; return the seconds until a folder has so many JSON files, and until the command has ended."""
+    started, found = time.perf_counter(), None
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(command, cwd=ROOT, env={**os.environ, **variables}, stdout=log, stderr=log)
-        try:
-            while len(list(folder.glob("*.json"))) < files:
-                if process.poll() is not None:
-                    log.seek(0)
-                    raise RuntimeError(f"{command} ended before its work: {log.read().decode()[-2000:]}")
-                time.sleep(0.02)
-            return time.perf_counter() - started
-        finally:
-            process.send_signal(signal.SIGTERM)
-            process.wait()
+        while process.poll() is None:
+            if found is None and folder is not None and len(list(folder.glob("*.json"))) >= files:
+                found = time.perf_counter() - started
+            time.sleep(0.02)
+        if process.returncode:
+            log.seek(0)
+            raise RuntimeError(f"{command} ended with {process.returncode}: {log.read().decode()[-2000:]}")
+    ended = time.perf_counter() - started
+    return ended if found is None else found, ended
 
 
 def python(*arguments: object) -> list[str]:

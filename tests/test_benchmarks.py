@@ -33,7 +33,7 @@ def test_the_floor_counts_the_weights_that_the_model_has():
 
 def test_a_command_that_ends_before_its_work_is_told_with_what_it_said(tmp_path):
     with pytest.raises(RuntimeError, match="no such study"):
-        measuring.seconds_until(measuring.python("-c", "raise SystemExit('no such study')"), tmp_path, files=1)
+        measuring.time_command(measuring.python("-c", "raise SystemExit('no such study')"), tmp_path, files=1)
 
 
 def test_all_benchmarks_are_kept_with_the_package():
