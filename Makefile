@@ -38,7 +38,7 @@ INSTALLED := $(VENV)/installed
 
 STUDY := source
 
-.PHONY: help install study test test-all soak applications lint lab calibrate keep notebooks colab wheel findings verify benchmark audit lock clean
+.PHONY: help install study test test-all soak applications lint lab calibrate keep notebooks colab wheel findings verify replicate benchmark audit lock clean
 .DEFAULT_GOAL := help
 
 help:  ## list the commands
@@ -112,7 +112,10 @@ findings: $(INSTALLED)  ## remake tables, sentences and pictures of the README a
 verify: $(INSTALLED)  ## train some kept runs of the source study, or of STUDY=grid, again and compare
 	$(BIN)/normlib verify $(STUDY)
 
-benchmark: $(INSTALLED)  ## measure normlib beside plain Keras and PyTorch, over an hour on two cores
+replicate: $(INSTALLED)  ## run eight further seeds of all kept studies, or of STUDIES="groups lag": do differences keep their sign?
+	$(BIN)/python docs/replicate.py $(STUDIES)
+
+benchmark: $(INSTALLED)  ## measure normlib beside plain Keras and PyTorch, three hours on two cores
 	$(BIN)/python -m benchmarks
 
 audit: $(INSTALLED)  ## look all versions of both locks up in the advisory database
