@@ -50,17 +50,12 @@ class Paper:
 
     @classmethod
     def read(cls, content: object, varies: Varies) -> Paper:
-        """Read what stands under ``paper`` in a study's file.
-
-        Args:
-            content: As in the file.
-            varies: What the study varies.
+        """Read what stands under ``paper`` in the file of a study that varies something.
 
         Raises:
             RequestError: It is not of this form.
         """
-        names = {field.name for field in dataclasses.fields(cls)}
-        if not isinstance(content, dict) or {*content} != names or not isinstance(content["lines"], dict):
+        if {*mapping("paper", content)} != {field.name for field in dataclasses.fields(cls)}:
             raise RequestError("paper", content, _FORM)
         paper = cls(**content)
         for name in ("reports", "differs"):
@@ -69,9 +64,10 @@ class Paper:
         if paper.against != against or not all(isinstance(value, int | float) and value > 0 for value in values):
             allowed = "the first setting of the one group that the study varies, whose values are positive numbers"
             raise RequestError("paper: against", paper.against, allowed)
-        if not paper.lines or not all(isinstance(line, dict) and line for line in paper.lines.values()):
-            raise RequestError("paper: lines", paper.lines, "numbers by the values of the setting, by ordering")
-        for ordering, line in paper.lines.items():
+        lines = mapping("paper: lines", paper.lines)
+        if not lines or not all(isinstance(line, dict) and line for line in lines.values()):
+            raise RequestError("paper: lines", lines, "numbers by the values of the setting, by ordering")
+        for ordering, line in lines.items():
             printable("paper: lines", ordering, most=100)
             for value, number in line.items():
                 real_number("paper: lines", number, "finite numbers", lambda _: True)
@@ -196,9 +192,7 @@ class Study:
             raise RequestError("looks", looks, "growing numbers of seeds, two or more each, such as [8, 16, 32]")
         self._set("looks", tuple(looks))
         if looks and self.seeds not in (None, looks[-1]):
-            raise RequestError(
-                "seeds", self.seeds, problem=f"the study has looks instead: {', '.join(map(str, looks))}"
-            )
+            raise RequestError("seeds", self.seeds, problem=f"the study has looks instead: {[*looks]}")
         if self.seeds is None:
             self._set("seeds", looks[-1] if looks else 10)
 
@@ -335,8 +329,7 @@ class Study:
         """
         changes = {name: value for name, value in changes.items() if value is not None}
         if self.looks and "seeds" in changes:
-            problem = f"the study has looks instead: {', '.join(map(str, self.looks))}"
-            raise RequestError("seeds", changes["seeds"], problem=problem)
+            raise RequestError("seeds", changes["seeds"], problem=f"the study has looks instead: {[*self.looks]}")
         if "orderings" in changes:
             changes["ties"] = {}
             if self.tune:
