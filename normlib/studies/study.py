@@ -16,7 +16,7 @@ from normlib.analysis.conditions import Varies, check_varies, expand, labels
 from normlib.analysis.contrasts import Contrast, check_margin, read_contrasts
 from normlib.datasets import recorded_name
 from normlib.errors import RequestError, checked, mapping, one_of, printable, real_number, seed_range
-from normlib.files import LARGEST_FILE, read_yaml
+from normlib.files import read_yaml
 from normlib.models.instance import Instance, check_splits_named
 from normlib.models.ordering import short_form
 from normlib.runs.measures import MEASURES, default_measure
@@ -389,10 +389,7 @@ def read_study(name_or_file: str | Path) -> Study:
         if key not in body:
             raise RequestError("study", str(name_or_file), problem=f"its key {key!r} is missing")
     # What normlib wrote as run says itself in which file it was declared.
-    study = Study(**{"name": path.stem, "declared_in": sha256, **body})
-    if len(study.to_yaml().encode()) > LARGEST_FILE:  # as run, it has to be read again
-        raise RequestError("study", str(name_or_file), f"a YAML file of at most {LARGEST_FILE:,} bytes")
-    return study
+    return Study(**{"name": path.stem, "declared_in": sha256, **body})
 
 
 def shipped_studies() -> list[str]:

@@ -81,13 +81,7 @@ def conclude(found: pd.DataFrame) -> str:
 
 
 def judge(record: Record, again: Record, kept: Iterable[Record]) -> str:
-    """Return what a run that was trained again says of the kept one: one of the three verdicts of ``verify``.
-
-    Args:
-        record: The kept run.
-        again: The same instance and seed, trained here.
-        kept: All kept runs of the study.
-    """
+    """Return what a run that was trained again says of the kept one, beside all that are kept: ``verify``'s verdict."""
     # As text, in which a figure that is no number equals itself.
     if all(json.dumps(getattr(record, part)) == json.dumps(getattr(again, part)) for part in _RESULTS):
         return EQUAL
@@ -99,9 +93,8 @@ def judge(record: Record, again: Record, kept: Iterable[Record]) -> str:
 
 def _is_inside(values: np.ndarray, value: float) -> bool:
     """Tell whether a further value lies in the prediction interval of some values."""
-    count = len(values)
-    if count < 2:
+    if len(values) < 2:
         return False
     # Around the mean a further value scatters by sqrt(n + 1) times what the mean itself does.
-    reach = half_width(values.std(ddof=1), count, 1 - _CONFIDENCE) * np.sqrt(count + 1)
+    reach = half_width(values.std(ddof=1), len(values), 1 - _CONFIDENCE) * np.sqrt(len(values) + 1)
     return bool(abs(value - values.mean()) <= reach)

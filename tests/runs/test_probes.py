@@ -41,20 +41,6 @@ def cosine(outputs):
     return probes.mean_cosine(probes.unit_sum(tf.constant(outputs)).numpy(), len(outputs))
 
 
-@pytest.mark.parametrize(
-    ("outputs", "expected"),
-    [
-        ([[1.0, 2.0], [1.0, 2.0], [3.0, 6.0]], 1),  # lengths do not count
-        ([[1.0, 0.0], [0.0, 5.0]], 0),
-        ([[1.0, 0.0], [-2.0, 0.0]], -1),
-        # Pairs: 0, 3/5, 4/5.
-        ([[1.0, 0.0], [0.0, 1.0], [3.0, 4.0]], 1.4 / 3),
-    ],
-)
-def test_cosine_similarity_by_hand(outputs, expected):
-    assert cosine(outputs) == pytest.approx(expected, abs=1e-12)
-
-
 def test_cosine_similarity_is_the_mean_over_pairs_of_flattened_outputs():
     outputs = np.random.default_rng(0).normal([0.5, -1, 3], [1, 2, 0.1], size=(7, 4, 5, 3)).astype(np.float32)
     flat = outputs.reshape(7, -1).astype(np.float64)
