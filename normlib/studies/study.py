@@ -26,11 +26,6 @@ if TYPE_CHECKING:
 
     from normlib.runs.record import Record
 
-_FORM = (
-    "{reports: what and where, against: the setting that varies, lines: {ordering: {value: number}}, "
-    "differs: in what the study's settings differ}"
-)
-
 
 @dataclasses.dataclass(frozen=True)
 class Paper:
@@ -55,8 +50,9 @@ class Paper:
         Raises:
             RequestError: It is not of this form.
         """
-        if {*mapping("paper", content)} != {field.name for field in dataclasses.fields(cls)}:
-            raise RequestError("paper", content, _FORM)
+        names = [field.name for field in dataclasses.fields(cls)]
+        if {*mapping("paper", content)} != {*names}:
+            raise RequestError("paper", content, f"what has the keys {', '.join(names)}")
         paper = cls(**content)
         for name in ("reports", "differs"):
             printable(f"paper: {name}", getattr(paper, name), most=2000, lines=True)
