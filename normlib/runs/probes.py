@@ -122,31 +122,29 @@ class Probe:
         parts = [slice(start, start + batch_size) for start in range(0, len(images), batch_size)]
         self._model = model
         self._batches = [(tf.convert_to_tensor(images[part]), tf.convert_to_tensor(labels[part])) for part in parts]
-        self._sizes = [len(labels[part]) for part in parts]
         self._slots, self._kernels = find_slots(model, named), find_kernels(model)
         self._watch = watching.Watch(model)
         self._look_at_batch = tf.function(self._see_batch, reduce_retracing=True, autograph=False)
 
     def look(self) -> list[Row]:
         """Return what there is to see now: quantity, place, layer and value, see ``normlib.diagnose``."""
-        images = sum(self._sizes)
-        sums = [np.zeros(1)] * len(self._slots)
-        means: dict[str, list] = {path: [0.0] * len(kernels) for path, kernels in self._kernels.items()}
+        count = sum(len(labels) for _, labels in self._batches)
+        sums: list = [0.0] * len(self._slots)
+        means: dict = dict.fromkeys(self._kernels, 0.0)
         self._watch.reset()
         with np.errstate(all="ignore"), graphs.keeping_variables(self._model):  # of diverged runs
-            for batch, size in zip(self._batches, self._sizes, strict=True):
-                unit_sums, gradients = self._look_at_batch(*batch)
+            for images, labels in self._batches:
+                unit_sums, gradients = self._look_at_batch(images, labels)
                 sums = [total + part.numpy() for total, part in zip(sums, unit_sums, strict=True)]
                 # Added up at once: those of all batches together may be larger than the memory.
-                for path, parts in gradients.items():
-                    shares = [size / images * np.asarray(part, np.float64) for part in parts]
-                    means[path] = [mean + share for mean, share in zip(means[path], shares, strict=True)]
+                for path, gradient in gradients.items():
+                    means[path] += len(labels) / count * gradient.numpy()
             rows: list[Row] = [
-                ("cosine similarity", slot.number, slot.path, mean_cosine(total, images))
+                ("cosine similarity", slot.number, slot.path, mean_cosine(total, count))
                 for slot, total in zip(self._slots, sums, strict=True)
             ]
-            for number, (path, parts) in enumerate(means.items(), start=1):
-                rows.append(("gradient norm", number, path, float(np.sqrt(sum(np.sum(part**2) for part in parts)))))
+            for number, (path, mean) in enumerate(means.items(), start=1):
+                rows.append(("gradient norm", number, path, float(np.linalg.norm(mean))))
         return rows + self._distances()
 
     def _distances(self) -> list[Row]:
@@ -159,8 +157,8 @@ class Probe:
             for name, estimate, true in zip(("mean", "variance"), moving[path], statistics, strict=True)
         ]
 
-    def _see_batch(self, images: tf.Tensor, labels: tf.Tensor) -> tuple[list, dict]:
-        """Return slots' unit sums, and the loss' gradients."""
+    def _see_batch(self, images: tf.Tensor, labels: tf.Tensor) -> tuple[list, dict[str, tf.Tensor]]:
+        """Return each slot's unit sum, and by layer the loss' gradient, ``[numbers]``, in float64."""
         outputs: dict = {}
         with contextlib.ExitStack() as stack:
             for slot in self._slots:
@@ -170,7 +168,11 @@ class Probe:
             losses = tf.keras.losses.get(self._model.loss)(labels, predicted)
             loss = tf.add_n([tf.reduce_mean(losses), *self._model.losses])
         sums = [unit_sum(outputs[id(slot.layer)]) for slot in self._slots]
-        return sums, tape.gradient(loss, self._kernels, unconnected_gradients="zero")
+        gradients = tape.gradient(loss, self._kernels, unconnected_gradients="zero")
+        flat = {
+            path: [tf.reshape(tf.cast(part, tf.float64), [-1]) for part in parts] for path, parts in gradients.items()
+        }
+        return sums, {path: tf.concat(parts, axis=0) for path, parts in flat.items()}
 
 
 def observe(steps: Collection[int], *how: Any) -> tuple[tf.keras.callbacks.Callback, list[tuple]]:
