@@ -20,11 +20,7 @@ _MOST_CLASSES = 10_000
 
 
 def load_array(dataset: str, name: str) -> np.ndarray:
-    """Load one array of a data set, as it is in its file.
-
-    Args:
-        dataset: Name in the catalog, or the path of an ``.npz`` file.
-        name: ``x_train``, ``y_train``, ``x_test`` or ``y_test``.
+    """Load one of the ``ARRAYS`` of a data set, as it is in its file.
 
     Returns:
         Read-only: images ``[n, height, width]`` or ``[n, height, width, channels]``, uint8 from 0 to 255 or float; or

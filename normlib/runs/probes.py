@@ -84,18 +84,11 @@ def unit_sum(outputs: tf.Tensor) -> tf.Tensor:
 
 
 def mean_cosine(total: np.ndarray, samples: int) -> float:
-    """Return the mean cosine similarity over all pairs of samples, from the sum of their unit vectors.
+    """Return the mean cosine similarity over all pairs of n samples, from the sum of their unit vectors, ``[numbers]``.
 
     ``(||sum||² - n) / (n (n - 1))``: the square holds each of the n samples with itself, and each pair twice. It is the
     mean over pairs that Lubana, Dick and Tanaka's code takes (2021, arXiv 2106.05956), there within one batch and
-    behind the nonlinearity.
-
-    Args:
-        total: Sum of the samples' unit vectors, ``[numbers]``.
-        samples: Their number ``n``.
-
-    Returns:
-        From -1 / (n - 1) to 1; NaN for a single sample.
+    behind the nonlinearity. From -1 / (n - 1) to 1; NaN for a single sample.
     """
     return float(np.sum(total**2) - samples) / (samples * (samples - 1)) if samples > 1 else float("nan")
 

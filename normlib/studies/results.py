@@ -204,13 +204,8 @@ def earlier_runs(study: Study, folder: Path | None = None) -> Results | None:
 def read_folder(folder: Path, setting: str = "DIR", names: Sequence[str] = ()) -> Results:
     """Return the study of an output folder, or of a folder of records, and its runs.
 
-    Args:
-        folder: The folder.
-        setting: Name of the setting that holds it.
-        names: What may stand there besides; the nearest one is proposed where there is no such folder.
-
     Raises:
-        RequestError: There are none.
+        RequestError: There are none; the message has the name of the setting, and proposes the nearest of some names.
     """
     if os.path.isdir(folder):  # and not Path's own test, which raises of what can be no path
         study, records = study_of_folder(folder), read_records(folder)

@@ -32,9 +32,8 @@ _FEWEST_SEEDS = 5
 def tuning_study(study: Study) -> Study:
     """Return the study by whose runs the settings of each ordering are chosen: what stands under ``tune``.
 
-    Args:
-        study: The study; its ``tune`` has ``varies`` (of one group, whose settings are chosen together),
-            ``evaluate_split``, ``seeds`` and ``first_seed``.
+    That is ``varies`` (of one group, whose settings are chosen together), ``evaluate_split``, ``seeds`` and
+    ``first_seed``.
 
     Raises:
         RequestError: It has not, or the study would be reported on images or seeds by which it chooses.
