@@ -44,15 +44,15 @@ class Paper:
     differs: str
 
     @classmethod
-    def read(cls, content: object, varies: Varies) -> Paper:
+    def read(cls, content: dict[str, Any], varies: Varies) -> Paper:
         """Read what stands under ``paper`` in the file of a study that varies something.
 
         Raises:
             RequestError: It is not of this form.
         """
         names = [field.name for field in dataclasses.fields(cls)]
-        if {*mapping("paper", content)} != {*names}:
-            raise RequestError("paper", content, f"what has the keys {', '.join(names)}")
+        if {*content} != {*names}:
+            raise RequestError("paper", content, f"the keys {', '.join(names)} with their values")
         paper = cls(**content)
         for name in ("reports", "differs"):
             printable(f"paper: {name}", getattr(paper, name), most=2000, lines=True)
