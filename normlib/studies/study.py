@@ -374,10 +374,8 @@ def read_study(name_or_file: str | Path) -> Study:
     body, sha256 = read_yaml("study", path)
     if not isinstance(body, dict):
         raise RequestError("study", str(name_or_file), "a YAML file with keys such as 'question' and 'orderings'")
-    if "seeds" in body and body["seeds"] is None:
-        raise RequestError("seeds", None, "a whole number from 1 up, or left out")
-    if body.get("looks") and "seeds" in body:
-        raise RequestError("seeds", body["seeds"], problem="the study has looks instead: it takes one of the two")
+    if "seeds" in body and (body["seeds"] is None or body.get("looks")):
+        raise RequestError("seeds", body["seeds"], "a whole number from 1 up, or left out, as where there are looks")
     keys = [field.name for field in dataclasses.fields(Study) if field.init and field.name != "name"]
     for key in body:
         one_of(f"a key of {path.name}", key, keys)
