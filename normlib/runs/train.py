@@ -186,10 +186,8 @@ def compare(
         settings["model"] = path_of("model", model)
     check_splits_named(settings.get("dataset"), settings)
     instances = [Instance.from_settings(ordering=ordering, **settings) for ordering in orderings]
-    if not instances:
-        raise RequestError("orderings", orderings, "one ordering or more")
-    if len(set(instances)) < len(instances):
-        raise RequestError("orderings", orderings, problem="one stands there twice")
+    if not instances or len(set(instances)) < len(instances):
+        raise RequestError("orderings", orderings, "one ordering or more, each once")
     from normlib.report.cards import ComparedRuns
 
     measure = None if measure is None else find_measure(measure).column

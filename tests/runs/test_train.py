@@ -181,7 +181,7 @@ WRONG = {
     "normlib.compare(['bn'], epoch=1)": "setting is 'epoch'",
     "normlib.compare(['bx'])": "ordering is 'bx'",
     "normlib.compare([])": "orderings is [], but must be one ordering or more",
-    "normlib.compare(['bn', 'bn/none'])": "orderings is ['bn', 'bn/none'], but one stands there twice",
+    "normlib.compare(['bn', 'bn/none'])": "orderings is ['bn', 'bn/none'], but must be one ordering or more",
     "normlib.compare(3)": "orderings is 3, but must be of type str | Iterable[str]",
     "normlib.compare(['bn'], threads=0)": "threads is 0",
     "normlib.train_all([normlib.Instance()], records_dir='/proc/records')": "records_dir is '/proc/records'",
