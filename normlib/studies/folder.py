@@ -39,10 +39,11 @@ def study_of_folder(folder: Path) -> Study:
     Raises:
         RequestError: The file is no study.
     """
-    folder = output_folder(folder)
-    if os.path.isfile(folder / "study.yaml"):
-        return dataclasses.replace(read_study(folder / "study.yaml"), name=folder.name)
-    return UndeclaredStudy(folder.name, "No study was declared beside these records.", ("none",))
+    name = output_folder(folder).name
+    for path in (folder / "study.yaml", folder.parent / "study.yaml"):
+        if os.path.isfile(path):
+            return dataclasses.replace(read_study(path), name=name)
+    return UndeclaredStudy(name, "No study was declared beside these records.", ("none",))
 
 
 def output_folder(folder: Path) -> Path:
