@@ -20,11 +20,7 @@ _MOST_CLASSES = 10_000
 
 
 def load_array(dataset: str, name: str) -> np.ndarray:
-    """Load one array of a data set, as it is in its file.
-
-    Args:
-        dataset: Name in the catalog, or the path of an ``.npz`` file.
-        name: ``x_train``, ``y_train``, ``x_test`` or ``y_test``.
+    """Load one of the ``ARRAYS`` of a data set, as it is in its file.
 
     Returns:
         Read-only: images ``[n, height, width]`` or ``[n, height, width, channels]``, uint8 from 0 to 255 or float; or
@@ -58,9 +54,8 @@ def load_split(
         RequestError: No data set, no slice of it, or a sample that it does not hold, and as ``load_array``.
         OSError: As ``load_array``.
     """
-    if not is_file(dataset):
-        one_of("dataset", dataset, DATASETS, "or the path of an .npz file")
-    split = parse_split(split, _facts(dataset).sizes) if isinstance(split, str) else split
+    facts = read_facts(dataset)
+    split = parse_split(split, facts.sizes) if isinstance(split, str) else split
     examples: slice | np.ndarray = slice(split.start, split.stop)
     if sample is not None:
         sample = whole_number("sample", sample, minimum=1, maximum=len(split))
@@ -77,29 +72,29 @@ def digests(dataset: str) -> dict[str, str]:
     Raises:
         RequestError: As ``load_array``.
     """
-    return _facts(dataset).sha256 or {name: digest_array(load_array(dataset, name)) for name in ARRAYS}
+    return read_facts(dataset).sha256 or {name: _digest(load_array(dataset, name)) for name in ARRAYS}
 
 
-def _facts(dataset: str) -> DataSet:
-    return read_facts(dataset) if is_file(dataset) else DATASETS[dataset]
-
-
-def digest_array(array: np.ndarray) -> str:
+def _digest(array: np.ndarray) -> str:
     """Return the SHA-256 of an array's bytes in C order, in hex digits."""
     return hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()
 
 
-def read_facts(path: str) -> DataSet:
-    """Read what has to be known of a data set before it is trained on; the whole file is read and checked, once.
+def read_facts(dataset: str) -> DataSet:
+    """Return what has to be known of a data set before it is trained on; a file is read and checked whole, once.
 
     Args:
-        path: The file. Images are uint8 or float, ``[n, height, width]`` or ``[n, height, width, channels]``, labels
-            integers from 0, ``[n]`` or ``[n, 1]``. The number of classes is the largest label and one.
+        dataset: Name in the catalog, or the path of an ``.npz`` file. In a file, images are uint8 or float, ``[n,
+            height, width]`` or ``[n, height, width, channels]``, labels integers from 0, ``[n]`` or ``[n, 1]``. The
+            number of classes is the largest label and one.
 
     Raises:
-        RequestError: There is no such file, or its arrays are no images with their labels.
+        RequestError: There is no such data set, or its arrays are no images with their labels.
     """
-    return _load_file(*_state(path))[0]
+    if is_file(dataset):
+        return _load_file(*_state(dataset))[0]
+    one_of("dataset", dataset, DATASETS, "or the path of an .npz file")
+    return DATASETS[dataset]
 
 
 def _state(path: str) -> tuple[str, int, int]:
@@ -113,67 +108,62 @@ def _state(path: str) -> tuple[str, int, int]:
 
 @functools.lru_cache(maxsize=8)
 def _load_file(path: str, *_: int) -> tuple[DataSet, dict[str, np.ndarray]]:
-    arrays = {}
-    for name in ARRAYS:
-        try:
-            arrays[name] = _read_array(Path(path), name)
-        except OSError as error:
-            problem = f"{error}; it must be an .npz file with {', '.join(ARRAYS[:-1])} and {ARRAYS[-1]}"
-            raise RequestError("dataset", path, problem=problem) from None
+    try:
+        arrays = _read_arrays(Path(path))
+    except OSError as error:
+        problem = f"{error}; it must be an .npz file with {', '.join(ARRAYS[:-1])} and {ARRAYS[-1]}"
+        raise RequestError("dataset", path, problem=problem) from None
     arrays = _prepare(arrays)
-    train, test = ((arrays[f"x_{split}"], arrays[f"y_{split}"]) for split in ("train", "test"))
-    problem = _problem("train", *train) or _problem("test", *test)
-    if not problem and train[0].shape[1:] != test[0].shape[1:]:
-        problem = f"images of train have the shape {train[0].shape[1:]}, of test {test[0].shape[1:]}"
-    if problem:
+    if problem := _problem(arrays):
         raise RequestError("dataset", path, problem=problem)
     facts = DataSet(
-        sizes={"train": len(train[0]), "test": len(test[0])},
-        image_shape=train[0].shape[1:],
-        classes=1 + int(max(train[1].max(), test[1].max())),
-        sha256={name: digest_array(array) for name, array in arrays.items()},
+        sizes={split: len(arrays[f"x_{split}"]) for split in ("train", "test")},
+        image_shape=arrays["x_train"].shape[1:],
+        classes=1 + int(max(arrays["y_train"].max(), arrays["y_test"].max())),
+        sha256={name: _digest(array) for name, array in arrays.items()},
     )
     return facts, arrays
 
 
-def _read_array(path: Path, name: str) -> np.ndarray:
-    """Read one array of an ``.npz`` file, which anybody may have made.
+def _read_arrays(path: Path) -> dict[str, np.ndarray]:
+    """Read the arrays of an ``.npz`` file, which anybody may have made.
 
     Raises:
-        OSError: There is none of this name; it holds Python objects, which would have to be unpickled; it is larger
-            than the memory that is free; or the file is damaged.
+        OSError: One of them is not there; it holds Python objects, which would have to be unpickled; it is larger than
+            the memory that is free; or the file is damaged.
     """
-    try:
-        with zipfile.ZipFile(path) as archive:
-            if f"{name}.npy" not in archive.namelist():
-                raise ValueError("there is none of this name")
-            size, free = archive.getinfo(f"{name}.npy").file_size, psutil.virtual_memory().available
-        if size > free:
-            raise ValueError(f"it has {size:,} bytes, and the machine has {free:,} free")
-        with np.load(path, allow_pickle=False) as arrays:
-            if isinstance(array := arrays[name], np.ndarray):
-                return array
-        raise ValueError("it is no array of NumPy's")
-    except Exception as error:  # of a damaged file, zipfile, zlib and NumPy raise many
-        raise OSError(f"the array {name} cannot be read: {error}") from None
+    arrays = {}
+    for name in ARRAYS:
+        try:
+            with zipfile.ZipFile(path) as archive, archive.open(f"{name}.npy") as file:
+                size, free = archive.getinfo(f"{name}.npy").file_size, psutil.virtual_memory().available
+                if size > free:
+                    raise ValueError(f"it has {size:,} bytes, and the machine has {free:,} free")
+                arrays[name] = np.lib.format.read_array(file, allow_pickle=False)
+        except Exception as error:  # of a damaged file, zipfile, zlib and NumPy raise many
+            raise OSError(f"the array {name} cannot be read: {error}") from None
+    return arrays
 
 
-def _problem(split: str, images: np.ndarray, labels: np.ndarray) -> str:
-    """Return what is wrong with a split, as a clause; empty where nothing is."""
-    if images.dtype != np.uint8 and images.dtype.kind != "f":
-        return f"x_{split} must be uint8 or float, and is {images.dtype}"
-    if images.ndim not in (3, 4) or images.size == 0:
-        allowed = "[n, height, width] or [n, height, width, channels], none of them 0"
-        return f"x_{split} must have the shape {allowed}, and has {list(images.shape)}"
-    # As float32, with which models are trained; a larger number would become infinite.
-    if images.dtype.kind == "f" and not (np.abs(images) <= np.finfo(np.float32).max).all():
-        return f"x_{split} has pixels that are no finite numbers"
-    if labels.dtype.kind not in "iu" or labels.shape != images.shape[:1]:
-        allowed = f"integer labels [{len(images)}], one an image"
-        return f"y_{split} must be {allowed}, and is {labels.dtype} {list(labels.shape)}"
-    if not 0 <= labels.min() <= labels.max() < _MOST_CLASSES:
-        return f"y_{split} must be from 0 to {_MOST_CLASSES - 1:,}, and goes from {labels.min()} to {labels.max()}"
-    return ""
+def _problem(arrays: dict[str, np.ndarray]) -> str:
+    """Return what is wrong with images and labels, as a clause; empty where nothing is."""
+    for split in ("train", "test"):
+        images, labels = arrays[f"x_{split}"], arrays[f"y_{split}"]
+        if images.dtype != np.uint8 and images.dtype.kind != "f":
+            return f"x_{split} must be uint8 or float, and is {images.dtype}"
+        if images.ndim not in (3, 4) or images.size == 0:
+            allowed = "[n, height, width] or [n, height, width, channels], none of them 0"
+            return f"x_{split} must have the shape {allowed}, and has {list(images.shape)}"
+        # As float32, with which models are trained; a larger number would become infinite.
+        if images.dtype.kind == "f" and not (np.abs(images) <= np.finfo(np.float32).max).all():
+            return f"x_{split} has pixels that are no finite numbers"
+        if labels.dtype.kind not in "iu" or labels.shape != images.shape[:1]:
+            allowed = f"integer labels [{len(images)}], one an image"
+            return f"y_{split} must be {allowed}, and is {labels.dtype} {list(labels.shape)}"
+        if not 0 <= labels.min() <= labels.max() < _MOST_CLASSES:
+            return f"y_{split} must be from 0 to {_MOST_CLASSES - 1:,}, and goes from {labels.min()} to {labels.max()}"
+    train, test = (arrays[f"x_{split}"].shape[1:] for split in ("train", "test"))
+    return "" if train == test else f"images of train have the shape {train}, of test {test}"
 
 
 @functools.lru_cache(maxsize=3)
@@ -182,23 +172,22 @@ def _load_known(dataset: str) -> dict[str, np.ndarray]:
     if DATASETS[dataset].download:
         arrays, remedy = _load_from_keras(dataset), "remove it from Keras' cache"
     else:
-        arrays = {name: _read_array(_FOLDER / f"{dataset}.npz", name) for name in ARRAYS}
-        remedy = "install normlib again"
+        arrays, remedy = _read_arrays(_FOLDER / f"{dataset}.npz"), "install normlib again"
     for name, sha256 in DATASETS[dataset].sha256.items():
-        if (digest := digest_array(arrays[name])) != sha256:
+        if (digest := _digest(arrays[name])) != sha256:
             raise OSError(f"{dataset} is damaged: the SHA-256 of {name} is {digest}; {remedy}")
     return _prepare(arrays)
 
 
 def _load_from_keras(dataset: str) -> dict[str, np.ndarray]:
     """Load a data set from Keras' cache; Keras downloads what is not in it."""
-    from normlib.tf import KERAS_3, tf
+    from normlib.tf import tf
 
     try:
         (x_train, y_train), (x_test, y_test) = getattr(tf.keras.datasets, dataset).load_data()
     except Exception as error:  # Keras raises no narrower one
-        home = os.environ.get("KERAS_HOME", "~/.keras") if KERAS_3 else "~/.keras"
-        problem = f"it is not there: {error}. Without a network, put {DATASETS[dataset].download} in {home}/datasets"
+        where = f"put {DATASETS[dataset].download} in Keras' folder, which is ~/.keras/datasets unless you changed it"
+        problem = f"it is not there: {error}. Without a network, {where}"
         raise RequestError("dataset", dataset, problem=problem) from None
     return {"x_train": x_train, "y_train": y_train, "x_test": x_test, "y_test": y_test}
 

@@ -97,12 +97,7 @@ class Split:
 
 
 def parse_split(text: str, sizes: Mapping[str, int], setting: str = "split") -> Split:
-    """Read a slice of a split.
-
-    Args:
-        text: Such as ``train[:10000]``.
-        sizes: Number of examples of each split of the data set.
-        setting: Name to use in the message when it is refused.
+    """Read a slice of a split, such as ``train[:10000]``, of a data set with these numbers of examples.
 
     Raises:
         RequestError: Not of this form, a split that the data set lacks, bounds outside it, or no example at all.

@@ -1,4 +1,3 @@
-import gzip
 import hashlib
 import shutil
 import sys
@@ -72,14 +71,9 @@ def test_fashion_mnist_is_taken_from_keras_cache_and_is_the_original(keras_folde
     assert np.bincount(labels).tolist() == [1000] * 10  # as its authors say, section 2
 
 
-def test_other_data_in_keras_cache_are_not_taken_for_fashion_mnist(keras_folder):
-    """Made-up files of the same form, with the header of 8 or 16 bytes that idx files have."""
-    folder = keras_folder / "fashion-mnist"
-    folder.mkdir(parents=True)
-    for split, count in (("train", 60), ("t10k", 10)):
-        for name, size, header in (("labels-idx1", 1, 8), ("images-idx3", 784, 16)):
-            content = np.random.default_rng(0).integers(0, 10, count * size, np.uint8).tobytes()
-            (folder / f"{split}-{name}-ubyte.gz").write_bytes(gzip.compress(bytes(header) + content))
+def test_other_data_in_keras_cache_are_not_taken_for_fashion_mnist(keras_folder, monkeypatch):
+    other = np.zeros((7, 28, 28), np.uint8), np.zeros(7, np.uint8)
+    monkeypatch.setattr(tf.keras.datasets.fashion_mnist, "load_data", lambda: (other, other))
     with pytest.raises(OSError, match=r"fashion_mnist is damaged: the SHA-256 of x_train is .*; remove it from Keras'"):
         data.load_array("fashion_mnist", "y_test")
 
@@ -95,7 +89,8 @@ def test_without_a_network_it_is_said_which_file_to_put_where(keras_folder, monk
         data.load_array(dataset, "y_test")
     assert str(refusal.value) == (
         f"dataset is '{dataset}', but it is not there: <urlopen error no network>. "
-        f"Without a network, put {DATASETS[dataset].download} in ~/.keras/datasets"
+        f"Without a network, put {DATASETS[dataset].download} in Keras' folder, which is ~/.keras/datasets unless you "
+        "changed it"
     )
 
 
@@ -178,19 +173,14 @@ def test_a_file_is_trained_on_and_recorded_by_its_name_and_digests(put, tmp_path
 
 NAN = np.where(RANDOM.random((7, 9, 8)) < 0.01, np.nan, 0.5)
 REFUSED = {
-    "array missing": ({"y_test": None}, "the array y_test cannot be read: there is none of this name"),
+    "array missing": ({"y_test": None}, "the array y_test cannot be read: \"There is no item named 'y_test.npy'"),
     "lengths disagree": ({"y_train": np.arange(19)}, "y_train must be integer labels [20], one an image, and is int64"),
     "no examples": ({"x_test": GREY["x_test"][:0]}, "none of them 0, and has [0, 9, 8]"),
-    "no pixels": ({"x_train": GREY["x_train"][:, :0]}, "none of them 0, and has [20, 0, 8]"),
     "label below": ({"y_train": np.arange(20) - 1}, "y_train must be from 0 to 9,999, and goes from -1 to 18"),
     "label above": ({"y_test": np.full(7, 10_000)}, "y_test must be from 0 to 9,999, and goes from 10000 to 10000"),
     "labels are floats": (
         {"y_train": np.arange(20.0)},
         "y_train must be integer labels [20], one an image, and is float",
-    ),
-    "labels are one-hot": (
-        {"y_train": np.eye(20, dtype=int)},
-        "y_train must be integer labels [20], one an image, and is",
     ),
     "NaN pixels": ({"x_test": NAN}, "x_test has pixels that are no finite numbers"),
     "too large for float32": ({"x_test": np.full((7, 9, 8), 1e300)}, "x_test has pixels that are no finite numbers"),
@@ -210,22 +200,17 @@ def test_what_is_no_data_set_is_refused_in_one_line_when_the_instance_is_made(pu
     assert str(refusal.value).isprintable()
 
 
-def test_a_file_that_is_not_there_is_refused(tmp_path):
-    with pytest.raises(RequestError, match=r"^dataset is '.*none.npz', but there is no such file"):
-        Instance(dataset=str(tmp_path / "none.npz"))
-
-
-def test_images_too_small_for_the_model_are_refused(put):
-    path = put(x_train=GREY["x_train"][:, :4], x_test=GREY["x_test"][:, :4])
-    with pytest.raises(
-        RequestError, match=r"^dataset is 'mine.npz', but its images are 4 x 8, and source_cnn needs 5 x 5 or more$"
-    ):
-        Instance(dataset=path, fit_split="train", evaluate_split="test")
-
-
-def test_images_whose_sides_are_no_multiples_of_four_are_refused_for_a_transformer(put):
-    with pytest.raises(RequestError, match=r"its images are 9 x 8, and vit needs sides that are multiples of 4$"):
-        Instance("lnc", "vit", dataset=put(), fit_split="train", evaluate_split="test")
+@pytest.mark.parametrize(
+    ("height", "model", "said"),
+    [
+        (4, "source_cnn", "its images are 4 x 8, and source_cnn needs 5 x 5 or more"),
+        (9, "vit", "its images are 9 x 8, and vit needs sides that are multiples of 4"),
+    ],
+)
+def test_images_of_a_size_that_the_model_does_not_take_are_refused(put, height, model, said):
+    path = put(x_train=GREY["x_train"][:, :height], x_test=GREY["x_test"][:, :height])
+    with pytest.raises(RequestError, match=f"^dataset is 'mine.npz', but {said}$"):
+        Instance("none", model, dataset=path, fit_split="train", evaluate_split="test")
 
 
 def test_compare_wants_to_be_told_what_of_ones_own_data_to_train_on(put):
@@ -264,7 +249,7 @@ def test_an_array_that_the_machine_has_no_room_for_is_refused_before_it_is_unpac
     """A hundred megabytes of zeros, which take a hundred kilobytes in the file."""
     path = put(np.savez_compressed, x_train=np.zeros(10**8, np.uint8))
     assert Path(path).stat().st_size < 10**6
-    monkeypatch.setattr(np, "load", None)  # what unpacks
+    monkeypatch.setattr(np.lib.format, "read_array", None)  # what unpacks
     monkeypatch.setattr(data.psutil, "virtual_memory", lambda: type("Memory", (), {"available": 10**8}))
     with pytest.raises(
         RequestError, match=r"x_train cannot be read: it has 100,000,128 bytes, and .* 100,000,000 free"

@@ -6,7 +6,7 @@ import io
 import itertools
 import json
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -70,22 +70,14 @@ def measure_cost(instances: Iterable[Instance], rounds: int = 20, threads: int |
     models = {name: build_model(instance) for name, instance in by_name.items()}
     seconds = _measure(models, by_name, rounds)
     against = find_baseline(models) or next(iter(models))
-    processor = describe_environment("auto", threads)["processor"]
-    rows = {}
-    for name, model in models.items():
-        ratios = {
-            kind: [a / b for a, b in zip(seconds[name, kind], seconds[against, kind], strict=True)] for kind in _KINDS
-        }
-        rows[name] = {
-            **{f"{kind}{end}": value for kind, values in ratios.items() for end, value in _summary(values).items()},
-            **_left(model),
-            "against": against,
-            "rounds": rounds,
-            "processor": processor,
-            "threads": threads,
-            "settings": _changes(by_name[name].settings),
-        }
-    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("ordering")
+    cost = pd.DataFrame(index=pd.Index(models, name="ordering"))
+    for kind in _KINDS:
+        ratios = seconds[kind].div(seconds[kind, against], axis="index")
+        cost[[kind, f"{kind}_low", f"{kind}_high"]] = ratios.quantile([0.5, 0.25, 0.75]).T
+    cost[_COUNTS] = [_left(model) for model in models.values()]
+    facts = {"against": against, "rounds": rounds, "threads": threads}
+    facts["processor"] = describe_environment("auto", threads)["processor"]
+    return cost.assign(**facts, settings=[_changes(instance.settings) for instance in by_name.values()])[_COLUMNS]
 
 
 def read_cost(path: Path, runs: Iterable[Record]) -> pd.DataFrame | None:
@@ -102,12 +94,10 @@ def read_cost(path: Path, runs: Iterable[Record]) -> pd.DataFrame | None:
         return None
     try:
         cost = pd.read_csv(io.StringIO(read_text(path)), index_col="ordering")[_COLUMNS]
-        sound = np.isfinite(cost[_RATIOS].astype(float)).all(axis=None) and cost["against"].isin(cost.index).all()
+        cost = cost.astype(dict.fromkeys(_RATIOS, float))
     except (OSError, ValueError, KeyError):
-        sound = False
-    if not sound or cost.empty:
         problem = "it is no table that normlib cost wrote: delete it, or measure anew"
-        raise RequestError(COST_FILE, str(path), problem=problem)
+        raise RequestError(COST_FILE, str(path), problem=problem) from None
     return cost if cost["settings"].to_dict() == {run.ordering: _changes(run.instance) for run in runs} else None
 
 
@@ -117,27 +107,25 @@ def _changes(settings: Mapping[str, Any]) -> str:
     return json.dumps({name: value for name, value in changes.items() if name != "provider"})
 
 
-def _measure(
-    models: Mapping[str, tf.keras.Model], instances: Mapping[str, Instance], rounds: int
-) -> dict[tuple[str, str], list[float]]:
-    """Return the seconds an image of the median step of each model, fitted and evaluated, in each round."""
+def _measure(models: Mapping[str, tf.keras.Model], instances: Mapping[str, Instance], rounds: int) -> pd.DataFrame:
+    """Return the seconds an image of the median step, a row a round and a column a kind and model."""
     from normlib.tf import tf, without_autotuning
 
     ends: list[float] = []
     watch = tf.keras.callbacks.Callback()
     watch.on_train_batch_end = watch.on_test_batch_end = lambda *_, **__: ends.append(time.perf_counter())
-    seconds: dict[tuple[str, str], list[float]] = {(name, kind): [] for name in models for kind in _KINDS}
-    batches = {(name, kind): _batches(instances[name], kind) for name, kind in seconds}
+    batches = {(kind, name): _batches(instances[name], kind) for kind in _KINDS for name in models}
+    seconds: dict[tuple[str, str], list[float]] = {measured: [] for measured in batches}
     with Progress((rounds + 1) * len(models), "measuring", unit="measurement") as progress, without_autotuning():
         for number, (name, model) in itertools.product(range(rounds + 1), models.items()):
             size = instances[name].batch_size
             for kind in _KINDS:
                 ends.clear()
-                getattr(model, kind)(*batches[name, kind], batch_size=size, verbose=0, callbacks=[watch])
+                getattr(model, kind)(*batches[kind, name], batch_size=size, verbose=0, callbacks=[watch])
                 if number:  # the first time, the graph is made
-                    seconds[name, kind].append(float(np.median(np.diff(ends))) / size)
+                    seconds[kind, name].append(float(np.median(np.diff(ends))) / size)
             progress.advance(f"{name}, round {number} of {rounds}" if number else f"{name}, graphs")
-    return seconds
+    return pd.DataFrame(seconds)
 
 
 def _batches(instance: Instance, kind: str) -> tuple[np.ndarray, np.ndarray]:
@@ -148,17 +136,12 @@ def _batches(instance: Instance, kind: str) -> tuple[np.ndarray, np.ndarray]:
     return np.resize(images, (count, *images.shape[1:])), np.resize(labels, count)
 
 
-def _summary(values: Sequence[float]) -> dict[str, float]:
-    low, median, high = pd.Series(values).quantile([0.25, 0.5, 0.75])
-    return {"": median, "_low": low, "_high": high}
-
-
-def _left(model: tf.keras.Model) -> dict[str, int]:
-    """Return the numbers of parameters and of normalization layers, and of those that inference needs."""
+def _left(model: tf.keras.Model) -> tuple[int, int, int, int]:
+    """Return the numbers of parameters and of normalization layers, each followed by how many inference needs."""
     from normlib.models.batch_norm import folding_places
     from normlib.models.swap import slots
 
     folded, layers, parameters = folding_places(model), len(slots(model)), model.count_params()
     # A layer without an offset gets one for each channel of what folds into it.
     gone = sum(place.layer.count_params() - place.channels * (not before.use_bias) for place, before in folded)
-    return dict(zip(_COUNTS, (parameters, parameters - gone, layers, layers - len(folded)), strict=True))
+    return parameters, parameters - gone, layers, layers - len(folded)

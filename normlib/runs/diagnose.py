@@ -77,12 +77,12 @@ def diagnose(
     if threads is not None:
         thread_count(threads)
     x, y = data.load_split(instance.dataset, instance.fit_examples, instance.fit_sample, seed)
-    from normlib.runs.probes import Observer
+    from normlib.runs.probes import observe
 
     named = instance.model in zoo.MODELS
-    observer = Observer(moments(instance.steps, points), named, x[:images], y[:images], instance.batch_size)
-    record = train(instance, seed, threads, callbacks=[observer.callback])
-    return Diagnosis(record, pd.DataFrame(observer.rows, columns=["step", "quantity", "place", "layer", "value"]))
+    callback, rows = observe(moments(instance.steps, points), named, x[:images], y[:images], instance.batch_size)
+    record = train(instance, seed, threads, callbacks=[callback])
+    return Diagnosis(record, pd.DataFrame(rows, columns=["step", "quantity", "place", "layer", "value"]))
 
 
 def moments(steps: int, points: int) -> list[int]:

@@ -8,8 +8,9 @@ run's bits are those of the run without.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import re
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -19,9 +20,7 @@ from normlib.models import batch_norm, graphs, watching
 from normlib.models.kinds import find_kind
 from normlib.tf import tf
 
-_NAME = re.compile(
-    r"(?:(?:convolution|hidden)_(?=\d+$)|slot_(?=\d+_))(\d+)(?:_\d+)?"
-)  # as normlib.models.zoo gives them
+_NAME = re.compile(r"(?:convolution|hidden)_(\d+)|slot_(\d+)_\d+")  # as normlib.models.zoo gives them
 _KERNEL = re.compile(r"kernel(:\d+)?$")
 
 Row: TypeAlias = tuple[str, int, str, float]
@@ -29,12 +28,12 @@ Row: TypeAlias = tuple[str, int, str, float]
 
 @dataclass(frozen=True)
 class Slot:
-    """A slot: its number from 1, the layer whose outputs leave it, and the BatchNorm layers in it by path."""
+    """A slot: its number from 1, the layer whose outputs leave it, with its path, and the layers that stand in it."""
 
     number: int
     path: str
     layer: tf.keras.layers.Layer
-    batch_norms: dict[str, tf.keras.layers.BatchNormalization]
+    members: Sequence[tf.keras.layers.Layer]
 
 
 def find_slots(model: tf.keras.Model, named: bool) -> list[Slot]:
@@ -47,39 +46,22 @@ def find_slots(model: tf.keras.Model, named: bool) -> list[Slot]:
             normalization layer is a slot, and so is each Identity, which stands for an empty one; a Sequential of
             normalization layers is one slot.
     """
-    return _named_slots(model) if named else _found_slots(model)
-
-
-def _named_slots(model: tf.keras.Model) -> list[Slot]:
-    members: dict[int, list] = {}
-    for layer in model.layers:
-        if found := _NAME.fullmatch(layer.name):
-            members.setdefault(int(found[1]), []).append(layer)
-    return [
-        Slot(number, layers[-1].name, layers[-1], _batch_norms(layers)) for number, layers in sorted(members.items())
-    ]
-
-
-def _found_slots(model: tf.keras.Model) -> list[Slot]:
+    if named:
+        members: dict[int, list] = {}
+        for layer in model.layers:
+            if found := _NAME.fullmatch(layer.name):
+                members.setdefault(int(found[1] or found[2]), []).append(layer)
+        return [Slot(number, layers[-1].name, layers[-1], layers) for number, layers in sorted(members.items())]
     slots: list[Slot] = []
     inside: set[int] = set()
     for place in graphs.find_places(model):
-        stack = isinstance(place.layer, tf.keras.Sequential) and all(map(find_kind, place.layer.layers))
-        if (
-            not place.in_graph
-            or id(place.layer) in inside
-            or not (stack or find_kind(place.layer) or isinstance(place.layer, tf.keras.layers.Identity))
-        ):
-            continue
-        members = place.layer.layers if stack else [place.layer]
-        inside |= {id(member) for member in members}
-        before = place.path + "/" if stack else place.path.removesuffix(place.layer.name)
-        slots.append(Slot(len(slots) + 1, place.path, place.layer, _batch_norms(members, before)))
+        layer = place.layer
+        stack = isinstance(layer, tf.keras.Sequential) and all(map(find_kind, layer.layers))
+        is_slot = stack or find_kind(layer) or isinstance(layer, tf.keras.layers.Identity)
+        if is_slot and place.in_graph and id(layer) not in inside:
+            slots.append(Slot(len(slots) + 1, place.path, layer, layer.layers if stack else [layer]))
+            inside |= {id(member) for member in slots[-1].members}
     return slots
-
-
-def _batch_norms(layers: list, before: str = "") -> dict:
-    return {before + layer.name: layer for layer in layers if batch_norm.is_batch_norm(layer)}
 
 
 def find_kernels(model: tf.keras.Model) -> dict[str, list]:
@@ -102,18 +84,11 @@ def unit_sum(outputs: tf.Tensor) -> tf.Tensor:
 
 
 def mean_cosine(total: np.ndarray, samples: int) -> float:
-    """Return the mean cosine similarity over all pairs of samples, from the sum of their unit vectors.
+    """Return the mean cosine similarity over all pairs of n samples, from the sum of their unit vectors, ``[numbers]``.
 
     ``(||sum||² - n) / (n (n - 1))``: the square holds each of the n samples with itself, and each pair twice. It is the
     mean over pairs that Lubana, Dick and Tanaka's code takes (2021, arXiv 2106.05956), there within one batch and
-    behind the nonlinearity.
-
-    Args:
-        total: Sum of the samples' unit vectors, ``[numbers]``.
-        samples: Their number ``n``.
-
-    Returns:
-        From -1 / (n - 1) to 1; NaN for a single sample.
+    behind the nonlinearity. From -1 / (n - 1) to 1; NaN for a single sample.
     """
     return float(np.sum(total**2) - samples) / (samples * (samples - 1)) if samples > 1 else float("nan")
 
@@ -130,7 +105,7 @@ class Probe:
 
     Args:
         model: As ``normlib.build_model`` gives.
-        named: Whether it is one of ``normlib.models.zoo``.
+        named: As ``find_slots`` takes it.
         images: What it is looked at with, ``[n, ...]``.
         labels: Their classes, ``[n]``.
         batch_size: Images that BatchNorm normalizes together.
@@ -140,89 +115,78 @@ class Probe:
         parts = [slice(start, start + batch_size) for start in range(0, len(images), batch_size)]
         self._model = model
         self._batches = [(tf.convert_to_tensor(images[part]), tf.convert_to_tensor(labels[part])) for part in parts]
-        self._sizes = [len(labels[part]) for part in parts]
         self._slots, self._kernels = find_slots(model, named), find_kernels(model)
         self._watch = watching.Watch(model)
-        self._losses = tf.keras.losses.get(model.loss)
-        self._look_at_batch = self._traced()
+        self._look_at_batch = tf.function(self._see_batch, reduce_retracing=True, autograph=False)
 
     def look(self) -> list[Row]:
         """Return what there is to see now: quantity, place, layer and value, see ``normlib.diagnose``."""
-        images = sum(self._sizes)
-        sums = [np.zeros(1)] * len(self._slots)
-        means: dict[str, list] = {path: [0.0] * len(kernels) for path, kernels in self._kernels.items()}
+        count = sum(len(labels) for _, labels in self._batches)
+        sums: list = [0.0] * len(self._slots)
+        means: dict = dict.fromkeys(self._kernels, 0.0)
         self._watch.reset()
         with np.errstate(all="ignore"), graphs.keeping_variables(self._model):  # of diverged runs
-            for batch, size in zip(self._batches, self._sizes, strict=True):
-                unit_sums, gradients = self._look_at_batch(*batch)
+            for images, labels in self._batches:
+                unit_sums, gradients = self._look_at_batch(images, labels)
                 sums = [total + part.numpy() for total, part in zip(sums, unit_sums, strict=True)]
                 # Added up at once: those of all batches together may be larger than the memory.
-                for path, parts in gradients.items():
-                    shares = [size / images * np.asarray(part, np.float64) for part in parts]
-                    means[path] = [mean + share for mean, share in zip(means[path], shares, strict=True)]
+                for path, gradient in gradients.items():
+                    means[path] += len(labels) / count * gradient.numpy()
             rows: list[Row] = [
-                ("cosine similarity", slot.number, slot.path, mean_cosine(total, images))
+                ("cosine similarity", slot.number, slot.path, mean_cosine(total, count))
                 for slot, total in zip(self._slots, sums, strict=True)
             ]
-            for number, (path, parts) in enumerate(means.items(), start=1):
-                rows.append(("gradient norm", number, path, float(np.sqrt(sum(np.sum(part**2) for part in parts)))))
+            for number, (path, mean) in enumerate(means.items(), start=1):
+                rows.append(("gradient norm", number, path, float(np.linalg.norm(mean))))
         return rows + self._distances()
 
     def _distances(self) -> list[Row]:
         """Return how far each BatchNorm layer's moving averages are from the population that has been seen."""
-        numbers = {path: slot.number for slot in self._slots for path in slot.batch_norms}
-        moving, population = batch_norm.moving_statistics(self._model), self._watch.population
+        numbers = {id(layer): slot.number for slot in self._slots for layer in slot.members}
+        layers, moving = batch_norm.batch_norm_layers(self._model), batch_norm.moving_statistics(self._model)
         return [
-            (f"moving {name} distance", numbers[path], path, relative_distance(estimate, true))
-            for path, statistics in population.items()
+            (f"moving {name} distance", numbers[id(layers[path])], path, relative_distance(estimate, true))
+            for path, statistics in self._watch.population.items()
             for name, estimate, true in zip(("mean", "variance"), moving[path], statistics, strict=True)
         ]
 
-    def _traced(self) -> Callable:
-        """Return a function of a batch: slots' unit sums, the loss' gradients."""
+    def _see_batch(self, images: tf.Tensor, labels: tf.Tensor) -> tuple[list, dict[str, tf.Tensor]]:
+        """Return each slot's unit sum, and by layer the loss' gradient, ``[numbers]``, in float64."""
+        outputs: dict = {}
+        with contextlib.ExitStack() as stack:
+            for slot in self._slots:
+                stack.enter_context(_noting_outputs(slot.layer, outputs))
+            tape = stack.enter_context(tf.GradientTape())
+            predicted = self._watch.outputs(images)
+            losses = tf.keras.losses.get(self._model.loss)(labels, predicted)
+            loss = tf.add_n([tf.reduce_mean(losses), *self._model.losses])
+        sums = [unit_sum(outputs[id(slot.layer)]) for slot in self._slots]
+        gradients = tape.gradient(loss, self._kernels, unconnected_gradients="zero")
+        flat = {
+            path: [tf.reshape(tf.cast(part, tf.float64), [-1]) for part in parts] for path, parts in gradients.items()
+        }
+        return sums, {path: tf.concat(parts, axis=0) for path, parts in flat.items()}
 
-        @tf.function(reduce_retracing=True, autograph=False)
-        def look(images: tf.Tensor, labels: tf.Tensor) -> tuple[list, dict]:
-            outputs: dict = {}
-            with contextlib.ExitStack() as stack:
-                for slot in self._slots:
-                    stack.enter_context(_noting_outputs(slot.layer, outputs))
-                tape = stack.enter_context(tf.GradientTape())
-                predicted = self._watch.outputs(images)
-                losses = self._losses(labels, predicted)
-                loss = tf.add_n([tf.reduce_mean(losses), *self._model.losses])
-            sums = [unit_sum(outputs[id(slot.layer)]) for slot in self._slots]
-            return sums, tape.gradient(loss, self._kernels, unconnected_gradients="zero")
 
-        return look
+def observe(steps: Collection[int], *how: Any) -> tuple[tf.keras.callbacks.Callback, list[tuple]]:
+    """Return a callback that looks at the trained model after some numbers of steps, and the list of what it sees.
 
-
-class Observer:
-    """Looks at the model that is being trained at some steps, and keeps what it sees in ``rows``.
-
-    Its ``callback`` is Keras' own kind: of other classes Keras 2 measures the time, and warns that they are slow.
-
-    Args:
-        steps: Numbers of steps taken before.
-        *how: What a ``Probe`` needs besides the model.
+    It is Keras' own kind of callback: of other classes Keras 2 measures the time, and warns that they are slow. A row
+    is the number of steps, then what ``Probe.look`` gives; ``how`` is what a ``Probe`` needs besides the model.
     """
+    rows: list[tuple] = []
+    probes: list[Probe] = []
+    taken = itertools.count()
 
-    def __init__(self, steps: Collection[int], *how: Any):
-        self.rows: list[tuple[int, str, int, str, float]] = []
-        self.callback = tf.keras.callbacks.LambdaCallback(on_train_begin=self._begin, on_train_batch_end=self._step)
-        self._steps, self._how, self._taken = steps, how, 0
+    def look(*_: object, **__: object) -> None:
+        step = next(taken)
+        if not probes:
+            probes.append(Probe(callback.model, *how))
+        if step in steps:
+            rows.extend((step, *row) for row in probes[0].look())
 
-    def _begin(self, logs: dict | None = None) -> None:
-        self._probe = Probe(self.callback.model, *self._how)
-        self._look()
-
-    def _step(self, batch: int, logs: dict | None = None) -> None:
-        self._taken += 1
-        self._look()
-
-    def _look(self) -> None:
-        if self._taken in self._steps:
-            self.rows += [(self._taken, *row) for row in self._probe.look()]
+    callback = tf.keras.callbacks.LambdaCallback(on_train_begin=look, on_train_batch_end=look)
+    return callback, rows
 
 
 @contextlib.contextmanager

@@ -50,26 +50,13 @@ class Live:
         self._drawn = 0.0
 
     def say(self, headline: str, detail: str = "") -> None:
-        """Change the line.
-
-        Args:
-            headline: What stands first, and stays while a run trains.
-            detail: What stands behind it.
-        """
+        """Change the line to a headline, which stays while a run trains, and what stands behind it."""
         self.headline = headline
         if self._watched:
             self._line = _display(self._line, {"text/plain": "; ".join(filter(None, [headline, detail]))})
 
     def follow(self, run: str, step: int, steps: int, loss: float, accuracy: float) -> None:
-        """Show how far a run is; the curves of those before stay, in grey.
-
-        Args:
-            run: What it is called.
-            step: The step, counted through all epochs.
-            steps: Number of steps of the whole run.
-            loss: The running loss.
-            accuracy: The running accuracy.
-        """
+        """Show how far a run is, at a step of all its epochs' steps; the curves of the runs before stay, in grey."""
         if not self._watched:
             return
         for values, value in zip(self._curves.setdefault(run, ([], [])), (step, loss), strict=True):
@@ -81,23 +68,19 @@ class Live:
         self._drawn = time.monotonic()
 
     def _draw(self, run: str) -> None:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        import matplotlib as mpl
         from matplotlib.figure import Figure
 
-        figure = Figure(figsize=(4.2, 1.5), layout="constrained")
-        FigureCanvasAgg(figure)  # and not pyplot's, which would show the figure once more at the cell's end
-        axis = figure.subplots()
-        *before, (steps, losses) = self._curves.values()
-        for earlier in before:
-            axis.plot(*earlier, color="#BBBBBB", linewidth=0.8)
-        axis.plot(steps, losses, color="#0072B2", marker=".", markersize=3, linewidth=1.4)
-        axis.set_xlabel("step", fontsize="x-small")
-        axis.set_ylabel("running loss", fontsize="x-small")
-        axis.set_title(run + "; runs before in grey" * bool(before), fontsize="x-small", loc="left")
-        axis.tick_params(labelsize="x-small")
-        axis.spines[["top", "right"]].set_visible(False)
         content = io.BytesIO()
-        figure.savefig(content, format="png", dpi=100)
+        *before, (steps, losses) = self._curves.values()
+        with mpl.rc_context({"font.size": 7}):
+            figure = Figure(figsize=(4.2, 1.6), layout="constrained")  # and not pyplot's, which the cell's end shows
+            axis = figure.subplots()
+            for earlier in before:
+                axis.plot(*earlier, color="#BBBBBB", linewidth=0.8)
+            axis.plot(steps, losses, color="#0072B2", marker=".", markersize=3, linewidth=1.4)
+            axis.set(xlabel="step", ylabel="running loss", title=run + "; runs before in grey" * bool(before))
+            figure.savefig(content, format="png", dpi=100)
         alternative = f"The running loss of {run} by step, down to {losses[-1]:.4f} at step {steps[-1]}."
         data = {"image/png": content.getvalue(), "text/plain": alternative}
         self._picture = _display(self._picture, data, {"image/png": {"alt": alternative}})
@@ -138,11 +121,11 @@ class Progress:
         self._unit, self._title, self._total, self._done, self._failed, self._running = unit, title, total, done, 0, 0
         self._done_before, self._began = done, time.monotonic()
         self._latest = ""
+        self._ended = threading.Event()
         self.live = Live()
-        self.live.say(self._line())
+        self.live.say(self._status())
         self._bar = tqdm.tqdm(total=total, initial=done, desc=title, unit=unit, disable=None)  # unless in a terminal
         self._logs = bool(self._bar.disable) and not in_notebook()
-        self._ended = threading.Event()
 
     def __enter__(self) -> Progress:
         if self._logs:
@@ -153,7 +136,7 @@ class Progress:
     def __exit__(self, *_: object) -> None:
         self._ended.set()
         self._bar.close()
-        self.live.say(self._line())
+        self.live.say(self._status())
 
     @property
     def running(self) -> int:
@@ -194,22 +177,19 @@ class Progress:
                 self._log()
 
     def _show(self) -> None:
-        failed = [f"{self._failed} failed"] * bool(self._failed)
-        running = [f"{self._running} running"] * bool(self._running)
-        self._bar.set_postfix_str(", ".join([*failed, *running, self._latest]))
+        self._bar.set_postfix_str(", ".join([*self._others(), self._latest]))
         self.live.say(self._status(), self._latest)
 
+    def _others(self) -> list[str]:
+        """Return how many runs failed, and until the end how many are running."""
+        counts = {"failed": self._failed, "running": 0 if self._ended.is_set() else self._running}
+        return [f"{number} {state}" for state, number in counts.items() if number]
+
     def _status(self) -> str:
-        """Return how many runs are done and running, and how long the rest will take once one is done."""
-        parts = [self._line()]
-        if self._running:
-            parts.append(f"{self._running} running")
-        left = self._total - self._done
-        if (done := self._done - self._done_before) and left:
+        """Return how many runs are done, failed and running, and how long the rest will take once one is done."""
+        parts = [f"{self._title}: {self._done} of {self._total} {self._unit}s done", *self._others()]
+        done, left = self._done - self._done_before, self._total - self._done
+        if done and left and not self._ended.is_set():
             seconds = (time.monotonic() - self._began) / done * left
             parts.append(f"{tqdm.tqdm.format_interval(seconds)} left")
         return ", ".join(parts)
-
-    def _line(self) -> str:
-        failed = f", {self._failed} failed" if self._failed else ""
-        return f"{self._title}: {self._done} of {self._total} {self._unit}s done{failed}"

@@ -20,7 +20,6 @@ from normlib.runs.measures import MEASURES
 
 SCHEMA = 1
 _SCHEMA_FILE = Path(__file__).with_name("record.schema.json")
-_NOT_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 _DEFAULTS = Instance().settings
 
 
@@ -146,7 +145,7 @@ def _encode(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_encode(item) for item in value]
     if isinstance(value, float) and not math.isfinite(value):
-        return "NaN" if math.isnan(value) else ("Infinity" if value > 0 else "-Infinity")
+        return json.dumps(value)  # NaN, Infinity or -Infinity
     return value
 
 
@@ -156,7 +155,7 @@ def _decode(value: Any) -> Any:
         return {name: _decode(item) for name, item in value.items()}
     if isinstance(value, list):
         return [_decode(item) for item in value]
-    return _NOT_FINITE[value] if isinstance(value, str) else value
+    return float(value) if isinstance(value, str) else value
 
 
 def _refuse_constant(name: str) -> None:

@@ -84,10 +84,10 @@ def check_one_instance(records: Sequence[Record]) -> None:
         RequestError: They do; the first setting and its values are named.
     """
     for name, value in records[0].instance.items():
-        for record in records:
-            if record.instance.get(name) != value:
-                found = f"{name} of {value} and {record.instance.get(name)}"
-                raise RequestError("records", found, problem="runs of one instance are asked for")
+        for other in (record.instance.get(name) for record in records):
+            if other != value:
+                problem = "runs of one instance are asked for"
+                raise RequestError("records", f"{name} of {value} and {other}", problem=problem)
 
 
 @checked

@@ -117,25 +117,6 @@ def train(
     )
 
 
-def check_runs(seeds: int, first_seed: int = 0, threads: int | None = None, records_dir: Path | str = "") -> None:
-    """Refuse what ``train_all`` could not do, before anything is trained or TensorFlow is imported.
-
-    Args:
-        seeds: Number of runs of each instance.
-        first_seed: The first run's seed; the others follow it.
-        threads: As for ``train``.
-        records_dir: Folder in which records are saved; empty: nowhere.
-
-    Raises:
-        RequestError: One of them has a value that is not allowed.
-    """
-    seed_range(first_seed, seeds)
-    if threads is not None:
-        thread_count(threads)
-    if records_dir:
-        check_writable(Path(records_dir), "records_dir")
-
-
 @checked
 def train_all(
     instances: Iterable[Instance],
@@ -154,10 +135,13 @@ def train_all(
         records_dir: Folder in which each record is saved as soon as its run ends; empty: nowhere.
 
     Raises:
-        RequestError: As ``check_runs``.
+        RequestError: One of these has a value that is not allowed; nothing was trained.
     """
-    check_runs(seeds, first_seed, threads, records_dir)
     runs = list(itertools.product(instances, seed_range(first_seed, seeds)))
+    if threads is not None:
+        thread_count(threads)
+    if records_dir:
+        check_writable(Path(records_dir), "records_dir")
     records = []
     with Progress(len(runs), "training") as progress:
         for instance, seed in runs:
@@ -202,10 +186,8 @@ def compare(
         settings["model"] = path_of("model", model)
     check_splits_named(settings.get("dataset"), settings)
     instances = [Instance.from_settings(ordering=ordering, **settings) for ordering in orderings]
-    if not instances:
-        raise RequestError("orderings", orderings, "one ordering or more")
-    if len(set(instances)) < len(instances):
-        raise RequestError("orderings", orderings, problem="one stands there twice")
+    if not instances or len(set(instances)) < len(instances):
+        raise RequestError("orderings", orderings, "one ordering or more, each once")
     from normlib.report.cards import ComparedRuns
 
     measure = None if measure is None else find_measure(measure).column
@@ -215,15 +197,7 @@ def compare(
 def _curve_callback(
     points: dict[str, list], run: str, steps: int, epochs: int, live: Live
 ) -> tf.keras.callbacks.Callback:
-    """Return a callback that keeps the running figures at some steps of each epoch, and shows them on the way.
-
-    Args:
-        points: Where they are kept: lists of ``epoch``, ``step``, ``loss`` and ``accuracy``.
-        run: What the run is called.
-        steps: Number of steps an epoch.
-        epochs: Number of epochs.
-        live: Where they are shown.
-    """
+    """Return a callback that keeps the running figures at some of an epoch's ``steps``, and shows them on the way."""
     from normlib.tf import tf
 
     kept = {round(steps * (i + 1) / CURVE_POINTS) for i in range(CURVE_POINTS)}

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from normlib.analysis.conditions import label
@@ -25,21 +26,23 @@ from normlib.studies.study import Study, read_study
 class UndeclaredStudy(Study):
     """What stands for the study of records beside which none was declared."""
 
+    def select(self, records: Iterable[Record]) -> list[Record]:
+        """Return all of them."""
+        return list(records)
+
 
 def study_of_folder(folder: Path) -> Study:
-    """Return the study that some records belong to: ``study.yaml`` in their folder or in the one above.
+    """Return the study that some records belong to, called as its folder: ``study.yaml`` there or in the one above.
 
-    Returns:
-        The study, called as its folder; where there is no such file, one without contrasts, since nothing was declared.
+    Where there is no such file, it is one without contrasts, since nothing was declared.
 
     Raises:
         RequestError: The file is no study.
     """
+    name = output_folder(folder).name
     for path in (folder / "study.yaml", folder.parent / "study.yaml"):
         if os.path.isfile(path):
-            name = os.path.basename(os.path.abspath(path.parent))  # "." is no name
             return dataclasses.replace(read_study(path), name=name)
-    name = os.path.basename(os.path.abspath(folder))
     return UndeclaredStudy(name, "No study was declared beside these records.", ("none",))
 
 
@@ -113,7 +116,7 @@ def planned_runs(study: Study, records: Iterable[Record], seeds: int | None = No
     Args:
         study: The study.
         records: Some runs.
-        seeds: Number of seeds that a study with looks needs of each instance, see ``Comparison``; None: all.
+        seeds: As ``needed_seeds`` says; None: all.
         tied: Whether those at tied settings, see ``normlib.studies.tuning``, are listed too, behind the others.
 
     Returns:
@@ -134,13 +137,12 @@ def planned_runs(study: Study, records: Iterable[Record], seeds: int | None = No
 
 def needed_seeds(study: Study, runs: Sequence[Record]) -> int | None:
     """Return how many seeds a study with looks needs by the runs that there are, see ``Comparison``; None: no looks."""
-    if not study.looks:
-        return None
+    if not study.looks or not runs:
+        return next(iter(study.looks), None)
     from normlib.analysis.comparison import Comparison  # which loads SciPy
 
     declared = study.declared, study.measure, study.margin, study.varies
-    compared = Comparison(study.to_frame(runs), *declared, looks=study.look_seeds) if runs else None
-    return compared.needed_seeds if compared else study.looks[0]
+    return Comparison(study.to_frame(runs), *declared, looks=study.look_seeds).needed_seeds
 
 
 def name_run(run: Mapping[str, Any]) -> str:
@@ -171,10 +173,9 @@ def read_status(folder: Path | str) -> pd.DataFrame:
     seeds = needed_seeds(study, study.select(records))
     runs = planned_runs(study, records, seeds, tied=True)
     failures = {(study.identify(failure.instance), failure.seed): failure for failure in read_failures(folder)}
-    reasons = [failures.get(run) for run in runs["run"]]
     for name in ("reason", "log", "notebook"):
-        runs[name] = [getattr(failure, name, "") for failure in reasons]
-    runs["state"] = ["done" if run["done"] else "failed" if run["reason"] else "missing" for _, run in runs.iterrows()]
+        runs[name] = [getattr(failures.get(run), name, "") for run in runs["run"]]
+    runs["state"] = np.select([runs["done"], runs["reason"] != ""], ["done", "failed"], "missing")
     return runs[["condition", "ordering", "seed", "state", "reason", "log", "notebook"]]
 
 

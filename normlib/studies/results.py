@@ -19,7 +19,7 @@ from normlib.models.instance import Instance
 from normlib.models.ordering import short_form
 from normlib.runs.cost import COST_FILE, read_cost
 from normlib.runs.store import KEPT, Record, read_records, to_frame
-from normlib.studies.folder import UndeclaredStudy, output_folder, planned_runs, study_of_folder
+from normlib.studies.folder import output_folder, planned_runs, study_of_folder
 from normlib.studies.study import Study, read_study
 from normlib.studies.tuning import tune
 
@@ -56,17 +56,13 @@ class Results(Comparison):
         lost, rows = find_diverged(to_frame(self.runs)), []
         for condition, part in self.parts.items():
             for ordering, runs in part.groupby("ordering"):
-                seeds = runs["seed"][lost[runs.index]].tolist()
-                if seeds:
+                if seeds := runs["seed"][lost[runs.index]].tolist():
                     import scipy.stats  # slow to import, and only needed here
 
-                    found = scipy.stats.binomtest(len(seeds), len(runs))
-                    ends = found.proportion_ci(CONFIDENCE)
-                    counts = len(runs), len(seeds), found.statistic, ends.low, ends.high
-                    rows.append((condition, ordering, *counts, seeds))
-        return pd.DataFrame(
-            rows, columns=["condition", "ordering", "runs", "diverged", "share", "low", "high", "seeds"]
-        )
+                    ends = scipy.stats.binomtest(len(seeds), len(runs)).proportion_ci(CONFIDENCE)
+                    rows.append((condition, ordering, len(runs), len(seeds), len(seeds) / len(runs), *ends, seeds))
+        columns = ["condition", "ordering", "runs", "diverged", "share", "low", "high", "seeds"]
+        return pd.DataFrame(rows, columns=columns)
 
     @functools.cached_property
     def tied(self) -> list[tuple[str, dict[str, Any], Comparison | None]]:
@@ -181,27 +177,16 @@ def kept_studies() -> list[str]:
 
 
 def read_kept(name: str) -> Results:
-    """Return a study whose records ship with normlib, its orderings' own settings chosen, and its runs.
-
-    Args:
-        name: One of ``kept_studies()``.
-    """
+    """Return a study whose records ship with normlib, its orderings' own settings chosen, and its runs."""
     study, records = read_study(name), read_records(KEPT / f"{name}.jsonl")
     study = tune(study, records) if study.tune else study
-    results = Results(study, study.select(records), _select_tied(study, records))
-    results.cost = read_cost(KEPT / f"{name}.{COST_FILE}", results.cost_runs)
-    return results
+    return _make_results(study, records, KEPT / f"{name}.{COST_FILE}")
 
 
 def earlier_runs(study: Study, folder: Path | None = None) -> Results | None:
     """Return runs by which a study can be planned: those of its folder, else the kept ones of the study of its name.
 
-    Args:
-        study: The study.
-        folder: Its output folder, which need not be there.
-
-    Returns:
-        None where there are none with the same contrasts, measure and conditions, or no contrast is declared.
+    None where there are none with the same contrasts, measure and conditions, or no contrast is declared.
     """
     if not study.declared:
         return None
@@ -216,32 +201,24 @@ def earlier_runs(study: Study, folder: Path | None = None) -> Results | None:
     return found if alike else None
 
 
-def _select_tied(study: Study, records: Sequence[Record]) -> list[Record]:
-    tied = study.tied_version()
-    return tied.select(records) if tied else []
-
-
 def read_folder(folder: Path, setting: str = "DIR", names: Sequence[str] = ()) -> Results:
     """Return the study of an output folder, or of a folder of records, and its runs.
 
-    Args:
-        folder: The folder.
-        setting: Name of the setting that holds it.
-        names: What may stand there besides; the nearest one is proposed where there is no such folder.
-
     Raises:
-        RequestError: There are none.
+        RequestError: There are none; the message has the name of the setting, and proposes the nearest of some names.
     """
-    study, records = None, []
     if os.path.isdir(folder):  # and not Path's own test, which raises of what can be no path
         study, records = study_of_folder(folder), read_records(folder)
-    undeclared = study is None or isinstance(study, UndeclaredStudy)
-    runs = records if study is None or undeclared else study.select(records)
-    if study is None or not runs:
-        allowed = "a study's output folder, with at least one record in records/"
-        raise RequestError(setting, str(folder), allowed, names=names)
-    results = Results(study, runs, [] if undeclared else _select_tied(study, records))
-    results.cost = read_cost(output_folder(folder) / COST_FILE, results.cost_runs)
+        if study.select(records):
+            return _make_results(study, records, output_folder(folder) / COST_FILE)
+    allowed = "a study's output folder, with at least one record in records/"
+    raise RequestError(setting, str(folder), allowed, names=names)
+
+
+def _make_results(study: Study, records: Sequence[Record], cost: Path) -> Results:
+    tied = study.tied_version()
+    results = Results(study, study.select(records), tied.select(records) if tied else [])
+    results.cost = read_cost(cost, results.cost_runs)
     return results
 
 
@@ -251,10 +228,6 @@ def check_one_study(a: Results, b: Results) -> None:
     Compared are what varies, measure, margin and contrasts, and all settings and data of runs of the same condition and
     ordering, but for the library that provides GroupNorm: ``auto`` is another one on another stack. A contrast may be
     missing where its orderings are.
-
-    Args:
-        a: The study in one place.
-        b: The study in another.
 
     Raises:
         RequestError: They differ, or have no ordering in common; the setting and both values are named.

@@ -16,7 +16,7 @@ from normlib.analysis.conditions import Varies, check_varies, expand, labels
 from normlib.analysis.contrasts import Contrast, check_margin, read_contrasts
 from normlib.datasets import recorded_name
 from normlib.errors import RequestError, checked, mapping, one_of, printable, real_number, seed_range
-from normlib.files import LARGEST_FILE, read_yaml
+from normlib.files import read_yaml
 from normlib.models.instance import Instance, check_splits_named
 from normlib.models.ordering import short_form
 from normlib.runs.measures import MEASURES, default_measure
@@ -25,11 +25,6 @@ if TYPE_CHECKING:
     import pandas
 
     from normlib.runs.record import Record
-
-_FORM = (
-    "{reports: what and where, against: the setting that varies, lines: {ordering: {value: number}}, "
-    "differs: in what the study's settings differ}"
-)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,19 +44,15 @@ class Paper:
     differs: str
 
     @classmethod
-    def read(cls, content: object, varies: Varies) -> Paper:
-        """Read what stands under ``paper`` in a study's file.
-
-        Args:
-            content: As in the file.
-            varies: What the study varies.
+    def read(cls, content: dict[str, Any], varies: Varies) -> Paper:
+        """Read what stands under ``paper`` in the file of a study that varies something.
 
         Raises:
             RequestError: It is not of this form.
         """
-        names = {field.name for field in dataclasses.fields(cls)}
-        if not isinstance(content, dict) or {*content} != names or not isinstance(content["lines"], dict):
-            raise RequestError("paper", content, _FORM)
+        names = [field.name for field in dataclasses.fields(cls)]
+        if {*content} != {*names}:
+            raise RequestError("paper", content, f"the keys {', '.join(names)} with their values")
         paper = cls(**content)
         for name in ("reports", "differs"):
             printable(f"paper: {name}", getattr(paper, name), most=2000, lines=True)
@@ -69,9 +60,10 @@ class Paper:
         if paper.against != against or not all(isinstance(value, int | float) and value > 0 for value in values):
             allowed = "the first setting of the one group that the study varies, whose values are positive numbers"
             raise RequestError("paper: against", paper.against, allowed)
-        if not paper.lines or not all(isinstance(line, dict) and line for line in paper.lines.values()):
-            raise RequestError("paper: lines", paper.lines, "numbers by the values of the setting, by ordering")
-        for ordering, line in paper.lines.items():
+        lines = mapping("paper: lines", paper.lines)
+        if not lines or not all(isinstance(line, dict) and line for line in lines.values()):
+            raise RequestError("paper: lines", lines, "numbers by the values of the setting, by ordering")
+        for ordering, line in lines.items():
             printable("paper: lines", ordering, most=100)
             for value, number in line.items():
                 real_number("paper: lines", number, "finite numbers", lambda _: True)
@@ -196,9 +188,7 @@ class Study:
             raise RequestError("looks", looks, "growing numbers of seeds, two or more each, such as [8, 16, 32]")
         self._set("looks", tuple(looks))
         if looks and self.seeds not in (None, looks[-1]):
-            raise RequestError(
-                "seeds", self.seeds, problem=f"the study has looks instead: {', '.join(map(str, looks))}"
-            )
+            raise RequestError("seeds", self.seeds, problem=f"the study has looks instead: {[*looks]}")
         if self.seeds is None:
             self._set("seeds", looks[-1] if looks else 10)
 
@@ -335,8 +325,7 @@ class Study:
         """
         changes = {name: value for name, value in changes.items() if value is not None}
         if self.looks and "seeds" in changes:
-            problem = f"the study has looks instead: {', '.join(map(str, self.looks))}"
-            raise RequestError("seeds", changes["seeds"], problem=problem)
+            raise RequestError("seeds", changes["seeds"], problem=f"the study has looks instead: {[*self.looks]}")
         if "orderings" in changes:
             changes["ties"] = {}
             if self.tune:
@@ -385,10 +374,8 @@ def read_study(name_or_file: str | Path) -> Study:
     body, sha256 = read_yaml("study", path)
     if not isinstance(body, dict):
         raise RequestError("study", str(name_or_file), "a YAML file with keys such as 'question' and 'orderings'")
-    if "seeds" in body and body["seeds"] is None:
-        raise RequestError("seeds", None, "a whole number from 1 up, or left out")
-    if body.get("looks") and "seeds" in body:
-        raise RequestError("seeds", body["seeds"], problem="the study has looks instead: it takes one of the two")
+    if "seeds" in body and (body["seeds"] is None or body.get("looks")):
+        raise RequestError("seeds", body["seeds"], "a whole number from 1 up, or left out, as where there are looks")
     keys = [field.name for field in dataclasses.fields(Study) if field.init and field.name != "name"]
     for key in body:
         one_of(f"a key of {path.name}", key, keys)
@@ -396,10 +383,7 @@ def read_study(name_or_file: str | Path) -> Study:
         if key not in body:
             raise RequestError("study", str(name_or_file), problem=f"its key {key!r} is missing")
     # What normlib wrote as run says itself in which file it was declared.
-    study = Study(**{"name": path.stem, "declared_in": sha256, **body})
-    if len(study.to_yaml().encode()) > LARGEST_FILE:  # as run, it has to be read again
-        raise RequestError("study", str(name_or_file), f"a YAML file of at most {LARGEST_FILE:,} bytes")
-    return study
+    return Study(**{"name": path.stem, "declared_in": sha256, **body})
 
 
 def shipped_studies() -> list[str]:

@@ -14,11 +14,12 @@ import numpy as np
 import pandas as pd
 
 from normlib.analysis.conditions import expand
-from normlib.analysis.statistics import by_seed, comparable_runs, half_width
+from normlib.analysis.statistics import by_seed, half_width, split_records
 from normlib.errors import RequestError, whole_number
 from normlib.models.ordering import short_form
 from normlib.runs.measures import MEASURES
 from normlib.runs.store import Record, to_frame
+from normlib.studies.folder import name_run, planned_runs
 from normlib.studies.study import Study
 
 _FORM = (
@@ -26,21 +27,19 @@ _FORM = (
     "values to choose from, images to choose on, and seeds that the study does not use"
 )
 _FEWEST_SEEDS = 5
-_KEYS = ("varies", "evaluate_split", "seeds", "first_seed")
 
 
 def tuning_study(study: Study) -> Study:
     """Return the study by whose runs the settings of each ordering are chosen: what stands under ``tune``.
 
-    Args:
-        study: The study; its ``tune`` has ``varies`` (of one group, whose settings are chosen together),
-            ``evaluate_split``, ``seeds`` and ``first_seed``.
+    That is ``varies`` (of one group, whose settings are chosen together), ``evaluate_split``, ``seeds`` and
+    ``first_seed``.
 
     Raises:
         RequestError: It has not, or the study would be reported on images or seeds by which it chooses.
     """
     tune = study.tune
-    if {*tune} != {*_KEYS}:
+    if {*tune} != {"varies", "evaluate_split", "seeds", "first_seed"}:
         raise RequestError("tune", tune, _FORM)
     shared = {name: value for name, value in study.defaults.items() if name != "evaluate_split"}
     stage = Study(
@@ -82,23 +81,26 @@ def tune(study: Study, records: Sequence[Record]) -> Study:
         RequestError: Runs are missing, or an ordering diverged with all values.
     """
     stage = tuning_study(study)
-    records = [record for record in records if record.seed in stage.run_seeds]
-    names = list(stage.varies[0])
-    candidates = expand(stage.varies)
+    records = [record for record in stage.select(records) if record.seed in stage.run_seeds]
+    planned = planned_runs(stage, records)
+    for _, run in planned[~planned["done"]].iterrows():
+        raise RequestError("tune", study.tune, problem=f"the run {name_run(run)} is missing")
     sign = 1 if MEASURES[study.measure].lower_is_better else -1
+    runs = [by_seed(part, study.measure) * sign for part in split_records(to_frame(records), stage.varies).values()]
+    candidates = expand(stage.varies)
     own: dict[str, dict[str, Any]] = {}
     ties: dict[str, dict[str, Any]] = {}
     for ordering in study.orderings:
-        runs = [sign * _by_seed(records, ordering, candidate, study.measure, stage.seeds) for candidate in candidates]
-        means = [values.mean(skipna=False) for values in runs]
+        values = [part[short_form(ordering)] for part in runs]
+        means = [each.mean(skipna=False) for each in values]
         if np.isnan(means).all():
             raise RequestError("tune", stage.varies[0], problem=f"{ordering} diverges with all of these values")
         best = int(np.nanargmin(means))
-        own[ordering] = {name: candidates[best][name] for name in names}
-        tied = [place for place, values in enumerate(runs) if place != best and _is_tie(values - runs[best])]
+        own[ordering] = dict(candidates[best])
+        tied = [place for place, each in enumerate(values) if place != best and _is_tie(each - values[best])]
         if tied:
             nearest = min(tied, key=lambda place: (abs(place - best), means[place]))
-            ties[ordering] = {name: candidates[nearest][name] for name in names}
+            ties[ordering] = dict(candidates[nearest])
     return dataclasses.replace(study, own=own, ties=ties)
 
 
@@ -108,10 +110,9 @@ def tuning_sentences(study: Study) -> list[str]:
         return []
     stage = tuning_study(study)
     (name, values), *others = stage.varies[0].items()
-    chosen = {ordering: settings[name] for ordering, settings in study.own.items()}
-    ends = ", ".join(ordering for ordering, value in chosen.items() if value in (values[0], values[-1]))
+    ends = ", ".join(ordering for ordering, own in study.own.items() if own[name] in (values[0], values[-1]))
     beyond = f" At an end of what was tried, where a value beyond may be better: {ends}." if ends else ""
-    values_chosen = study.own_values(name)
+    chosen = study.own_values(name)
     tied = "; ".join(f"{ordering} with {settings[name]}" for ordering, settings in study.ties.items())
     ties = f" Ties, whose paired 95 % interval holds zero: {tied}." if tied else ""
     ties = ties if stage.seeds > 1 else " One seed tells no ties."
@@ -119,7 +120,7 @@ def tuning_sentences(study: Study) -> list[str]:
     if others:
         name = f"{name}, and with it {', '.join(other for other, _ in others)}"
     return [
-        f"Each ordering has its own {name.replace('_', ' ')}, {values_chosen}: the best of "
+        f"Each ordering has its own {name.replace('_', ' ')}, {chosen}: the best of "
         f"{', '.join(map(str, values))} by its mean {MEASURES[study.measure].phrase} over {stage.seeds} other seeds on "
         f"{study.tune['evaluate_split']}.{beyond}{ties}{few}"
     ]
@@ -129,16 +130,6 @@ def _is_tie(differences: pd.Series) -> bool:
     if len(differences) < 2 or differences.isna().any():
         return False
     return bool(abs(differences.mean()) <= half_width(differences.std(), len(differences)))
-
-
-def _by_seed(records: Sequence[Record], ordering: str, settings: dict[str, Any], measure: str, seeds: int) -> pd.Series:
-    """Return the measure by seed; NaN where a run diverged."""
-    wanted = {"ordering": ordering, **settings}
-    runs = [run for run in records if all(run.instance[name] == value for name, value in wanted.items())]
-    if len(runs) < seeds:
-        problem = f"{len(runs)} of the {seeds} runs of {ordering} with these values are there"
-        raise RequestError("tune", settings, problem=problem)
-    return by_seed(comparable_runs(to_frame(runs)), measure)[short_form(ordering)]
 
 
 def _check_images(study: Study, stage: Study) -> None:

@@ -54,37 +54,34 @@ def verify(study: str = "source", runs: int = 3) -> pd.DataFrame:
             # "auto" takes the provider of this stack, which need not be that of the kept run.
             instance = Instance.from_settings(**{**record.instance, "provider": "auto"})
             again = train(instance, record.seed, record.environment["threads"], live=progress.live)
-            rows.append({**_compare(record, again, instance), "verdict": judge(record, again, kept)})
-            progress.advance(f"{record.instance['ordering']}, seed {record.seed}: {rows[-1]['verdict']}")
+            then, now = record.row(), again.row()
+            place = [*(then[name] == now[name] for name in ("stack", "processor", "threads"))]
+            place.append(record.environment["onednn"] == again.environment["onednn"])
+            row = {
+                "ordering": then["ordering"],
+                "seed": then["seed"],
+                "settings": ", ".join(f"{name} {v}" for name, v in instance.changes.items() if name != "ordering"),
+                "kept_loss": then["train_loss"],
+                "loss": now["train_loss"],
+                "same_place": all(place),
+                "verdict": judge(record, again, kept),
+            }
+            rows.append(row)
+            progress.advance(f"{record.instance['ordering']}, seed {record.seed}: {row['verdict']}")
     return pd.DataFrame(rows)
 
 
 def conclude(found: pd.DataFrame) -> str:
-    """Return what runs that were trained again say together, as a sentence or two.
-
-    Args:
-        found: As ``verify`` gives.
-    """
-    counts, runs = found["verdict"].value_counts(), f"{len(found)} run{'s' * (len(found) != 1)}"
-    if counts.get(EQUAL) == len(found):
-        return f"The same, to the bit: {len(found)} of {runs}."
-    equal, outside = (counts.get(verdict, 0) for verdict in (EQUAL, OUTSIDE))
-    said = f"Not the same: {outside} of {runs} outside the study's spread."
-    if not outside:
-        said = f"The same within chance: {equal} of {runs} equal to the bit, the others inside the study's spread."
-    if (found["same_place"] & (found["verdict"] != EQUAL)).any():
-        return f"{said} Processor, stack and threads are those of the kept runs, so all bits should be equal."
-    return f"{said} Another processor, stack or number of threads rounds otherwise, and the whole run follows."
+    """Return how many runs of those that ``verify`` gives have which verdict, and when they have to be equal."""
+    counts = ", ".join(f"{(found['verdict'] == verdict).sum()} {verdict}" for verdict in (EQUAL, INSIDE, OUTSIDE))
+    return (
+        f"{counts}. In the same place all bits have to be equal; another processor, stack or number of threads rounds "
+        "otherwise, and the whole run follows."
+    )
 
 
 def judge(record: Record, again: Record, kept: Iterable[Record]) -> str:
-    """Return what a run that was trained again says of the kept one: one of the three verdicts of ``verify``.
-
-    Args:
-        record: The kept run.
-        again: The same instance and seed, trained here.
-        kept: All kept runs of the study.
-    """
+    """Return what a run that was trained again says of the kept one, beside all that are kept: ``verify``'s verdict."""
     # As text, in which a figure that is no number equals itself.
     if all(json.dumps(getattr(record, part)) == json.dumps(getattr(again, part)) for part in _RESULTS):
         return EQUAL
@@ -96,22 +93,8 @@ def judge(record: Record, again: Record, kept: Iterable[Record]) -> str:
 
 def _is_inside(values: np.ndarray, value: float) -> bool:
     """Tell whether a further value lies in the prediction interval of some values."""
-    count = len(values)
-    if count < 2:
+    if len(values) < 2:
         return False
     # Around the mean a further value scatters by sqrt(n + 1) times what the mean itself does.
-    reach = half_width(values.std(ddof=1), count, 1 - _CONFIDENCE) * np.sqrt(count + 1)
+    reach = half_width(values.std(ddof=1), len(values), 1 - _CONFIDENCE) * np.sqrt(len(values) + 1)
     return bool(abs(value - values.mean()) <= reach)
-
-
-def _compare(record: Record, again: Record, instance: Instance) -> dict[str, object]:
-    then, now = record.row(), again.row()
-    same = all(then[name] == now[name] for name in ("stack", "processor", "threads"))
-    return {
-        "ordering": then["ordering"],
-        "seed": then["seed"],
-        "settings": ", ".join(f"{name} {value}" for name, value in instance.changes.items() if name != "ordering"),
-        "kept_loss": then["train_loss"],
-        "loss": now["train_loss"],
-        "same_place": same and record.environment["onednn"] == again.environment["onednn"],
-    }

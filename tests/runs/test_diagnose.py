@@ -88,9 +88,6 @@ def test_a_row_a_moment_quantity_and_place():
         (10_000, 5, [0, 1, 22, 464, 10_000]),
         (313, 2, [0, 313]),
         (10, 9, [0, 1, 2, 3, 4, 5, 6, 7, 10]),
-        (8, 9, [0, 1, 2, 3, 4, 5, 6, 7, 8]),
-        (2, 9, [0, 1, 2]),
-        (1, 2, [0, 1]),
     ],
 )
 def test_moments_grow_by_a_factor_from_the_first_step_to_the_last(steps, points, expected):

@@ -56,12 +56,6 @@ def test_the_text_counts_them_and_names_the_failed_with_the_end_of_the_log(folde
     ]
 
 
-def test_a_failure_of_a_run_with_other_settings_is_not_the_studys(folder, make_record):
-    run = make_record("none", 0, batch_size=64, epochs=2)
-    write_failure(Failure(run.key, run.instance, 0, "OSError", "", ""), folder)
-    assert read_status(folder)["state"].tolist()[6] == "missing"
-
-
 def test_records_of_other_settings_are_not_taken_for_the_studys(folder, make_record):
     for path in (folder / "records").iterdir():
         path.unlink()
@@ -74,10 +68,13 @@ def test_before_its_first_record_all_is_missing(tmp_path):
     assert set(read_status(tmp_path)["state"]) == {"missing"}
 
 
-def test_a_failure_that_lacks_a_setting_which_was_added_later_is_found(folder, make_record):
-    run = make_record("none", 0, batch_size=64)
+def test_a_failure_that_lacks_a_setting_which_was_added_later_is_found_and_one_of_other_settings_is_not(
+    folder, make_record
+):
+    run, other = make_record("none", 0, batch_size=64), make_record("none", 1, batch_size=64, epochs=2)
     older = {name: value for name, value in reversed(run.instance.items()) if name != "channels_per_group"}
     write_failure(Failure(run.key, older, 0, "OSError: full", "", ""), folder)
+    write_failure(Failure(other.key, other.instance, 1, "OSError", "", ""), folder)
     assert read_status(folder)["state"].tolist() == ["done"] * 5 + ["failed", "failed", "missing"]
 
 
