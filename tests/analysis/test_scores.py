@@ -69,7 +69,7 @@ def test_contrasts_of_scores_are_drawn(frame):
 @pytest.mark.parametrize(
     ("change", "options", "message"),
     [
-        ({}, {}, "records is 'model ours, run 0', but a comparison has one row for each arm, seed and condition"),
+        ({}, {}, "records is 'ours, seed 0, twice', but a comparison has each run once; a column that tells these"),
         ({"score": "x"}, {"varies": ["lr"]}, "measure is 'score', but must be a column of real numbers"),
         ({"score": True}, {"varies": ["lr"]}, "measure is 'score', but must be a column of real numbers"),
         ({"model": "a - b"}, {"varies": ["lr"]}, "a name in model is 'a - b', but a name in a contrast has none of"),
