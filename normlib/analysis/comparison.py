@@ -13,8 +13,8 @@ from normlib.analysis.conditions import Varies, label
 from normlib.analysis.contrasts import Contrast, Contrasts, Row, check_margin, family, read_contrasts
 from normlib.analysis.planning import pairs_to_decide
 from normlib.analysis.rankings import winners
-from normlib.analysis.scores import is_table_of_runs, read_scores
-from normlib.analysis.statistics import split_records, summarize
+from normlib.analysis.scores import read_scores
+from normlib.analysis.statistics import CONDITIONS, split_records, summarize
 from normlib.analysis.verdicts import judge, judge_at_looks
 from normlib.errors import checked
 from normlib.models.ordering import has_batch_norm
@@ -53,7 +53,9 @@ class Comparison:
         looks: Sequence[range] = (),
     ):
         self.margin = check_margin(margin)
-        self.scores = (arm, seed) != ("ordering", "seed") or not is_table_of_runs(records)
+        # A table of normlib's runs has all their settings, which say which of them can be compared.
+        is_of_runs = (arm, seed) == ("ordering", "seed") and {"ordering", "seed", *CONDITIONS} <= {*records.columns}
+        self.scores = not is_of_runs
         if self.scores:
             records = read_scores(records, measure, arm, seed, varies)
         self.records, self.looks = records, looks

@@ -92,24 +92,18 @@ class Contrast:
         """The conditions that its sides name, a setting each: ``batch_size 2``."""
         return frozenset(f"{name} {value}" for term in self.terms for name, value in term.condition)
 
-    @property
-    def named(self) -> frozenset[str]:
-        """The settings that its sides name."""
-        return frozenset(name for name, _ in self.terms[0].condition)
-
     def without(self, ordering: str) -> Contrast | None:
         """Return the contrast without an ordering of one of its means; None where that is no mean of several."""
         if any(side.startswith("(") for side in self.sides):
             return None
-        kept = []
-        for sign in (1, -1):
-            side = [term for term in self.terms if term.weight * sign > 0]
-            left = [term for term in side if term.ordering != ordering]
-            if not left:
-                return None
-            kept += [term._replace(weight=sign / len(left)) for term in left]
-        changed = any(abs(term.weight) < 1 for term in self.terms) and len(kept) < len(self.terms)
-        return dataclasses.replace(self, terms=tuple(kept)) if changed else None
+        left = [term for term in self.terms if term.ordering != ordering]
+        sides = [[term for term in left if term.weight * sign > 0] for sign in (1, -1)]
+        if len(left) == len(self.terms) or not all(sides):
+            return None
+        shared = [
+            term._replace(weight=sign / len(side)) for sign, side in zip((1, -1), sides, strict=True) for term in side
+        ]
+        return dataclasses.replace(self, terms=tuple(shared))
 
 
 Contrasts: TypeAlias = Mapping[str, str] | Iterable[Contrast]
@@ -118,13 +112,7 @@ Contrasts: TypeAlias = Mapping[str, str] | Iterable[Contrast]
 def read_contrasts(
     contrasts: Contrasts, arms: Iterable[str], varies: Varies = (), free: bool = False
 ) -> list[Contrast]:
-    """Return contrasts, whether they are given as text by name or have been read already.
-
-    Args:
-        contrasts: Such as ``{"order": "bn/gn - gn/bn"}``.
-        arms: The orderings that there are, in their full form.
-        varies: What varies besides the ordering.
-        free: Whether these are names of anything, and no orderings.
+    """Return contrasts, whether they are given as text by name or have been read already; see ``Contrast.parse``.
 
     Raises:
         RequestError: Not a difference, or an ordering or condition that there is not.
@@ -251,6 +239,7 @@ def family(contrasts: Iterable[Contrast], varies: Varies) -> list[Row]:
     """Return all contrasts under all conditions, those of one contrast together."""
     rows = []
     for contrast in contrasts:
-        groups = [group for group in varies if next(iter(group)) not in contrast.named]
+        named = dict(contrast.terms[0].condition)  # all its terms name the same settings
+        groups = [group for group in varies if next(iter(group)) not in named]
         rows += [Row(contrast, settings, label(settings, groups)) for settings in expand(groups)]
     return rows

@@ -9,13 +9,7 @@ import pandas as pd
 
 from normlib.analysis.conditions import Varies
 from normlib.analysis.contrasts import SIGNS
-from normlib.analysis.statistics import CONDITIONS
 from normlib.errors import RequestError
-
-
-def is_table_of_runs(records: pd.DataFrame) -> bool:
-    """Tell whether a table is one of normlib's runs, whose settings say which runs can be compared."""
-    return {"ordering", "seed", *CONDITIONS} <= {*records.columns}
 
 
 def read_scores(frame: pd.DataFrame, measure: str, arm: str, seed: str, varies: Varies | Sequence[str]) -> pd.DataFrame:
