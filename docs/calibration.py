@@ -142,9 +142,7 @@ def sign_flips(differences: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     largest = np.maximum.accumulate(np.take_along_axis(drawn, order[:, None], axis=-1), axis=-1)
     p = (largest >= np.take_along_axis(seen, order, axis=-1)[:, None]).mean(axis=1)
     p = np.maximum.accumulate(p[:, ::-1], axis=-1)[:, ::-1]
-    joint = np.empty_like(p)
-    np.put_along_axis(joint, order, p, axis=-1)
-    return alone, joint
+    return alone, np.take_along_axis(p, np.argsort(order, axis=-1), axis=-1)
 
 
 def _signs(pairs: int) -> np.ndarray:

@@ -316,8 +316,9 @@ def _benchmarks() -> str:
     return f"{_markdown(pd.DataFrame.from_dict(rows, orient='index').rename_axis('figure'))}\n\nMeasured on {places}"
 
 
-def _scaling(runs: float = 1e6, workers: int = 1000, an_execution: int = kernels.MOST_RUNS) -> str:
+def _scaling() -> str:
     """Reckon from the benchmarks what many runs need."""
+    runs, workers, an_execution = 1e6, 1000, kernels.MOST_RUNS
     kept = pd.read_csv(BENCHMARKS).set_index("figure")
     medians = kept["median"]
     cores = int(re.search(r"(\d+) cores", kept.loc["normlib's seconds", "machine"])[1])

@@ -58,12 +58,7 @@ def expand(varies: Varies) -> list[dict[str, Any]]:
 
 
 def label(settings: Mapping[str, object], varies: Varies) -> str:
-    """Return what a condition is called, by the first setting of each group: ``"batch_size 32, momentum 0.9"``.
-
-    Args:
-        settings: All settings of a run.
-        varies: What the study varies; of nothing the label is empty.
-    """
+    """Return what a run's condition is called, by each group's first setting: ``"batch_size 32, momentum 0.9"``."""
     return ", ".join(f"{name} {written(settings[name])}" for name, *_ in varies)
 
 

@@ -82,11 +82,7 @@ def pairs_to_decide(mean: float, sd: float, pairs: int, margin: float, contrasts
 
 
 def what_would_decide(row: pd.Series) -> str:
-    """Return what would decide a contrast that is undecided, as a phrase; of others nothing.
-
-    Args:
-        row: A row of ``normlib.estimate``.
-    """
+    """Return what would decide an undecided row of ``normlib.estimate``, as a phrase; of others nothing."""
     if pd.notna(row.get("next_look")):
         return f"the next look is at {row['next_look']:.0f} seeds"
     if pd.isna(row["seeds_needed"]):

@@ -125,12 +125,7 @@ def find_diverged(records: pd.DataFrame) -> pd.Series:
 
 
 def by_seed(records: pd.DataFrame, measure: str) -> pd.DataFrame:
-    """Return a measure with seeds down and orderings across; NaN where a run is missing, as where it diverged.
-
-    Args:
-        records: One row a run, of one condition.
-        measure: A column, such as ``train_loss``.
-    """
+    """Return a measure of one condition, seeds down and orderings across; NaN where a run is missing or diverged."""
     # pivot_table would average, and leave out an ordering that diverged throughout.
     return records.set_index(["seed", "ordering"])[measure].astype(float).unstack("ordering")  # noqa: PD010
 

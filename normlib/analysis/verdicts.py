@@ -103,10 +103,7 @@ def judge_at_looks(differences: Sequence[pd.Series], margin: float, looks: Seque
         pairs.drop(ends[look][place].index) if verdict != "undecided" else pairs[:0]
         for place, (pairs, look, verdict) in enumerate(zip(differences, frame["look"], frame["verdict"], strict=True))
     ]
-    return frame.assign(
-        later_pairs=[*map(len, later)],
-        later_mean=[pairs.mean(skipna=False) if len(pairs) else np.nan for pairs in later],
-    )
+    return frame.assign(later_pairs=[*map(len, later)], later_mean=[pairs.mean(skipna=False) for pairs in later])
 
 
 def holm(p: np.ndarray) -> np.ndarray:
@@ -121,14 +118,12 @@ def holm(p: np.ndarray) -> np.ndarray:
     order = np.argsort(p, axis=-1)  # NaN last
     factors = np.arange(p.shape[-1], 0, -1)
     stepped = np.maximum.accumulate(np.take_along_axis(p, order, axis=-1) * factors, axis=-1)
-    adjusted = np.empty_like(stepped)
-    np.put_along_axis(adjusted, order, np.minimum(1, stepped), axis=-1)
-    return adjusted
+    return np.take_along_axis(np.minimum(1, stepped), np.argsort(order, axis=-1), axis=-1)
 
 
 def _describe(pairs: np.ndarray) -> dict[str, float]:
     if len(pairs) < 2 or not np.isfinite(pairs).all():
-        return {"pairs": len(pairs), **dict.fromkeys(_FIGURES[1:], np.nan)}
+        return {"pairs": len(pairs)}
     found = describe(pd.Series(pairs))
     skewness = ((pairs - found["mean"]) ** 3).mean() / pairs.std() ** 3 if found["sd"] > 0 else 0.0
     lower = np.mean((pairs < 0) + 0.5 * (pairs == 0))
