@@ -20,7 +20,6 @@ import tqdm
 
 from normlib import files
 from normlib.analysis import statistics, verdicts
-from normlib.analysis.contrasts import Contrast
 from normlib.report import sentences
 from normlib.runs.store import SOURCE_RECORDS, load_original_stack, load_records
 from normlib.studies.results import kept_studies, read_kept
@@ -117,21 +116,13 @@ def _kept_runs() -> pd.DataFrame:
 def _weights() -> np.ndarray:
     """Return what each ordering is multiplied by in each contrast of the source study."""
     study = read_study("source")
-
-    def weight(contrast: Contrast, ordering: str) -> float:
-        return sum(term.weight for term in contrast.terms if term.ordering == ordering)
-
-    return np.array([[weight(contrast, ordering) for ordering in study.orderings] for contrast in study.declared])
+    weights = [{term.ordering: term.weight for term in contrast.terms} for contrast in study.declared]
+    return np.array([[of_contrast.get(ordering, 0) for ordering in study.orderings] for of_contrast in weights])
 
 
 def t_test(differences: np.ndarray) -> np.ndarray:
     """Normlib's rule: Student's t on the pairs ``[studies, pairs, contrasts]``, corrected by Holm."""
     return _normlib(differences, 1)[0]
-
-
-def two_one_sided(differences: np.ndarray, margin: np.ndarray) -> np.ndarray:
-    """Normlib's rule for level: two one-sided t tests against the margin, corrected by Holm."""
-    return _normlib(differences, margin)[1]
 
 
 def _normlib(differences: np.ndarray, margin: np.ndarray | float) -> tuple[np.ndarray, np.ndarray]:
@@ -151,9 +142,7 @@ def sign_flips(differences: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     largest = np.maximum.accumulate(np.take_along_axis(drawn, order[:, None], axis=-1), axis=-1)
     p = (largest >= np.take_along_axis(seen, order, axis=-1)[:, None]).mean(axis=1)
     p = np.maximum.accumulate(p[:, ::-1], axis=-1)[:, ::-1]
-    joint = np.empty_like(p)
-    np.put_along_axis(joint, order, p, axis=-1)
-    return alone, joint
+    return alone, np.take_along_axis(p, np.argsort(order, axis=-1), axis=-1)
 
 
 def _signs(pairs: int) -> np.ndarray:
@@ -209,16 +198,16 @@ def sequential_sign_flips(differences: np.ndarray, levels: Sequence[float]) -> n
     return p
 
 
-def at_looks(rule: Callable[..., np.ndarray], differences: np.ndarray, *arguments: np.ndarray) -> np.ndarray:
+def at_looks(rule: Callable[[np.ndarray], np.ndarray], differences: np.ndarray) -> np.ndarray:
     """Return p that hold over all looks: each look has an equal share of the level, and one look is enough."""
-    return np.min([len(LOOKS) * rule(differences[:, :look], *arguments) for look in LOOKS], axis=0)
+    return np.min([len(LOOKS) * rule(differences[:, :look]) for look in LOOKS], axis=0)
 
 
 def rules(differences: np.ndarray) -> dict[str, np.ndarray]:
     """Return the corrected p of no difference by each rule that is compared, without looks; normlib's first."""
     t, (alone, joint) = t_test(differences), sign_flips(differences)
     return {
-        "t, by Holm": t,
+        _OWN[0]: t,
         "sign flips and t, each by Holm": np.maximum(alone, t),
         "max-T, step-down": joint,
         "max-T and t": np.maximum(joint, t),
@@ -229,7 +218,7 @@ def rules(differences: np.ndarray) -> dict[str, np.ndarray]:
 def rules_with_looks(differences: np.ndarray) -> dict[str, np.ndarray]:
     """Return the same over four looks."""
     return {
-        "t, by Holm": at_looks(t_test, differences),
+        _OWN[0]: at_looks(t_test, differences),
         "max-T, step-down": at_looks(lambda pairs: sign_flips(pairs)[1], differences),
         "one permutation test over all looks": sequential_sign_flips(differences, _LEVELS),
         "confidence sequence": np.min([confidence_sequence(differences[:, :look]) for look in LOOKS], axis=0),
@@ -241,7 +230,7 @@ def level_rules(differences: np.ndarray, margin: np.ndarray) -> dict[str, np.nda
     pairs, mean, sd = differences.shape[1], differences.mean(axis=1), differences.std(axis=1, ddof=1)
     t = (margin - np.abs(mean)) / sd * np.sqrt(pairs)
     return {
-        "two one-sided t, by Holm": two_one_sided(differences, margin),
+        _OWN[1]: _normlib(differences, margin)[1],
         "interval inside the margin": 2 * scipy.stats.t.sf(t, pairs - 1),
     }
 
@@ -258,12 +247,12 @@ class Plan(NamedTuple):
         """Return p of no difference, by all rules that are compared or by normlib's alone."""
         if compare:
             return rules_with_looks(pairs) if self.looks else rules(pairs)
-        return {"t, by Holm": at_looks(t_test, pairs) if self.looks else t_test(pairs)}
+        return {_OWN[0]: at_looks(t_test, pairs) if self.looks else t_test(pairs)}
 
     def judge_level(self, pairs: np.ndarray, margin: np.ndarray) -> dict[str, np.ndarray]:
         """Return p of a difference of the margin or more."""
         if self.looks:
-            return {"two one-sided t, by Holm": at_looks(two_one_sided, pairs, margin)}
+            return {_OWN[1]: at_looks(lambda part: _normlib(part, margin)[1], pairs)}
         return level_rules(pairs, margin)
 
     def simulate(self, studies: int, compare: bool = True) -> list[dict]:
@@ -396,15 +385,14 @@ def seeds_to_decide(studies: int) -> pd.DataFrame:
         pairs = pairs + truth * sd
         said = np.stack([verdicts.decide(*_normlib(pairs[:, :look], sd), len(LOOKS)) for look in LOOKS])
         decided = (said != "undecided").any(axis=0)
-        ends = np.where(decided, (said != "undecided").argmax(axis=0), len(LOOKS) - 1).max(axis=1)
-        at_once = verdicts.decide(*_normlib(pairs, sd))
         first = np.where(decided, (said != "undecided").argmax(axis=0), len(LOOKS) - 1)
+        at_once = verdicts.decide(*_normlib(pairs, sd))
         covered = np.stack([_covers(pairs[:, :look], truth * sd) for look in LOOKS])
         rows.append(
             {
                 "contrasts": contrasts,
                 "truth": truth,
-                "mean seeds": np.array(LOOKS)[ends].mean(),
+                "mean seeds": np.array(LOOKS)[first.max(axis=1)].mean(),
                 "interval covers": np.take_along_axis(covered, first[None], axis=0).mean(),
                 "undecided": 1 - decided.mean(),
                 "undecided at once": (at_once == "undecided").mean(),
@@ -414,7 +402,7 @@ def seeds_to_decide(studies: int) -> pd.DataFrame:
 
 
 def _covers(pairs: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    reach = statistics.half_width(pairs.std(axis=1, ddof=1), np.array(pairs.shape[1]))
+    reach = statistics.half_width(pairs.std(axis=1, ddof=1), pairs.shape[1])
     return np.abs(pairs.mean(axis=1) - truth) <= reach
 
 
@@ -436,18 +424,15 @@ def split_kept_runs(times: int = 1000, seed: int = 0) -> pd.DataFrame:
             for _, runs in part.groupby("ordering")
             if runs[column].notna().all()
         ]
-    groups["the source's own stack"] = [
-        runs["loss"].to_numpy() for _, runs in load_original_stack().groupby("ordering")
-    ]
+    original = load_original_stack().groupby("ordering")["loss"]
+    groups["the source's own stack"] = [runs.to_numpy() for _, runs in original]
     rows = []
     for name, runs in groups.items():
         wrong = 0
         for _ in range(times):
-            shuffled = [generator.permutation(values) for values in runs]
-            halves = [
-                values[: len(values) // 2] - values[len(values) // 2 :][: len(values) // 2] for values in shuffled
-            ]
-            wrong += verdicts.judge(halves, margin=1.0)["verdict"].str.startswith("differs").any()
+            halves = [np.split(generator.permutation(values)[: len(values) // 2 * 2], 2) for values in runs]
+            judged = verdicts.judge([one - other for one, other in halves], margin=1.0)
+            wrong += judged["verdict"].str.startswith("differs").any()
         rows.append({"study": name, "runs": len(runs[0]), "contrasts": len(runs), "said to differ": wrong / times})
     return pd.DataFrame(rows)
 

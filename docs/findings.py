@@ -1,6 +1,7 @@
 """Make the tables, sentences and pictures of the README and of docs/ from what is kept: ``make findings``."""
 
 import dataclasses
+import functools
 import hashlib
 import re
 from pathlib import Path
@@ -23,23 +24,22 @@ PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
 CALIBRATION = ROOT / "docs" / "calibration"  # written by make calibrate
 KERAS3 = ROOT / "docs" / "source-keras3.jsonl"  # the source study on the other stack, by docs/keep.py
 BENCHMARKS = ROOT / "benchmarks" / "results.csv"  # written by make benchmark
-# In the order in which they are told, with what each picture shows.
+_CONTRASTS = (normlib.plot_contrasts, "every declared contrast with its pairs, interval and margin")
+_PAPER = (
+    normlib.plot_beside_paper,
+    "the error along the setting, with intervals, and the paper's figure beside it",
+)
+# In the order in which they are told, with what draws each picture, and what that shows.
 STUDIES = {
-    **dict.fromkeys(
-        ("source", "standard", "grid", "stacked"), "every declared contrast with its pairs, interval and margin"
+    **dict.fromkeys(("source", "standard", "grid", "stacked"), _CONTRASTS),
+    **dict.fromkeys(("batch-size", "groups"), _PAPER),
+    **dict.fromkeys(("placement", "placement-resnet20", "learning-rate"), _CONTRASTS),
+    "conditions": (
+        normlib.plot_winners,
+        "a map of the conditions, with the best ordering in each and how far it is ahead",
     ),
-    **dict.fromkeys(
-        ("batch-size", "groups"), "the error along the setting, with intervals, and the paper's figure beside it"
-    ),
-    **dict.fromkeys(
-        ("placement", "placement-resnet20", "learning-rate"),
-        "every declared contrast with its pairs, interval and margin",
-    ),
-    "conditions": "a map of the conditions, with the best ordering in each and how far it is ahead",
-    "lag": "evaluation loss in each reading, under each condition",
+    "lag": (normlib.plot_gap, "evaluation loss in each reading, under each condition"),
 }
-
-
 # What the README tells: a contrast of a study each, as a question.
 TOLD = {
     ("source", "BatchNorm against none"): "Does one BatchNorm help the source's network?",
@@ -49,6 +49,9 @@ TOLD = {
     ("groups", "GroupNorm against none"): "Does GroupNorm help at all, from 1 group to 16?",
     ("placement-resnet20", "kind"): "And in a small ResNet that is trained for 157 steps?",
 }
+
+
+_read = functools.cache(normlib.read_results)
 
 
 def render(page: str) -> str:
@@ -79,18 +82,8 @@ def render(page: str) -> str:
 
 def draw() -> dict[str, Figure]:
     """Draw the README's pictures, by their names in ``docs/``."""
-    figures = {"bars": normlib.plot_bars(normlib.read_results("source"))[0], "power": _draw_power()}
-    for name in STUDIES:
-        results = normlib.read_results(name)
-        if results.study.reported:
-            figures[name] = normlib.plot_beside_paper(results)[0]
-        elif name == "lag":
-            figures[name] = normlib.plot_gap(results)[0]
-        elif name == "conditions":
-            figures[name] = normlib.plot_winners(results)[0]
-        else:
-            figures[name] = normlib.plot_contrasts(results)[0]
-    return figures
+    figures = {name: plot(_read(name))[0] for name, (plot, _) in STUDIES.items()}
+    return {"bars": normlib.plot_bars(_read("source"))[0], "power": _draw_power(), **figures}
 
 
 def describe(figure: Figure) -> str:
@@ -111,7 +104,7 @@ def describe(figure: Figure) -> str:
 
 
 def _results() -> str:
-    results = normlib.read_results("source")
+    results = _read("source")
     return (
         f"{_markdown(tables.result_table(results))}\n\n"
         f"Mean over runs and its 95 % interval (Student's t), which covers {sentences.coverage(results.records)}. "
@@ -122,7 +115,7 @@ def _results() -> str:
 
 def _opening() -> str:
     """Tell of the largest gap between training and evaluation that a study kept."""
-    lag = normlib.read_results("lag")
+    lag = _read("lag")
     instance = max((i for i in lag.study.instances if i.momentum == 0.99), key=lambda instance: instance.batch_size)
     runs = lag.records.query("ordering == 'bn/none' and momentum == 0.99 and batch_size == @instance.batch_size")
     means = runs[["train_loss", "eval_loss", "recalibrated_loss"]].mean()
@@ -141,14 +134,14 @@ def _verdict() -> str:
 
 def _told() -> str:
     told = [(study, f"{question} {_line(study, name)}") for (study, name), question in TOLD.items()]
-    cost = answer.cost_lines(normlib.read_results("source"))
+    cost = answer.cost_lines(_read("source"))
     told += [("source", f"And what does a layer cost in the source's network? {line}") for line in cost]
     return "\n".join(f"- {line} ([`{study}`](docs/findings/{study}.md))" for study, line in told)
 
 
 def _line(study: str, name: str) -> str:
     """Return what is said of a contrast, in a line, without its name."""
-    results = normlib.read_results(study)
+    results = _read(study)
     (line,) = (line for line in answer.verdict_lines(results) if line.startswith((f"{name}:", f"{name}, under")))
     said = line.removeprefix(name).lstrip(":, ")
     return f"In {results.measure.phrase}: {said}."
@@ -158,60 +151,42 @@ def _index() -> str:
     """Return a section a study: its question, the answer in lines, and where the rest is."""
     parts = []
     for name in STUDIES:
-        results = normlib.read_results(name)
-        lines = [f"- {sentences.as_markdown(line)}" for line in answer.answer(results)]
-        parts.append(
-            "\n".join(
-                [
-                    f"## [`{name}`](findings/{name}.md)",
-                    "",
-                    f"{results.study.question} In {results.measure.phrase}:",
-                    "",
-                    *lines,
-                ]
-            )
-        )
+        results = _read(name)
+        parts += [f"## [`{name}`](findings/{name}.md)", f"{results.study.question} In {results.measure.phrase}:"]
+        parts.append("\n".join(f"- {sentences.as_markdown(line)}" for line in answer.answer(results)))
     return "\n\n".join(parts)
 
 
 def study_pages() -> dict[Path, str]:
     """Return the page of each study, by its path."""
-    return {ROOT / "docs" / "findings" / f"{name}.md": _finding(name, shows) for name, shows in STUDIES.items()}
+    return {ROOT / "docs" / "findings" / f"{name}.md": _finding(name, shows) for name, (_, shows) in STUDIES.items()}
 
 
 def _finding(name: str, shows: str) -> str:
-    results = normlib.read_results(name)
+    results = _read(name)
     study = results.study
-    table = tables.result_table(results).drop(columns="source's label", errors="ignore")
-    return (
-        "\n\n".join(
-            [
-                f"# `{name}`",
-                f"This page has what one of normlib's studies found. {study.question}",
-                sentences.findings(results),
-                f"*{study.citation}*" + (f" {study.reported.differs}" if study.reported else ""),
-                f"![{name}: {shows}](../{name}.png)",
-                f"The tables of contrasts and results, of {len(results.runs)} runs:",
-                _markdown(tables.contrast_table(results.estimates)),
-                *([_markdown(tables.gap_table(results))] if results.measure.reading and len(results.gap) else []),
-                *(
-                    [tables.cost_caption(results), _markdown(tables.cost_table(results))]
-                    if results.cost is not None
-                    else []
-                ),
-                _markdown(table),
-                f"Measure: {results.measure.phrase}; margin: {study.margin:g}. {_made_with(results.records)} The study "
-                f"was declared in the file of SHA-256 `{study.declared_in[:16]}…` before its runs; "
-                f"[records](../../normlib/kept/{name}.jsonl).",
-                *(
-                    [f"Runs at tied settings. {_made_with(store.to_frame(results.tied_runs))}"]
-                    if results.tied_runs
-                    else []
-                ),
-            ]
-        )
-        + "\n"
-    )
+    parts = [
+        f"# `{name}`",
+        f"This page has what one of normlib's studies found. {study.question}",
+        sentences.findings(results),
+        f"*{study.citation}*" + (f" {study.reported.differs}" if study.reported else ""),
+        f"![{name}: {shows}](../{name}.png)",
+        f"The tables of contrasts and results, of {len(results.runs)} runs:",
+        _markdown(tables.contrast_table(results.estimates)),
+    ]
+    if results.measure.reading and len(results.gap):
+        parts.append(_markdown(tables.gap_table(results)))
+    if results.cost is not None:
+        parts += [tables.cost_caption(results), _markdown(tables.cost_table(results))]
+    parts += [
+        _markdown(tables.result_table(results).drop(columns="source's label", errors="ignore")),
+        f"Measure: {results.measure.phrase}; margin: {study.margin:g}. {_made_with(results.records)} The study "
+        f"was declared in the file of SHA-256 `{study.declared_in[:16]}…` before its runs; "
+        f"[records](../../normlib/kept/{name}.jsonl).",
+    ]
+    if results.tied_runs:
+        parts.append(f"Runs at tied settings. {_made_with(store.to_frame(results.tied_runs))}")
+    return "\n\n".join(parts) + "\n"
 
 
 def _made_with(runs: pd.DataFrame) -> str:
@@ -220,7 +195,7 @@ def _made_with(runs: pd.DataFrame) -> str:
 
 
 def _counts() -> str:
-    verdicts = pd.concat([normlib.read_results(name).estimates["verdict"] for name in STUDIES])
+    verdicts = pd.concat([_read(name).estimates["verdict"] for name in STUDIES])
     counted = verdicts.value_counts()
     words = ("differs", "differs negligibly", "level", "undecided")
     each = ", ".join(f"{counted.get(word, 0)} *{word}*" for word in words)
@@ -236,15 +211,14 @@ def _share(value: float) -> str:
 
 
 def _rules() -> str:
+    table = _read_calibration("rules")
     rows = {
         f"{row['verdict']}{', with looks' * row['looks']}: {row['rule']}": {
-            "wrong at 5 %, regular": _share(row["wrong at 5 %, regular"]),
-            "wrong at 5 %, hard": _share(row["wrong at 5 %, hard"]),
+            **{f"wrong at 5 %, {kind}": _share(row[f"wrong at 5 %, {kind}"]) for kind in ("regular", "hard")},
             "holds at": "not above 0.5 %" if np.isnan(row["holds at"]) else f"{100 * row['holds at']:g} %",
-            "power there, 1 sd": _share(row["power 1 sd"]),
-            "power there, 1.5 sd": _share(row["power 1.5 sd"]),
+            **{f"power there, {effect} sd": _share(row[f"power {effect} sd"]) for effect in ("1", "1.5")},
         }
-        for _, row in _read_calibration("rules").iterrows()
+        for _, row in table.iterrows()
     }
     return _markdown(pd.DataFrame.from_dict(rows, orient="index").rename_axis("rule"))
 
@@ -342,8 +316,9 @@ def _benchmarks() -> str:
     return f"{_markdown(pd.DataFrame.from_dict(rows, orient='index').rename_axis('figure'))}\n\nMeasured on {places}"
 
 
-def _scaling(runs: float = 1e6, workers: int = 1000, an_execution: int = kernels.MOST_RUNS) -> str:
+def _scaling() -> str:
     """Reckon from the benchmarks what many runs need."""
+    runs, workers, an_execution = 1e6, 1000, kernels.MOST_RUNS
     kept = pd.read_csv(BENCHMARKS).set_index("figure")
     medians = kept["median"]
     cores = int(re.search(r"(\d+) cores", kept.loc["normlib's seconds", "machine"])[1])
@@ -376,7 +351,7 @@ def _scaling(runs: float = 1e6, workers: int = 1000, an_execution: int = kernels
 
 def _agreement() -> str:
     """Compare the source study's kept runs with those on the other stack."""
-    here = normlib.read_results("source")
+    here = _read("source")
     there = Results(dataclasses.replace(here.study, name="source-keras3"), store.read_records(KERAS3))
     found = agreement.agreement_sentences(here, there, agreement.compare(here, there))
     return "\n".join(f"- {sentences.as_markdown(sentence)}" for sentence in found)

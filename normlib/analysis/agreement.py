@@ -15,7 +15,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from normlib.analysis.comparison import Comparison
+from normlib.analysis.comparison import Comparison, name_rows
 from normlib.analysis.contrasts import family
 from normlib.analysis.statistics import CONFIDENCE
 from normlib.analysis.verdicts import holm, judge
@@ -55,7 +55,10 @@ def compare_figures(a: Comparison, b: Comparison, measures: Sequence[str] = MAIN
         found = [welch(_values(a, place, measure), _values(b, place, measure)) for place in both.index]
         differences = pd.DataFrame(found, columns=list(_DIFFERENCE), index=both.index)
         tables.append(both.join(differences).assign(measure=measure).reset_index())
-    return _judge(pd.concat(tables, ignore_index=True))
+    frame = pd.concat(tables, ignore_index=True)
+    holds_zero = (frame["low"] <= 0) & (frame["high"] >= 0)
+    verdicts = np.select([frame["p"].isna(), holds_zero], ["undecided", "agrees"], default="differs")
+    return frame.assign(holm_p=holm(frame["p"].to_numpy(float)), verdict=verdicts)
 
 
 def compare_contrasts(a: Comparison, b: Comparison) -> pd.DataFrame:
@@ -76,29 +79,21 @@ def compare_contrasts(a: Comparison, b: Comparison) -> pd.DataFrame:
         ``verdict``, which is *differs* where the contrast was seen to depend on the place.
     """
     contrasts = list({contrast.name: contrast for contrast in [*a.contrasts, *b.contrasts]}.values())
-    measure = a.measure.column
-    rows = family(contrasts, a.varies)
-    frame = pd.DataFrame(
-        [(row.contrast.name, row.condition, str(row.contrast)) for row in rows],
-        columns=["name", "condition", "contrast"],
-    )
-    columns = ["pairs", "mean", "low", "high", "verdict"]
+    keys, columns = ["name", "condition"], ["pairs", "mean", "low", "high", "verdict"]
+    frame = name_rows(family(contrasts, a.varies))
     for letter, side in (("a", a), ("b", b)):
-        own = side.estimates.reset_index().drop(columns="contrast")
-        found = frame[["name", "condition"]].merge(own, how="left", on=["name", "condition"])
-        found = found.fillna({"pairs": 0, "verdict": "undecided"}).astype({"pairs": int})
-        frame[[f"{column}_{letter}" for column in columns]] = found[columns].to_numpy(object)
-    turned = np.sign(frame["mean_a"].astype(float)) != np.sign(frame["mean_b"].astype(float))
-    same = (frame["verdict_a"] == frame["verdict_b"]) & ~(turned & frame["verdict_a"].str.startswith("differs"))
+        own = side.estimates.set_index("condition", append=True)[columns].add_suffix(f"_{letter}")
+        frame = frame.join(own, on=keys).fillna({f"pairs_{letter}": 0, f"verdict_{letter}": "undecided"})
+    frame = frame.astype({"pairs_a": int, "pairs_b": int})
+    same = frame["verdict_a"] == frame["verdict_b"]
+    same &= ~frame["verdict_a"].str.startswith("differs") | (np.sign(frame["mean_a"]) == np.sign(frame["mean_b"]))
     frame["same_verdict"] = same & (frame[["pairs_a", "pairs_b"]] > 0).all(axis=1)
-    pairs = zip(a.paired_differences(measure, contrasts), b.paired_differences(measure, contrasts), strict=True)
-    changes = [(there - here)[here.index.intersection(there.index)].to_numpy(float) for here, there in pairs]
-    changed = judge(changes, a.margin, max(1, len(a.looks))).rename(
-        columns={"mean": "difference", "differs_p": "holm_p"}
-    )
-    names = ["difference", "low", "high", "holm_p", "verdict"]
-    frame[names] = changed[names]
-    return frame
+    here, there = (side.paired_differences(a.measure.column, contrasts) for side in (a, b))
+    changes = [
+        (after - before).loc[before.index.intersection(after.index)] for before, after in zip(here, there, strict=True)
+    ]
+    changed = judge(changes, a.margin, max(1, len(a.looks)))[["mean", "low", "high", "differs_p", "verdict"]]
+    return frame.join(changed.rename(columns={"mean": "difference", "differs_p": "holm_p"}))
 
 
 def welch(a: np.ndarray, b: np.ndarray) -> dict[str, float]:
@@ -138,11 +133,3 @@ def _values(side: Comparison, place: tuple[str, str], measure: str) -> np.ndarra
     condition, ordering = place
     runs = side.parts[condition]
     return runs.loc[runs["ordering"] == ordering, measure].to_numpy(float)
-
-
-def _judge(frame: pd.DataFrame) -> pd.DataFrame:
-    """Add Holm's p over all rows, and the verdict of each row's interval."""
-    frame["holm_p"] = holm(frame["p"].to_numpy(float))
-    holds_zero = (frame["low"] <= 0) & (frame["high"] >= 0)
-    frame["verdict"] = np.select([frame["p"].isna(), holds_zero], ["undecided", "agrees"], default="differs")
-    return frame

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
 
-from normlib.analysis.conditions import Varies
-from normlib.analysis.contrasts import Contrast, Contrasts, check_margin, family, paired_differences, read_contrasts
+from normlib.analysis.conditions import Varies, label
+from normlib.analysis.contrasts import Contrast, Contrasts, Row, check_margin, family, read_contrasts
 from normlib.analysis.planning import pairs_to_decide
 from normlib.analysis.rankings import winners
-from normlib.analysis.scores import is_table_of_runs, read_scores
-from normlib.analysis.statistics import split_records, summarize
+from normlib.analysis.scores import read_scores
+from normlib.analysis.statistics import CONDITIONS, split_records, summarize
 from normlib.analysis.verdicts import judge, judge_at_looks
 from normlib.errors import checked
 from normlib.models.ordering import has_batch_norm
@@ -53,7 +53,9 @@ class Comparison:
         looks: Sequence[range] = (),
     ):
         self.margin = check_margin(margin)
-        self.scores = (arm, seed) != ("ordering", "seed") or not is_table_of_runs(records)
+        # A table of normlib's runs has all their settings, which say which of them can be compared.
+        is_of_runs = (arm, seed) == ("ordering", "seed") and {"ordering", "seed", *CONDITIONS} <= {*records.columns}
+        self.scores = not is_of_runs
         if self.scores:
             records = read_scores(records, measure, arm, seed, varies)
         self.records, self.looks = records, looks
@@ -65,17 +67,16 @@ class Comparison:
         self.parts = split_records(records, self.varies)  # the runs of each condition, by its label
         self.contrasts = read_contrasts(contrasts, records["ordering"].unique(), self.varies, self.scores)
         self._summaries: dict[str, pd.DataFrame] = {}
-        self._estimates: dict[str, pd.DataFrame] = {}
 
-    @property
+    @functools.cached_property
     def estimates(self) -> pd.DataFrame:
         """The declared contrasts with their verdicts, as ``normlib.estimate`` gives them."""
-        return self._estimate(self.measure.column)
+        return self.judge(self.contrasts)
 
     @functools.cached_property
     def differences(self) -> list[pd.Series]:
         """The paired differences of each row of ``estimates``, indexed by seed."""
-        return self.paired_differences(self.measure.column)
+        return self.paired_differences(self.measure.column, self.contrasts)
 
     @functools.cached_property
     def reading_changes(self) -> pd.DataFrame:
@@ -85,22 +86,16 @@ class Comparison:
         their own. As ``estimates``, with ``reading``, and ``inference``, the contrast's mean as Keras evaluates; empty
         where no contrast has BatchNorm in it.
         """
-        rows = family(self.contrasts, self.varies)
-        if self.scores or not any(has_batch_norm(name) for row in rows for name in row.contrast.orderings):
+        contrasts = [contrast for contrast in self.contrasts if any(map(has_batch_norm, contrast.orderings))]
+        if self.scores or not contrasts:
             return pd.DataFrame()
-        values = {reading: self.paired_differences(self.measure.in_reading(reading).column) for reading in READINGS}
-        found = [
-            (row, reading, changed, plain)
-            for reading in READINGS[1:]
-            for row, changed, plain in zip(rows, values[reading], values[READINGS[0]], strict=True)
-            if any(map(has_batch_norm, row.contrast.orderings))
-        ]
-        table = pd.DataFrame(
-            {"name": row.contrast.name, "condition": row.condition, "reading": reading, "inference": plain.mean()}
-            for row, reading, _, plain in found
+        plain, *others = (
+            self.paired_differences(self.measure.in_reading(reading).column, contrasts) for reading in READINGS
         )
-        looks = max(1, len(self.looks))
-        judged = judge([changed - plain for _, _, changed, plain in found], self.margin, looks)
+        named = name_rows(family(contrasts, self.varies)).assign(inference=[pairs.mean() for pairs in plain])
+        table = pd.concat([named.assign(reading=reading) for reading in READINGS[1:]], ignore_index=True)
+        changes = [there - here for other in others for there, here in zip(other, plain, strict=True)]
+        judged = judge(changes, self.margin, max(1, len(self.looks)))
         return pd.concat([table, judged], axis=1).set_index("name")
 
     @functools.cached_property
@@ -110,20 +105,16 @@ class Comparison:
         One row a contrast, condition and ordering: ``name``, ``condition``, ``ordering``, and what the rest then has as
         ``verdict``, ``mean``, ``low`` and ``high``, judged in the family in its place.
         """
-        columns = ["condition", "verdict", "mean", "low", "high"]
-        found = []
+        found: list[dict] = []
         for place, contrast in enumerate(self.contrasts):
+            before = self.estimates.loc[[contrast.name]]
             for ordering in sorted(contrast.orderings):
-                if (rest := contrast.without(ordering)) is None:
-                    continue
-                others = [*self.contrasts[:place], rest, *self.contrasts[place + 1 :]]
-                changed = self.judge(others, self.measure.column).loc[[contrast.name]]
-                for (_, before), (_, after) in zip(
-                    self.estimates.loc[[contrast.name]].iterrows(), changed.iterrows(), strict=True
-                ):
-                    if conclusion(before) != conclusion(after):
-                        found.append({"name": contrast.name, "ordering": ordering, **after[columns]})
-        return pd.DataFrame(found, columns=["name", "ordering", *columns])
+                if rest := contrast.without(ordering):
+                    others = [*self.contrasts[:place], rest, *self.contrasts[place + 1 :]]
+                    after = self.judge(others).loc[[contrast.name]].reset_index().assign(ordering=ordering)
+                    turned = after.apply(conclusion, axis=1) != before.apply(conclusion, axis=1).to_numpy()
+                    found += after[turned].to_dict("records")
+        return pd.DataFrame(found, columns=["name", "ordering", "condition", "verdict", "mean", "low", "high"])
 
     @functools.cached_property
     def winners(self) -> pd.DataFrame:
@@ -133,11 +124,9 @@ class Comparison:
     @functools.cached_property
     def recalibrated_winners(self) -> pd.DataFrame:
         """The same with recalibrated statistics; that of the measure itself where it is one of training."""
-        return (
-            winners(self.parts, self.measure.in_reading("recalibrated").column)
-            if self.measure.reading
-            else self.winners
-        )
+        if not self.measure.reading:
+            return self.winners
+        return winners(self.parts, self.measure.in_reading("recalibrated").column)
 
     @functools.cached_property
     def gap(self) -> pd.DataFrame:
@@ -166,28 +155,29 @@ class Comparison:
             self._summaries[measure] = pd.concat(parts, names=["condition"])
         return self._summaries[measure]
 
-    def _estimate(self, measure: str) -> pd.DataFrame:
-        if measure not in self._estimates:  # a measure of evaluation is that of one of the readings
-            self._estimates[measure] = self.judge(self.contrasts, measure)
-        return self._estimates[measure]
+    def paired_differences(self, measure: str, contrasts: Sequence[Contrast]) -> list[pd.Series]:
+        """Return the differences of contrasts, float, indexed by seed, for each row of their ``family``.
 
-    def paired_differences(self, measure: str, contrasts: Sequence[Contrast] | None = None) -> list[pd.Series]:
-        """Return the differences of contrasts under all conditions, by seed; None: of those declared."""
-        rows = family(self.contrasts if contrasts is None else contrasts, self.varies)
-        return [paired_differences(self.parts, row, measure, self.varies) for row in rows]
+        Seeds with which not all orderings of a contrast were run are left out; a diverged run gives NaN.
+        """
+        return [self._differences(row, measure) for row in family(contrasts, self.varies)]
 
-    def judge(self, contrasts: Sequence[Contrast], measure: str) -> pd.DataFrame:
+    def _differences(self, row: Row, measure: str) -> pd.Series:
+        figures = []
+        for term in row.contrast.terms:
+            part = self.parts.get(label({**row.settings, **dict(term.condition)}, self.varies))
+            if part is None:
+                return pd.Series(dtype=float)
+            figures.append(part[part["ordering"] == term.ordering].set_index("seed")[measure].astype(float))
+        table = pd.concat(figures, axis=1, join="inner")
+        return pd.Series(table.to_numpy() @ [term.weight for term in row.contrast.terms], index=table.index)
+
+    def judge(self, contrasts: Sequence[Contrast]) -> pd.DataFrame:
         """Return contrasts, judged as one family, as ``estimates`` has the declared ones."""
-        rows, differences = family(contrasts, self.varies), self.paired_differences(measure, contrasts)
-        if self.looks:
-            judged = judge_at_looks(differences, self.margin, self.looks)
-        else:
-            judged = judge([pairs.to_numpy(float) for pairs in differences], self.margin)
-        named = pd.DataFrame(
-            [(row.contrast.name, row.condition, str(row.contrast)) for row in rows],
-            columns=["name", "condition", "contrast"],
-        )
-        frame = pd.concat([named, judged], axis=1).set_index("name")
+        differences = self.paired_differences(self.measure.column, contrasts)
+        looks = self.looks
+        judged = judge_at_looks(differences, self.margin, looks) if looks else judge(differences, self.margin)
+        frame = pd.concat([name_rows(family(contrasts, self.varies)), judged], axis=1).set_index("name")
         lower = frame.pop("first_lower")
         better = {"loss": lower, "accuracy": 1 - lower}.get(self.measure.figure, lower * np.nan)
         frame.insert(frame.columns.get_loc("differs_p"), "first_better", better)
@@ -197,9 +187,8 @@ class Comparison:
             else np.nan
             for _, row in frame.iterrows()
         ]
-        if self.looks and self._needed(frame) > frame["look"].max():  # another look, and no new study
-            is_open = frame["seeds_needed"].notna()
-            frame["next_look"] = np.where(is_open, self._needed(frame), np.nan)
+        if looks and (needed := self._needed(frame)) > frame["look"].max():  # another look, and no new study
+            frame["next_look"] = frame["seeds_needed"].where(frame["seeds_needed"].isna(), needed)
             frame["seeds_needed"] = np.nan
         return frame
 
@@ -220,11 +209,16 @@ class Comparison:
         return self._needed(self.estimates) if self.looks else None
 
     def _needed(self, estimates: pd.DataFrame) -> int:
-        looks, last = [len(seeds) for seeds in self.looks], estimates["look"].max()
+        last = estimates["look"].max()  # NaN where none was taken
+        further = [len(seeds) for seeds in self.looks if not len(seeds) <= last]
         is_open = (estimates["verdict"] == "undecided") & estimates["mean"].notna()
-        if not last >= looks[0]:  # none was taken
-            return looks[0]
-        return next((look for look in looks if look > last), looks[-1]) if is_open.any() else int(last)
+        return further[0] if further and (is_open.any() or np.isnan(last)) else int(last)
+
+
+def name_rows(rows: Sequence[Row]) -> pd.DataFrame:
+    """Return a row a member of a family: ``name``, ``condition`` and ``contrast``, all text."""
+    named = [(row.contrast.name, row.condition, str(row.contrast)) for row in rows]
+    return pd.DataFrame(named, columns=["name", "condition", "contrast"])
 
 
 @checked
@@ -307,32 +301,21 @@ def conclusion(row: pd.Series) -> str:
 
 
 def as_comparison(
-    records: pd.DataFrame | Comparison,
-    contrasts: Contrasts | None = None,
-    measure: str | None = None,
-    margin: float | None = None,
-    varies: Columns | None = None,
-    arm: str = "ordering",
-    seed: str = "seed",
+    records: pd.DataFrame | Comparison, arm: str = "ordering", seed: str = "seed", **asked: Any
 ) -> Comparison:
-    """Return runs as a comparison. None means the comparison's own, or, of a table of runs, the default.
+    """Return runs as a comparison.
 
     Args:
         records: One row a run, as ``normlib.load_records`` gives; or a comparison, such as ``normlib.Results``.
-        contrasts: As ``Comparison`` takes it.
-        measure: As ``Comparison`` takes it.
-        margin: As ``Comparison`` takes it.
-        varies: As ``Comparison`` takes it.
         arm: As ``Comparison`` takes it.
-        seed: As ``Comparison`` takes it.
+        seed: Likewise.
+        **asked: ``contrasts``, ``measure``, ``margin`` and ``varies``, likewise; what is None, or not there, is the
+            comparison's own, or, of a table of runs, the default.
     """
-    looks: Sequence[range] = ()
-    if isinstance(records, Comparison):
-        if all(given is None for given in (contrasts, measure, margin, varies)):
-            return records
-        contrasts = records.contrasts if contrasts is None else contrasts
-        measure, margin = measure or records.measure.column, records.margin if margin is None else margin
-        looks, varies = records.looks, records.varies if varies is None else varies
-        records = records.records
-    margin = 0.01 if margin is None else margin
-    return Comparison(records, contrasts or (), measure or "train_loss", margin, varies or (), arm, seed, looks)
+    asked = {name: value for name, value in asked.items() if value is not None}
+    if not isinstance(records, Comparison):
+        return Comparison(records, arm=arm, seed=seed, **asked)
+    if not asked:
+        return records
+    own = {name: getattr(records, name) for name in ("contrasts", "margin", "varies", "looks")}
+    return Comparison(records.records, **{**own, "measure": records.measure.column, **asked}, arm=arm, seed=seed)

@@ -47,29 +47,19 @@ def check_varies(varies: object, defaults: Mapping[str, object], orderings: int 
     named = [name for group in groups for name in group]
     for name in named:
         if name == "ordering" or name in defaults or named.count(name) > 1:
-            problem = (
-                "orderings stand in 'orderings'" if name == "ordering" else "this setting is given elsewhere as well"
-            )
-            raise RequestError("varies", name, problem=problem)
+            raise RequestError("varies", name, problem="this setting is given elsewhere as well")
 
 
 def expand(varies: Varies) -> list[dict[str, Any]]:
     """Return the settings of each condition, all groups crossed, the last group running fastest; ``[{}]`` of none."""
-    groups = [
-        [dict(zip(group, values, strict=True)) for values in zip(*group.values(), strict=True)] for group in varies
-    ]
-    return [{name: value for part in parts for name, value in part.items()} for parts in itertools.product(*groups)]
+    names = [name for group in varies for name in group]
+    rows = [zip(*group.values(), strict=True) for group in varies]
+    return [dict(zip(names, itertools.chain(*values), strict=True)) for values in itertools.product(*rows)]
 
 
 def label(settings: Mapping[str, object], varies: Varies) -> str:
-    """Return what a condition is called, by the first setting of each group: ``"batch_size 32, momentum 0.9"``.
-
-    Args:
-        settings: All settings of a run.
-        varies: What the study varies; of nothing the label is empty.
-    """
-    names = [next(iter(group)) for group in varies]
-    return ", ".join(f"{name} {written(settings[name])}" for name in names)
+    """Return what a run's condition is called, by each group's first setting: ``"batch_size 32, momentum 0.9"``."""
+    return ", ".join(f"{name} {written(settings[name])}" for name, *_ in varies)
 
 
 def labels(varies: Varies) -> list[str]:

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple, TypeAlias
 
-from normlib.analysis.conditions import Varies, expand, label, labels
+from normlib.analysis.conditions import Varies, expand, label, labels, written
 from normlib.errors import RequestError, real_number
 from normlib.models.kinds import EMPTY
 from normlib.models.ordering import Ordering, short_form
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 _FORM = (
     "a difference such as 'bn/gn - gn/bn', 'mean(bn/gn, gn/bn) - none/none', "
@@ -71,14 +68,7 @@ class Contrast:
         Raises:
             RequestError: Not a difference, or an ordering or condition that there is not.
         """
-        arms = list(arms)
-        find = (lambda arm: arm) if free else (lambda arm: _full_form(name, arm, arms[0].count("/") + 1, arms))
-        sides, terms = _Reader(name, text, find, varies).difference(text)
-        for term in terms:
-            if term.ordering not in arms:
-                raise RequestError(
-                    f"an ordering of contrast {name}", term.ordering, f"one of {', '.join(arms)}", names=arms
-                )
+        sides, terms = _Reader(name, text, list(arms), varies, free).difference(text)
         if len({term[1:] for term in terms}) < len(terms):
             problem = "each ordering may stand in it only once, or once under each condition"
         elif len({frozenset(setting for setting, _ in term.condition) for term in terms}) > 1:
@@ -102,24 +92,18 @@ class Contrast:
         """The conditions that its sides name, a setting each: ``batch_size 2``."""
         return frozenset(f"{name} {value}" for term in self.terms for name, value in term.condition)
 
-    @property
-    def named(self) -> frozenset[str]:
-        """The settings that its sides name."""
-        return frozenset(name for name, _ in self.terms[0].condition)
-
     def without(self, ordering: str) -> Contrast | None:
         """Return the contrast without an ordering of one of its means; None where that is no mean of several."""
         if any(side.startswith("(") for side in self.sides):
             return None
-        kept = []
-        for sign in (1, -1):
-            side = [term for term in self.terms if term.weight * sign > 0]
-            left = [term for term in side if term.ordering != ordering]
-            if not left:
-                return None
-            kept += [term._replace(weight=sign / len(left)) for term in left]
-        changed = any(abs(term.weight) < 1 for term in self.terms) and len(kept) < len(self.terms)
-        return dataclasses.replace(self, terms=tuple(kept)) if changed else None
+        left = [term for term in self.terms if term.ordering != ordering]
+        sides = [[term for term in left if term.weight * sign > 0] for sign in (1, -1)]
+        if len(left) == len(self.terms) or not all(sides):
+            return None
+        shared = [
+            term._replace(weight=sign / len(side)) for sign, side in zip((1, -1), sides, strict=True) for term in side
+        ]
+        return dataclasses.replace(self, terms=tuple(shared))
 
 
 Contrasts: TypeAlias = Mapping[str, str] | Iterable[Contrast]
@@ -128,19 +112,13 @@ Contrasts: TypeAlias = Mapping[str, str] | Iterable[Contrast]
 def read_contrasts(
     contrasts: Contrasts, arms: Iterable[str], varies: Varies = (), free: bool = False
 ) -> list[Contrast]:
-    """Return contrasts, whether they are given as text by name or have been read already.
-
-    Args:
-        contrasts: Such as ``{"order": "bn/gn - gn/bn"}``.
-        arms: The orderings that there are, in their full form.
-        varies: What varies besides the ordering.
-        free: Whether these are names of anything, and no orderings.
+    """Return contrasts, whether they are given as text by name or have been read already; see ``Contrast.parse``.
 
     Raises:
         RequestError: Not a difference, or an ordering or condition that there is not.
     """
     if isinstance(contrasts, Mapping):
-        arms = list(arms)
+        arms = list(arms)  # which may be an iterator
         return [Contrast.parse(name, text, arms, varies, free) for name, text in contrasts.items()]
     return list(contrasts)
 
@@ -148,8 +126,8 @@ def read_contrasts(
 class _Reader:
     """Reads a contrast's text into sides and terms."""
 
-    def __init__(self, name: str, text: object, find: Callable[[str], str], varies: Varies):
-        self._name, self._text, self._find = name, text, find
+    def __init__(self, name: str, text: object, arms: list[str], varies: Varies, free: bool):
+        self._name, self._text, self._arms, self._free = name, text, arms, free
         self._labels = {next(iter(group)): labels([group]) for group in varies}
 
     def difference(self, text: object) -> tuple[tuple[str, str], list[Term]]:
@@ -160,8 +138,7 @@ class _Reader:
         return (first, second), [*plus, *(term._replace(weight=-term.weight) for term in minus)]
 
     def _side(self, text: str, in_mean: bool = False) -> tuple[str, list[Term]]:
-        base, *conditions = _split(text, " at ")
-        base = base.strip()
+        base, *conditions = map(str.strip, _split(text, " at "))
         bracket = base.endswith(")") and not in_mean
         if bracket and base.startswith("mean("):
             members = [self._side(part, in_mean=True) for part in _split(base[len("mean(") : -1], ",")]
@@ -171,39 +148,37 @@ class _Reader:
             sides, terms = self.difference(base[1:-1])
             name = f"({' - '.join(sides)})"
         else:
-            if not base or any(sign in base for sign in SIGNS):
-                self._refuse()
-            name = self._find(base)
+            name = self._arm(base)
             terms = [Term(1, name)]
         if not conditions:
             return name, terms
-        settings = self._condition(conditions[0].strip())
-        named = {setting for setting, _ in settings}
-        if len(conditions) > 1 or any(setting in named for term in terms for setting, _ in term.condition):
+        settings = [self._setting(part) for part in conditions[0].split(" and ")]
+        within = {setting for term in terms for setting, _ in term.condition}
+        if len(conditions) > 1 or len(within | dict(settings).keys()) < len(within) + len(settings):
             self._refuse()
         terms = [term._replace(condition=(*term.condition, *settings)) for term in terms]
         return f"{name} at {' and '.join(map(' '.join, settings))}", terms
 
-    def _condition(self, text: str) -> list[tuple[str, str]]:
-        """Read settings with their values, as the study varies them, joined by "and"."""
-        settings: list[tuple[str, str]] = []
-        while text or not settings:
-            written = [(name, known) for name, found in self._labels.items() for known in found]
-            written = [(name, known) for name, known in written if f"{text} and ".startswith(f"{known} and ")]
-            if written:
-                name, found = max(written, key=lambda pair: len(pair[1]))
-                text = text[len(found) :].removeprefix(" and ")
-            else:
-                first, _, text = text.partition(" and ")
-                name, found = self._find_number(first)
-            if name in dict(settings):
-                self._refuse()
-            settings.append((name, found[len(name) + 1 :]))
-        return settings
+    def _arm(self, text: str) -> str:
+        """Return an ordering as records' tables have it; one's own kinds may be named with their modules or without."""
+        if not text or any(sign in text for sign in SIGNS):
+            self._refuse()
+        setting, slots = f"an ordering of contrast {self._name}", self._arms[0].count("/") + 1
+        found = text if self._free else "/".join([*text.split("/"), *[EMPTY] * (slots - 1 - text.count("/"))])
+        if not self._free and found not in self._arms:
+            try:
+                found = short_form(str(Ordering.parse(text, slots)))
+            except RequestError as error:
+                raise RequestError(setting, *error.arguments[1:]) from None
+        if found not in self._arms:
+            raise RequestError(setting, found, f"one of {', '.join(self._arms)}", names=self._arms)
+        return found
 
-    def _find_number(self, text: str) -> tuple[str, str]:
-        """Return a setting and its label, where the text has the same number otherwise written; refuse all else."""
-        name, _, value = text.partition(" ")
+    def _setting(self, text: str) -> tuple[str, str]:
+        """Return a setting and its value, as the study varies it; a number may be written otherwise."""
+        names = [name for name in self._labels if text.startswith(f"{name} ")]
+        name = max(names, key=len, default=text.partition(" ")[0])
+        value = text[len(name) + 1 :]
         if not value:
             self._refuse()
         if name not in self._labels:
@@ -212,11 +187,12 @@ class _Reader:
             raise RequestError(
                 f"a setting of contrast {self._name}", name, allowed, names=self._labels, problem=problem
             )
-        for known in self._labels[name]:
+        if text not in self._labels[name]:
             with contextlib.suppress(ValueError):
-                if float(value) == float(known[len(name) + 1 :]):
-                    return name, known
-        raise RequestError(f"a condition of contrast {self._name}", text, f"one of {', '.join(self._labels[name])}")
+                value = written(float(value))
+        if f"{name} {value}" not in self._labels[name]:
+            raise RequestError(f"a condition of contrast {self._name}", text, f"one of {', '.join(self._labels[name])}")
+        return name, value
 
     def _refuse(self) -> None:
         raise RequestError(f"contrast {self._name}", self._text, _FORM)
@@ -233,16 +209,6 @@ def _split(text: str, separator: str) -> list[str]:
         else:
             place += 1
     return [*parts, text[start:]]
-
-
-def _full_form(contrast: str, text: str, slots: int, orderings: list[str]) -> str:
-    """Return an ordering as records' tables have it; one's own kinds may be named with their modules or without."""
-    padded = "/".join([*text.split("/"), *[EMPTY] * (slots - 1 - text.count("/"))])
-    try:
-        return padded if padded in orderings else short_form(str(Ordering.parse(text, slots)))
-    except RequestError as error:
-        _, value, allowed, names, problem = error.arguments
-        raise RequestError(f"an ordering of contrast {contrast}", value, allowed, names, problem) from None
 
 
 def check_margin(margin: object) -> float:
@@ -273,33 +239,7 @@ def family(contrasts: Iterable[Contrast], varies: Varies) -> list[Row]:
     """Return all contrasts under all conditions, those of one contrast together."""
     rows = []
     for contrast in contrasts:
-        groups = [group for group in varies if next(iter(group)) not in contrast.named]
+        named = dict(contrast.terms[0].condition)  # all its terms name the same settings
+        groups = [group for group in varies if next(iter(group)) not in named]
         rows += [Row(contrast, settings, label(settings, groups)) for settings in expand(groups)]
     return rows
-
-
-def paired_differences(parts: Mapping[str, pd.DataFrame], row: Row, measure: str, varies: Varies = ()) -> pd.Series:
-    """Return a contrast's difference for each seed that all its orderings were run with.
-
-    Args:
-        parts: The runs of each condition by its label, one row a run, see ``split_records``.
-        row: The contrast and its condition.
-        measure: A column, such as ``train_loss``.
-        varies: What varies besides the ordering.
-
-    Returns:
-        Float differences, indexed by seed. Seeds with a missing run are left out; a diverged run gives NaN.
-    """
-    import numpy as np
-    import pandas as pd
-
-    figures = []
-    for term in row.contrast.terms:
-        part = parts.get(label({**row.settings, **dict(term.condition)}, varies))
-        if part is None:
-            return pd.Series(dtype=float)
-        runs = part[part["ordering"] == term.ordering]
-        figures.append(runs.set_index("seed")[measure].astype(float))
-    table = pd.concat(figures, axis=1, join="inner")
-    weights = np.array([term.weight for term in row.contrast.terms])
-    return pd.Series(table.to_numpy() @ weights, index=table.index)

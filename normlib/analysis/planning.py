@@ -22,15 +22,13 @@ def detectable_difference(seeds: int, contrasts: int, looks: int = 1) -> float:
     Reckoned as if it were the first of its family to differ, which Holm's procedure corrects most.
 
     Args:
-        seeds: Number of pairs, at the last look.
+        seeds: Number of pairs, two or more, at the last look.
         contrasts: Size of the family: contrasts, times conditions.
         looks: Number of looks.
 
     Returns:
-        The difference in standard deviations of the pairs; infinity where there are fewer than two.
+        The difference in standard deviations of the pairs.
     """
-    if seeds < 2:
-        return math.inf
     freedom = seeds - 1
     critical = -scipy.special.stdtrit(freedom, NOMINAL_DIFFERS / (2 * contrasts * looks))
     return float(scipy.special.nctdtrinc(freedom, 1 - POWER, critical) / math.sqrt(seeds))
@@ -40,15 +38,13 @@ def level_margin(seeds: int, contrasts: int, looks: int = 1) -> float:
     """Return the margin within which a contrast without difference is said to be level with a probability of 80 %.
 
     Args:
-        seeds: Number of pairs, at the last look.
+        seeds: Number of pairs, two or more, at the last look.
         contrasts: Size of the family.
         looks: Number of looks.
 
     Returns:
-        The margin in standard deviations of the pairs; infinity where there are fewer than two.
+        The margin in standard deviations of the pairs.
     """
-    if seeds < 2:
-        return math.inf
     from scipy.optimize import brentq  # slow to import, and only needed here
 
     freedom = seeds - 1
@@ -86,11 +82,7 @@ def pairs_to_decide(mean: float, sd: float, pairs: int, margin: float, contrasts
 
 
 def what_would_decide(row: pd.Series) -> str:
-    """Return what would decide a contrast that is undecided, as a phrase; of others nothing.
-
-    Args:
-        row: A row of ``normlib.estimate``.
-    """
+    """Return what would decide an undecided row of ``normlib.estimate``, as a phrase; of others nothing."""
     if pd.notna(row.get("next_look")):
         return f"the next look is at {row['next_look']:.0f} seeds"
     if pd.isna(row["seeds_needed"]):

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from normlib.analysis.statistics import by_seed, comparable_runs, half_width
+from normlib.analysis.statistics import by_seed, comparable_runs, describe
 from normlib.errors import checked, one_of
 from normlib.models.ordering import find_baseline
 from normlib.runs.measures import find_measure
@@ -32,7 +32,7 @@ def count_rankings(records: pd.DataFrame, measure: str, orderings: list[str] | N
     """
     sign = " < " if find_measure(measure).lower_is_better else " > "
     values = _complete(records, measure, orderings)
-    found = pd.Series([_ranking(row, sign) for _, row in _lower_is_better(values, measure).iterrows()], dtype=object)
+    found = pd.Series([_ranking(row, sign) for _, row in values.iterrows()], dtype=object)
     seeds = found.value_counts().rename_axis("ranking").rename("seeds").to_frame()
     return seeds.assign(share=seeds["seeds"] / max(1, len(values)))
 
@@ -48,7 +48,7 @@ def places(records: pd.DataFrame, measure: str) -> pd.DataFrame:
         Indexed by ordering, the one with the best mean first; a column a place, from 1. Those who tie share the better
         place. All zero where no seed has all runs.
     """
-    values = _lower_is_better(_complete(records, measure), measure)
+    values = _complete(records, measure)
     taken = values.rank(axis=1, method="min")
     shares = pd.DataFrame({place: (taken == place).mean() for place in range(1, len(values.columns) + 1)}).fillna(0)
     return shares.loc[values.mean().sort_values(kind="stable").index].rename_axis("ordering")
@@ -75,34 +75,32 @@ def winners(parts: Mapping[str, pd.DataFrame], measure: str) -> pd.DataFrame:
     rows = {}
     for condition, part in parts.items():
         finite = part.groupby("ordering")[measure].transform(lambda runs: np.isfinite(runs.astype(float)).all())
-        values = by_seed(part[finite], measure)
-        better = _lower_is_better(values, measure)
+        better = _lower_is_better(part[finite], measure)
         if len(better.columns) < 2:
             continue
         # Rounded, so that equal means stay equal in whatever order they were added up.
         means = better.mean().round(12).sort_values(kind="stable")
         winner, rival = means.index[:2]
         leads = (better[rival] - better[winner]).dropna()
-        reach = half_width(leads.std(), len(leads)) if len(leads) > 1 else np.nan
+        lead = describe(leads)
         complete = better.dropna()
         baseline = find_baseline(better)
         rows[condition] = {
             "winner": winner,
             "equals": means.index[means == means[winner]].drop(winner).tolist(),
-            "mean": values[winner].mean(),
+            "mean": part.loc[part["ordering"] == winner, measure].astype(float).mean(),
             "rival": rival,
-            "lead": leads.mean(),
-            "low": leads.mean() - reach,
-            "high": leads.mean() + reach,
+            "lead": lead["mean"],
+            "low": lead["low"],
+            "high": lead["high"],
             "pairs": len(leads),
             "baseline": baseline,
             "baseline_lead": (better[baseline] - better[winner]).mean() if baseline else np.nan,
             "first": (complete[winner] == complete.min(axis=1)).sum(),
             "seeds": len(complete),
         }
-    columns = ["winner", "equals", "mean", "rival", "lead", "low", "high", "pairs"]
-    columns += ["baseline", "baseline_lead", "first", "seeds"]
-    return pd.DataFrame.from_dict(rows, orient="index", columns=columns).rename_axis("condition")
+    found = pd.DataFrame.from_dict(rows, orient="index") if rows else pd.DataFrame(columns=["winner"])
+    return found.rename_axis("condition")
 
 
 def _ranking(values: pd.Series, sign: str) -> str:
@@ -113,15 +111,17 @@ def _ranking(values: pd.Series, sign: str) -> str:
 
 
 def _complete(records: pd.DataFrame, measure: str, orderings: list[str] | None = None) -> pd.DataFrame:
-    """Return the measure, seeds down and orderings across, for the seeds with which all were run and none diverged."""
+    """Return ``_lower_is_better`` for the seeds with which all were run and none diverged."""
     records = comparable_runs(records)
     if orderings is not None:
         for ordering in orderings:
             one_of("orderings", ordering, records["ordering"].unique())
         records = records[records["ordering"].isin(orderings)]
-    values = by_seed(records, measure)
+    values = _lower_is_better(records, measure)
     return values[np.isfinite(values).all(axis=1)]
 
 
-def _lower_is_better(values: pd.DataFrame, measure: str) -> pd.DataFrame:
+def _lower_is_better(records: pd.DataFrame, measure: str) -> pd.DataFrame:
+    """Return the measure, seeds down and orderings across, with its sign turned where the higher value is better."""
+    values = by_seed(records, measure)
     return values if find_measure(measure).lower_is_better else -values

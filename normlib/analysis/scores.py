@@ -9,13 +9,7 @@ import pandas as pd
 
 from normlib.analysis.conditions import Varies
 from normlib.analysis.contrasts import SIGNS
-from normlib.analysis.statistics import CONDITIONS
 from normlib.errors import RequestError
-
-
-def is_table_of_runs(records: pd.DataFrame) -> bool:
-    """Tell whether a table is one of normlib's runs, whose settings say which runs can be compared."""
-    return {"ordering", "seed", *CONDITIONS} <= {*records.columns}
 
 
 def read_scores(frame: pd.DataFrame, measure: str, arm: str, seed: str, varies: Varies | Sequence[str]) -> pd.DataFrame:
@@ -33,32 +27,29 @@ def read_scores(frame: pd.DataFrame, measure: str, arm: str, seed: str, varies: 
         run diverged.
 
     Raises:
-        RequestError: A column that there is not; a score that is no number; a row without arm or seed; or two rows for
-            one arm, seed and condition.
+        RequestError: A column that there is not; a score that is no number; a row without arm, seed or condition; or a
+            name that could not stand in a contrast.
     """
     varied = [name for group in varies for name in ([group] if isinstance(group, str) else group)]
-    for setting, name in [("arm", arm), ("seed", seed), ("measure", measure), *(("varies", name) for name in varied)]:
+    keys = [("arm", arm), ("seed", seed), *(("varies", name) for name in varied)]
+    used = [arm, seed, *varied, measure]
+    for setting, name in [*keys, ("measure", measure)]:
         if name not in frame.columns:
             raise RequestError(setting, name, f"one of the columns {', '.join(map(str, frame.columns))}", frame.columns)
-    used = [arm, seed, measure, *varied]
-    for name in used:
         if used.count(name) > 1 or [*frame.columns].count(name) > 1:
             problem = "arm, seed, measure and what varies must be different columns, each there once"
             raise RequestError("a column", name, problem=problem)
-        if (name == "ordering" and name != arm) or (name == "seed" and name != seed):
+        if name in ("ordering", "seed") and (name, setting) not in (("ordering", "arm"), ("seed", "seed")):
             problem = "the arm is called 'ordering' and the seed 'seed' in what follows: give this column another name"
             raise RequestError("a column", name, problem=problem)
-    if frame.empty:
-        raise RequestError("records", "empty", "at least one run")
     scores = frame[measure]
     kinds = pd.api.types
     if not kinds.is_numeric_dtype(scores) or kinds.is_bool_dtype(scores) or kinds.is_complex_dtype(scores):
         raise RequestError("measure", measure, "a column of real numbers")
-    for setting, name in (("arm", arm), ("seed", seed), *(("varies", name) for name in varied)):
+    for setting, name in keys:
         if frame[name].isna().any():
             raise RequestError(setting, name, problem="a row has no value in it")
-    for name in varied:
-        if not all(isinstance(value, str | int | float) for value in frame[name].unique().tolist()):
+        if setting == "varies" and not all(isinstance(value, str | int | float) for value in frame[name].tolist()):
             raise RequestError("varies", name, "a column of texts or numbers")
     table = frame[used].rename(columns={arm: "ordering", seed: "seed"}).reset_index(drop=True)
     table = table.assign(ordering=table["ordering"].map(str).astype(object))
@@ -66,9 +57,4 @@ def read_scores(frame: pd.DataFrame, measure: str, arm: str, seed: str, varies: 
         if not name.strip() or name != name.strip() or any(sign in name for sign in SIGNS):
             problem = "a name in a contrast has none of its signs: brackets, commas, ' - ' and ' at '"
             raise RequestError(f"a name in {arm}", name, problem=problem)
-    twice = table[table.duplicated(["ordering", "seed", *varied])]
-    if len(twice):
-        run = ", ".join(f"{name} {twice[name].iloc[0]}" for name in ["ordering", "seed", *varied])
-        problem = "a comparison has one row for each arm, seed and condition; name in varies what tells these apart"
-        raise RequestError("records", run.replace("ordering", arm, 1).replace("seed", seed, 1), problem=problem)
     return table.assign(**{measure: table[measure].astype(float).replace([np.inf, -np.inf], np.nan)})

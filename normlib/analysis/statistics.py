@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import overload
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -23,15 +23,7 @@ CONDITIONS += ["data", "threads", "stack"]
 
 def order_orderings(orderings: pd.Series | list[str]) -> list[str]:
     """Return the distinct orderings as they are always shown: the source's in its order, others, the baseline last."""
-    source = list(SOURCE_INSTANCES)
-    return sorted(
-        set(orderings),
-        key=lambda ordering: (
-            is_baseline(ordering),
-            source.index(ordering) if ordering in source else 99,
-            ordering,
-        ),
-    )
+    return sorted(set(orderings), key=lambda name: (is_baseline(name), [*SOURCE_INSTANCES, name].index(name), name))
 
 
 def summarize(records: pd.DataFrame, measure: str) -> pd.DataFrame:
@@ -48,9 +40,17 @@ def summarize(records: pd.DataFrame, measure: str) -> pd.DataFrame:
     """
     rows = {}
     for ordering in order_orderings(records["ordering"]):
-        values = records.loc[records["ordering"] == ordering, measure].to_numpy(float)
-        rows[ordering] = _describe(values)
-    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("ordering").astype({"runs": int})
+        values = records.loc[records["ordering"] == ordering, measure]
+        rows[ordering] = {"runs": len(values), **describe(values)}
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("ordering")
+
+
+def describe(values: pd.Series) -> dict[str, float]:
+    """Return ``mean``, ``sd``, ``low`` and ``high`` of values as ``summarize`` does; NaN where there are too few."""
+    values = values.astype(float)
+    mean, sd = values.mean(skipna=False), values.std(skipna=False)
+    reach = half_width(sd, len(values))
+    return {"mean": mean, "sd": sd, "low": mean - reach, "high": mean + reach}
 
 
 def follows_source(records: pd.DataFrame) -> bool:
@@ -71,7 +71,7 @@ def comparable_runs(records: pd.DataFrame) -> pd.DataFrame:
         records: One row a run.
 
     Raises:
-        RequestError: There are no runs, or they differ; the setting and its values are named.
+        RequestError: There are no runs, one is there twice, or they differ; the setting and its values are named.
     """
     if records.empty:
         raise RequestError("records", "empty", "at least one run")
@@ -81,10 +81,9 @@ def comparable_runs(records: pd.DataFrame) -> pd.DataFrame:
             raise RequestError(
                 "records", f"{name} of {' and '.join(values)}", problem=f"a comparison has one value of {name}"
             )
-    twice = records[records.duplicated(["ordering", "seed"])]
-    if len(twice):
-        run = f"{twice['ordering'].iloc[0]}, seed {twice['seed'].iloc[0]}, twice"
-        raise RequestError("records", run, problem="a comparison has each run once")
+    for _, run in records[records.duplicated(["ordering", "seed"])].iterrows():
+        problem = "a comparison has each run once; a column that tells these apart belongs in varies"
+        raise RequestError("records", f"{run['ordering']}, seed {run['seed']}, twice", problem=problem)
     figures = records.columns.intersection(list(MEASURES))
     return records.assign(**records[figures].astype(float).mask(find_diverged(records)))
 
@@ -115,9 +114,8 @@ def split_records(records: pd.DataFrame, varies: Varies = ()) -> dict[str, pd.Da
     for name in dict.fromkeys(found):
         if name not in declared:
             raise RequestError("records", name, f"of one of the conditions {'; '.join(declared)}", names=declared)
-    if records.empty:
-        comparable_runs(records)
-    return {name: comparable_runs(records[found == name]) for name in declared if (found == name).any()}
+    parts = {name: records[found == name] for name in declared}
+    return {name: comparable_runs(part) for name, part in parts.items() if len(part) or records.empty}
 
 
 def find_diverged(records: pd.DataFrame) -> pd.Series:
@@ -127,38 +125,17 @@ def find_diverged(records: pd.DataFrame) -> pd.Series:
 
 
 def by_seed(records: pd.DataFrame, measure: str) -> pd.DataFrame:
-    """Return a measure with seeds down and orderings across; NaN where a run is missing, as where it diverged.
-
-    Args:
-        records: One row a run, of one condition.
-        measure: A column, such as ``train_loss``.
-    """
+    """Return a measure of one condition, seeds down and orderings across; NaN where a run is missing or diverged."""
     # pivot_table would average, and leave out an ordering that diverged throughout.
     return records.set_index(["seed", "ordering"])[measure].astype(float).unstack("ordering")  # noqa: PD010
 
 
-@overload
-def half_width(sd: float, count: int, outside: float = ...) -> float: ...
-@overload
-def half_width(sd: np.ndarray, count: int, outside: float = ...) -> np.ndarray: ...
-@overload
-def half_width(sd: float | np.ndarray, count: np.ndarray, outside: float = ...) -> np.ndarray: ...
-def half_width(sd: float | np.ndarray, count: int | np.ndarray, outside: float = 1 - CONFIDENCE) -> float | np.ndarray:
+def half_width(sd: Any, count: Any, outside: float = 1 - CONFIDENCE) -> Any:
     """Return half the width of Student's t interval of a mean.
 
     Args:
-        sd: Standard deviation (divisor n - 1) of the values.
-        count: Number n of values.
+        sd: Standard deviation (divisor n - 1) of the values; a float, or an array of some.
+        count: Number n of values; likewise.
         outside: Share of intervals that may miss the true mean.
     """
     return scipy.special.stdtrit(count - 1, 1 - outside / 2) * sd / np.sqrt(count)
-
-
-def _describe(values: np.ndarray) -> dict[str, float]:
-    runs, mean = len(values), values.mean()
-    if runs == 1:
-        return {"runs": 1, "mean": mean, "sd": np.nan, "low": np.nan, "high": np.nan}
-    with np.errstate(invalid="ignore"):  # an infinite loss has no spread
-        sd = values.std(ddof=1)
-    margin = half_width(sd, runs)
-    return {"runs": runs, "mean": mean, "sd": sd, "low": mean - margin, "high": mean + margin}

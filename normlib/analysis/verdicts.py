@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 import scipy.special
 
-from normlib.analysis.statistics import half_width
+from normlib.analysis.statistics import describe
 
 NOMINAL_DIFFERS = 0.02  # the level of the tests for a difference, of a whole family and over all looks
 NOMINAL_LEVEL = 0.0125  # that of the tests for its being level
@@ -23,7 +23,7 @@ _ROUNDING = 1e-9  # a spread below this share of the mean is that of rounding
 _FIGURES = ("pairs", "mean", "sd", "low", "high", "skewness", "first_lower")
 
 
-def judge(differences: Sequence[np.ndarray], margin: float, looks: int = 1) -> pd.DataFrame:
+def judge(differences: Sequence[np.ndarray | pd.Series], margin: float, looks: int = 1) -> pd.DataFrame:
     """Judge a family of contrasts by their paired differences.
 
     Args:
@@ -103,10 +103,7 @@ def judge_at_looks(differences: Sequence[pd.Series], margin: float, looks: Seque
         pairs.drop(ends[look][place].index) if verdict != "undecided" else pairs[:0]
         for place, (pairs, look, verdict) in enumerate(zip(differences, frame["look"], frame["verdict"], strict=True))
     ]
-    return frame.assign(
-        later_pairs=[*map(len, later)],
-        later_mean=[pairs.mean(skipna=False) if len(pairs) else np.nan for pairs in later],
-    )
+    return frame.assign(later_pairs=[*map(len, later)], later_mean=[pairs.mean(skipna=False) for pairs in later])
 
 
 def holm(p: np.ndarray) -> np.ndarray:
@@ -121,16 +118,13 @@ def holm(p: np.ndarray) -> np.ndarray:
     order = np.argsort(p, axis=-1)  # NaN last
     factors = np.arange(p.shape[-1], 0, -1)
     stepped = np.maximum.accumulate(np.take_along_axis(p, order, axis=-1) * factors, axis=-1)
-    adjusted = np.empty_like(stepped)
-    np.put_along_axis(adjusted, order, np.minimum(1, stepped), axis=-1)
-    return adjusted
+    return np.take_along_axis(np.minimum(1, stepped), np.argsort(order, axis=-1), axis=-1)
 
 
 def _describe(pairs: np.ndarray) -> dict[str, float]:
     if len(pairs) < 2 or not np.isfinite(pairs).all():
-        return {"pairs": len(pairs), **dict.fromkeys(_FIGURES[1:], np.nan)}
-    mean, sd = pairs.mean(), pairs.std(ddof=1)
-    reach = half_width(sd, len(pairs))
-    skewness = ((pairs - mean) ** 3).mean() / pairs.std() ** 3 if sd > 0 else 0.0
+        return {"pairs": len(pairs)}
+    found = describe(pd.Series(pairs))
+    skewness = ((pairs - found["mean"]) ** 3).mean() / pairs.std() ** 3 if found["sd"] > 0 else 0.0
     lower = np.mean((pairs < 0) + 0.5 * (pairs == 0))
-    return dict(zip(_FIGURES, (len(pairs), mean, sd, mean - reach, mean + reach, skewness, lower), strict=True))
+    return {"pairs": len(pairs), **found, "skewness": skewness, "first_lower": lower}

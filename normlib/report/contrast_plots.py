@@ -62,7 +62,8 @@ def plot_contrasts(
         The figure and its axes; a row a contrast and condition, contrasts together. Below four pairs there is no
         interval.
     """
-    runs = as_comparison(records, contrasts, measure, margin, varies, arm, seed)
+    asked = {"contrasts": contrasts, "measure": measure, "margin": margin, "varies": varies}
+    runs = as_comparison(records, arm, seed, **asked)
     estimates = runs.estimates
     shows = (
         "Declared contrasts: mean differences, from four pairs on with 95 % intervals; pairs as dots; verdicts in words"

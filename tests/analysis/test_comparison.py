@@ -59,6 +59,27 @@ def test_the_gap_is_split_run_by_run_for_orderings_with_batch_norm(make_frame):
     assert row["debiasing", "high"] - row["debiasing", "mean"] == pytest.approx(12.7062 * 0.04, rel=1e-4)
 
 
+def differences(frame, text, varies=()):
+    return Comparison(frame, {"name": text}, varies=varies).differences
+
+
+def test_differences_are_taken_pair_by_pair_and_of_group_means(make_frame):
+    """Of the third seed a run is missing, of the fourth one diverged."""
+    frame = make_frame({"bn": [1.0, 2.0, 1.0, math.nan], "gn": [3.0, 8.0, 1.0, 1.0], "none": [1.5, 2.5, 1.0, 1.0]})
+    (found,) = differences(frame.drop(index=2), "mean(bn, gn) - none")
+    assert found.to_dict() == pytest.approx({0: 0.5, 1: 2.5, 3: math.nan}, nan_ok=True)
+
+
+def test_differences_of_differences_are_taken_across_conditions(make_frame):
+    """(0.9 - 0.5) - (0.6 - 0.4) and (0.8 - 0.5) - (0.6 - 0.5); without runs of a condition there are no pairs."""
+    two = make_frame({"bn": [0.5, 0.5], "gn": [0.9, 0.8]}, batch_size=32)
+    frame = pd.concat([two, make_frame({"bn": [0.4, 0.5], "gn": [0.6, 0.6]}, batch_size=64)])
+    text = "(gn - bn) at batch_size 32 - (gn - bn) at batch_size 64"
+    (found,) = differences(frame, text, SIZES)
+    assert found.tolist() == pytest.approx([0.2, 0.2])
+    assert [len(pairs) for pairs in differences(two, "bn - gn", SIZES)] == [2, 0]
+
+
 def test_without_batch_norm_there_is_no_gap_and_there_are_no_readings(make_frame):
     compared = Comparison(make_frame({"gn": [0.4, 0.5], "none": [0.4, 0.5]}), {"gain": "gn - none"})
     assert compared.gap.empty
@@ -84,7 +105,7 @@ def test_of_verdicts_with_other_words_the_change_alone_says_whether_they_differ(
     frame = make_frame({"bn": [0.4] * 8, "none": [0.4] * 8}, evaluation=evaluated)
     compared = Comparison(frame, AGAINST_NONE, "eval_loss", 0.001)
     assert compared.estimates["verdict"].tolist() == ["level"]
-    assert compared.judge(compared.contrasts, "recalibrated_loss")["verdict"].tolist() == ["undecided"]
+    assert as_comparison(compared, measure="recalibrated_loss").estimates["verdict"].tolist() == ["undecided"]
     assert compared.reading_changes["verdict"].tolist() == ["level", "undecided"]
 
 

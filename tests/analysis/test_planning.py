@@ -32,10 +32,6 @@ def test_within_the_level_margin_no_difference_is_said_to_be_level_in_four_of_fi
     assert (level_p[:, 0] < verdicts.NOMINAL_LEVEL).mean() == pytest.approx(0.8, abs=0.03)
 
 
-def test_one_seed_tells_no_difference():
-    assert planning.detectable_difference(1, 3) == planning.level_margin(1, 3) == math.inf
-
-
 @pytest.mark.parametrize(
     ("mean", "sd", "pairs", "margin", "family", "needed"),
     [

@@ -38,7 +38,7 @@ def test_a_tidy_table_from_anywhere_is_judged(frame):
 
 def test_names_may_look_like_orderings_and_are_none(frame):
     renamed = frame.replace({"model": {"ours": "bn", "theirs": "gn v2"}})
-    found = estimate(renamed[renamed["lr"] == 0.001], {"gain": "bn - gn v2"})
+    found = estimate(renamed[renamed["lr"] == 0.001], {"gain": "bn - mean(gn v2)"})
     assert found["verdict"].tolist() == ["differs"]
 
 
@@ -69,7 +69,7 @@ def test_contrasts_of_scores_are_drawn(frame):
 @pytest.mark.parametrize(
     ("change", "options", "message"),
     [
-        ({}, {}, "records is 'model ours, run 0', but a comparison has one row for each arm, seed and condition"),
+        ({}, {}, "records is 'ours, seed 0, twice', but a comparison has each run once; a column that tells these"),
         ({"score": "x"}, {"varies": ["lr"]}, "measure is 'score', but must be a column of real numbers"),
         ({"score": True}, {"varies": ["lr"]}, "measure is 'score', but must be a column of real numbers"),
         ({"model": "a - b"}, {"varies": ["lr"]}, "a name in model is 'a - b', but a name in a contrast has none of"),
