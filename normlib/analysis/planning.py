@@ -115,13 +115,14 @@ def plan_in_words(
     if not known:
         return (
             f"Planned: with {count}, a difference of {differs:.2g} standard deviations of the pairs is seen in "
-            f"{family} with 80 % power, and none is said to be level if the margin is {level:.2g} of them or more."
+            f"{family} with 80 % power, and equal sides are said to be level, with as much, if the margin is "
+            f"{level:.2g} of them or more."
         )
     ends = [known[0], known[-1]] if known[-1] > known[0] else known[:1]
     seen, wide = (" to ".join(f"{reach * sd:.2g}" for sd in ends) for reach in (differs, level))
     spread = " to ".join(f"{sd:.2g}" for sd in ends)
     return (
-        f"Planned: with {count}, a difference of {seen} in {measure} is seen in {family} with 80 % power, and none is "
-        f"said to be level if the margin is {wide} or more (it is {margin:g}); expected are pairs with standard "
-        f"deviations of {spread}."
+        f"Planned: with {count}, a difference of {seen} in {measure} is seen in {family} with 80 % power, and equal "
+        f"sides are said to be level, with as much, if the margin is {wide} or more (it is {margin:g}); the pairs are "
+        f"expected to have standard deviations of {spread}."
     )

@@ -73,7 +73,7 @@ class Live:
 
         content = io.BytesIO()
         *before, (steps, losses) = self._curves.values()
-        with mpl.rc_context({"font.size": 7}):
+        with mpl.rc_context({"font.size": 7, "axes.spines.top": False, "axes.spines.right": False}):
             figure = Figure(figsize=(4.2, 1.6), layout="constrained")  # and not pyplot's, which the cell's end shows
             axis = figure.subplots()
             for earlier in before:

@@ -70,8 +70,8 @@ def test_a_plan_names_what_it_can_see_in_the_measures_unit_where_the_spread_is_k
     assert (
         f"a difference of {seen * 0.02:.2g} to {seen * 0.03:.2g} in evaluation accuracy is seen in one of its" in known
     )
-    assert f"level if the margin is {wide * 0.02:.2g} to {wide * 0.03:.2g} or more (it is 0.01)" in known
-    assert known.endswith("expected are pairs with standard deviations of 0.02 to 0.03.")
+    assert f"if the margin is {wide * 0.02:.2g} to {wide * 0.03:.2g} or more (it is 0.01)" in known
+    assert known.endswith("are expected to have standard deviations of 0.02 to 0.03.")
     unknown = planning.plan_in_words(10, 1, 0.01, "evaluation accuracy", sds=[math.nan])
     assert f"a difference of {planning.detectable_difference(10, 1):.2g} standard deviations of the pairs is" in unknown
     assert "seen in its contrast with 80 % power" in unknown
