@@ -31,14 +31,9 @@ _TEMPLATES = jinja2.Environment(loader=jinja2.FileSystemLoader(Path(__file__).pa
 Part = tuple[Any, ...]  # of a card, see card.html.j2: ("text", "...") or ("table", caption, header, rows), say
 
 
-def card(title: str, *parts: Part) -> str:
+def card(title: str, *parts: Part, whole_page: bool = False) -> str:
     """Return the HTML of a title with parts below it. Plain text in them is escaped, so that it never is markup."""
-    return _TEMPLATES.get_template("card.html.j2").render(title=title, parts=parts)
-
-
-def page(title: str, *parts: Part) -> str:
-    """Return the same as an HTML page of its own."""
-    return _TEMPLATES.get_template("card.html.j2").render(title=title, parts=parts, whole_page=True)
+    return _TEMPLATES.get_template("card.html.j2").render(title=title, parts=parts, whole_page=whole_page)
 
 
 def table(caption: str, frame: pd.DataFrame) -> Part:
@@ -57,7 +52,7 @@ def picture(figure: Figure) -> Part:
 def instance_card(instance: Instance) -> str:
     """Return what stands where as a small picture, then the settings that differ from the defaults, then others."""
     title = f"Instance {short_form(instance.ordering)} of {instance.model}"
-    return card(title, ("boxes", model_boxes(instance)), *_settings(instance.settings, Instance().settings))
+    return card(title, ("boxes", model_boxes(instance)), *_settings(instance.settings))
 
 
 def record_card(record: Record) -> str:
@@ -66,18 +61,21 @@ def record_card(record: Record) -> str:
         drawn = model_boxes(Instance.from_settings(**{**record.instance, "provider": "auto"}))
     except RequestError:  # its data's file is elsewhere
         drawn = []
-    measured = {"running, last epoch": {name: values[-1] for name, values in record.training.items()}}
-    measured |= record.evaluation
+    running = {name: values[-1] for name, values in record.training.items()}
+    measured = {"running, last epoch": running, **record.evaluation}
     figures = [(name, *(f"{found[m]:.4f}" for m in ("loss", "accuracy"))) for name, found in measured.items()]
-    rest = {**record.environment, **record.environment["versions"]}
+    rest = {
+        **record.environment,
+        **record.environment["versions"],
+        **{f"{name.replace('_', '-')} weights": f"{count:,}" for name, count in record.parameters.items()},
+        **{f"seconds to {name}": f"{seconds:.1f}" for name, seconds in record.seconds.items()},
+    }
     del rest["versions"]
-    rest |= {f"{name.replace('_', '-')} weights": f"{count:,}" for name, count in record.parameters.items()}
-    rest |= {f"seconds to {name}": f"{seconds:.1f}" for name, seconds in record.seconds.items()}
     return card(
         f"Run {record.key}: {record.ordering}, seed {record.seed}",
         ("table", "Training, and evaluation in each reading", ["", "loss", "accuracy"], figures),
         ("boxes", drawn),
-        *_settings(record.instance, {**record.instance, **Instance().settings}),
+        *_settings(record.instance),
         ("details", "Where it was made, weights and seconds", ("table", "", ["fact", "value"], rest.items())),
     )
 
@@ -109,7 +107,7 @@ def study_card(study: Study) -> str:
         _orderings(f"Orderings, and {more} more" if more else "Orderings", drawn),
         *([("table", "What varies besides", ["setting", "values"], varied.items())] if varied else []),
         *([("table", declared, ["name", "contrast"], study.contrasts.items())] if study.contrasts else []),
-        *_settings(shared, Instance().settings),
+        *_settings(shared),
     )
 
 
@@ -188,7 +186,7 @@ class ComparedRuns(pd.DataFrame):
             ("text", f"It holds for {sentences.shared_settings(runs.records)}."),
             table("Means over runs and their 95 % intervals", results.reset_index()),
             _orderings("What stands where", self.instances),
-            *_settings(shared, Instance().settings),
+            *_settings(shared),
             ("details", "All runs", ("html", everything)),
         )
 
@@ -198,12 +196,13 @@ def _orderings(title: str, instances: Iterable[Instance]) -> Part:
     return "table", title, ["ordering", "from image to class"], rows
 
 
-def _settings(values: Mapping[str, object], defaults: Mapping[str, object]) -> list[Part]:
+def _settings(values: Mapping[str, object]) -> list[Part]:
     """Return the settings that differ from the defaults, and behind a click all others."""
-    changed = [(name, value, defaults[name]) for name, value in values.items() if value != defaults[name]]
-    same = [(name, value) for name, value in values.items() if value == defaults[name]]
-    header = ["setting", "value", "default"]
-    parts: list[Part] = [("table", "Settings that differ from the defaults", header, changed)]
-    parts = parts if changed else [("text", "All settings are at their defaults.")]
-    others: Part = ("details", "Settings at their defaults", ("table", "", header[:2], same))
-    return [*parts, *([others] if same else [])]
+    defaults, header = Instance().settings, ["setting", "value", "default"]
+    rows = [(name, value, defaults.get(name, value)) for name, value in values.items()]
+    changed = [row for row in rows if row[1] != row[2]]
+    first: Part = ("table", "Settings that differ from the defaults", header, changed)
+    if not changed:
+        first = ("text", "All settings are at their defaults.")
+    same = [row[:2] for row in rows if row[1] == row[2]]
+    return [first, ("details", "Settings at their defaults", ("table", "", header[:2], same))]

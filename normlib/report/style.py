@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import matplotlib as mpl
@@ -79,7 +79,7 @@ class Figure(matplotlib.figure.Figure):
         if len(panels) > _MOST_PANELS:
             parts.append(f"and {len(panels) - _MOST_PANELS} more panels")
         legends = [*self.legends, *(legend for axis in panels if (legend := axis.get_legend()))]
-        entries = _distinct(text.get_text() for legend in legends for text in legend.get_texts())
+        entries = dict.fromkeys(text.get_text() for legend in legends for text in legend.get_texts())
         parts += [f"legend: {'; '.join(entries)}"] if entries else []
         return ". ".join([self.shows, *filter(None, parts)]).replace("\n", " ") + "."
 
@@ -147,11 +147,20 @@ def legend_below(figure: Figure, columns: int, **options: Any) -> None:
     figure.legend(handles.values(), handles, loc="outside lower center", ncols=columns, **options)
 
 
-def name_rows(axis: Axes, names: Sequence[str]) -> None:
-    """Write beside each row of a figure what it shows, the first one on top."""
+def name_rows(axis: Axes, names: Sequence[str], figure: str = "") -> None:
+    """Write beside each row what it shows, the first one on top; of rows of one figure, see ``within_bounds``, a grid.
+
+    Args:
+        axis: The axes, with all that they show.
+        names: What the rows show.
+        figure: ``loss`` or ``accuracy``; empty: neither.
+    """
     axis.set_yticks(range(len(names)), names, fontsize="small", parse_math=False)  # names may be a user's own
     axis.set_ylim(len(names) - 0.5, -0.6)
     axis.spines["left"].set_visible(False)
+    if figure:
+        axis.grid(axis="x")
+        within_bounds(axis, figure, "x")
 
 
 def whiskers(summary: pd.DataFrame, runs: str = "runs", ends: str = "") -> np.ndarray:
@@ -180,25 +189,14 @@ def within_bounds(axis: Axes, figure: str, scale: str = "y") -> None:
 
 
 def _panel(axis: Axes) -> str:
-    title = " ".join(filter(None, (axis.get_title(loc=side) for side in ("left", "center", "right"))))
-    parts = [title]
-    for name, label, ticks in (
-        ("x axis", axis.get_xlabel(), axis.get_xticklabels()),
-        ("y axis", axis.get_ylabel(), axis.get_yticklabels()),
-    ):
-        names = [tick.get_text() for tick in ticks if _is_word(tick.get_text())]
+    parts = [" ".join(filter(None, (axis.get_title(loc=side) for side in ("left", "center", "right"))))]
+    for name, scale in (("x axis", axis.xaxis), ("y axis", axis.yaxis)):
+        label, ticks = scale.get_label_text(), [tick.get_text() for tick in scale.get_ticklabels()]
+        # Names of categories, and not places on a scale.
+        names = [tick for tick in ticks if any(map(str.isalpha, tick)) and "mathdefault" not in tick]
         if label or names:
             parts.append(": ".join(filter(None, [f"{name}, {label}" if label else name, ", ".join(names)])))
     return "; ".join(filter(None, parts))
-
-
-def _is_word(text: str) -> bool:
-    """Tell whether a tick's label names a category, and not a place on a scale."""
-    return any(letter.isalpha() for letter in text) and "mathdefault" not in text
-
-
-def _distinct(texts: Iterable[str]) -> list[str]:
-    return list(dict.fromkeys(filter(None, texts)))
 
 
 def styles(orderings: Sequence[str]) -> dict[str, tuple[str, str]]:
