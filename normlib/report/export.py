@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import stat
+import os
 from pathlib import Path
 
 import pandas as pd
@@ -20,16 +20,10 @@ def check_file(setting: str, file: str | Path) -> None:
     Raises:
         RequestError: It is a folder, or its folder cannot be written.
     """
-    try:
-        is_folder = stat.S_ISDIR(Path(file).stat().st_mode)
-    except (FileNotFoundError, NotADirectoryError):
-        is_folder = False
-    except (OSError, ValueError) as error:  # what can be no path: too long, say
-        reason = getattr(error, "strerror", None) or error
-        raise RequestError(setting, str(file), problem=f"no file can be written there: {reason}") from None
-    if is_folder:
+    path = Path(file)
+    if os.path.isdir(path):  # and not Path's own test, which raises of what can be no path, too long, say
         raise RequestError(setting, str(file), problem="that is a folder, and a file is written")
-    check_writable(Path(file).parent, setting)
+    check_writable(path.parent if os.path.lexists(path) else path, setting)  # of a new file, also its name
 
 
 def contrasts_file(path: Path) -> Path:

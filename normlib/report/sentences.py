@@ -235,9 +235,7 @@ _WHERE_CHANGED = ("momentum", "groups", "channels_per_group", "weight_decay", "e
 def shared_settings(records: pd.DataFrame, varies: Varies = ()) -> str:
     """Return the settings that runs share, as a phrase; no finding is stated without it.
 
-    Args:
-        records: One row a run, as ``load_records`` gives.
-        varies: What the study varies; these settings stand beside each finding instead.
+    What the study varies stands beside each finding instead.
     """
     run, defaults = records.iloc[0], Instance().settings
     varied = {name for group in varies for name in group}
@@ -308,15 +306,7 @@ def mean_and_sd(values: pd.Series) -> str:
 
 
 def interval(mean: float, low: float, high: float, sign: str = "", digits: int = 4) -> str:
-    """Return a mean with its interval, where there are these: ``"+0.0123 [-0.0012, +0.0258]"``.
-
-    Args:
-        mean: The mean; nothing is said of NaN.
-        low: The interval's lower end.
-        high: Its upper end.
-        sign: ``"+"`` to write a plus before what is above zero.
-        digits: Decimals.
-    """
+    """Return a mean with its interval: ``"+0.0123 [-0.0012, +0.0258]"``, the plus if asked for; nothing of NaN."""
     ends = "" if pd.isna(low) else f" [{low:{sign}.{digits}f}, {high:{sign}.{digits}f}]"
     return "" if pd.isna(mean) else f"{mean:{sign}.{digits}f}{ends}"
 

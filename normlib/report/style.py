@@ -102,14 +102,7 @@ class Drawn(NamedTuple):
 
 
 def subplots(rows: int = 1, columns: int = 1, *, shows: str, **options: Any) -> tuple[Figure, Any]:
-    """Make a figure and its axes, as ``matplotlib.pyplot.subplots`` does.
-
-    Args:
-        rows: Number of rows of axes.
-        columns: Number of columns of axes.
-        shows: What the figure shows, as a phrase: the beginning of its alternative text.
-        **options: As Matplotlib has them.
-    """
+    """Make a figure and its axes, as Matplotlib does; its alternative text begins with what it shows, a phrase."""
     figure, axes = plt.subplots(rows, columns, FigureClass=Figure, **options)
     assert isinstance(figure, Figure)
     figure.shows = shows
@@ -117,17 +110,9 @@ def subplots(rows: int = 1, columns: int = 1, *, shows: str, **options: Any) -> 
 
 
 def panels(count: int, columns: int, size: tuple[float, float], shows: str, **options: Any) -> tuple[Figure, Any]:
-    """Make a figure of so many panels of one size, beside and below each other.
+    """Make a figure of so many panels, at most ``columns`` beside each other, and return it and its axes ``[count]``.
 
-    Args:
-        count: Number of panels.
-        columns: The most beside each other.
-        size: Width and height of a panel, in inches.
-        shows: As for ``subplots``.
-        **options: As Matplotlib has them.
-
-    Returns:
-        The figure and its axes ``[count]``.
+    The size is that of a panel, in inches; what it shows and the options are as for ``subplots``.
     """
     columns = min(columns, count)
     rows = -(-count // columns)
@@ -148,13 +133,7 @@ def legend_below(figure: Figure, columns: int, **options: Any) -> None:
 
 
 def name_rows(axis: Axes, names: Sequence[str], figure: str = "") -> None:
-    """Write beside each row what it shows, the first one on top; of rows of one figure, see ``within_bounds``, a grid.
-
-    Args:
-        axis: The axes, with all that they show.
-        names: What the rows show.
-        figure: ``loss`` or ``accuracy``; empty: neither.
-    """
+    """Write beside each row what it shows, the first one on top; if they are of a loss or an accuracy, draw a grid."""
     axis.set_yticks(range(len(names)), names, fontsize="small", parse_math=False)  # names may be a user's own
     axis.set_ylim(len(names) - 0.5, -0.6)
     axis.spines["left"].set_visible(False)
@@ -164,25 +143,13 @@ def name_rows(axis: Axes, names: Sequence[str], figure: str = "") -> None:
 
 
 def whiskers(summary: pd.DataFrame, runs: str = "runs", ends: str = "") -> np.ndarray:
-    """Return how far the interval of each mean reaches; NaN, which draws nothing, below four runs.
-
-    Args:
-        summary: Means, with ``mean`` and ``high``.
-        runs: The column that counts the runs.
-        ends: What the names of these columns end with.
-    """
+    """Return how far the interval of each mean reaches, in columns ``mean`` and ``high``; NaN below four runs."""
     reach = summary[f"high{ends}"] - summary[f"mean{ends}"]
     return reach.where(summary[f"{runs}{ends}"] >= FEWEST_FOR_INTERVAL).to_numpy(float)
 
 
 def within_bounds(axis: Axes, figure: str, scale: str = "y") -> None:
-    """End a scale where its figure ends: a loss at zero, an accuracy also at one.
-
-    Args:
-        axis: The axes, with all that they show.
-        figure: ``loss`` or ``accuracy``; of others no bounds are known.
-        scale: ``x`` or ``y``.
-    """
+    """End a scale, ``x`` or ``y``, where its figure ends: a loss at zero, an accuracy also at one; others nowhere."""
     low, high = axis.get_xlim() if scale == "x" else axis.get_ylim()
     if figure in ("loss", "accuracy"):
         axis.set(**{f"{scale}lim": (max(0.0, low), min(1.0, high) if figure == "accuracy" else high)})

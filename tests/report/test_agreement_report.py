@@ -43,7 +43,7 @@ def make_sides(make_record):
     return make
 
 
-def test_the_table_has_the_numbers_of_figures_and_contrasts(make_sides):
+def test_the_table_has_the_numbers_of_figures_and_contrasts_and_as_text_their_intervals_and_verdicts(make_sides):
     table = agreement.compare(*make_sides(shift=0.2))
     figure = table[(table["ordering"] == "bn/none") & (table["measure"] == "train_loss")].iloc[0]
     assert figure[["mean_a", "mean_b", "difference"]].tolist() == pytest.approx([0.46, 0.66, 0.2])
@@ -51,10 +51,7 @@ def test_the_table_has_the_numbers_of_figures_and_contrasts(make_sides):
     contrast = table[table["ordering"] == "bn/none - none/none"].iloc[0]
     assert contrast[["measure", "runs_a", "runs_b", "verdict_a"]].tolist() == ["train_loss", 3, 3, "differs"]
     assert contrast["mean_a"] == pytest.approx(0.06)
-
-
-def test_as_text_it_has_means_with_intervals_and_of_a_contrast_both_verdicts(make_sides):
-    text = agreement.as_text(agreement.compare(*make_sides(shift=0.2)))
+    text = agreement.as_text(table)
     reach = 4.302653 * 0.01 / 3**0.5  # t of two degrees of freedom
     assert text.loc[0, ["what", "runs", "verdict"]].tolist() == ["bn/none", "3, 3", "differs"]
     assert text.loc[0, "A"] == f"0.4600 [{0.46 - reach:.4f}, {0.46 + reach:.4f}]"
