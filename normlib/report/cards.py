@@ -26,19 +26,21 @@ from normlib.runs.store import Record
 from normlib.studies.results import Results
 from normlib.studies.study import Study
 
-_MOST_ORDERINGS = 30  # drawn
 _TEMPLATES = jinja2.Environment(loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True)
 Part = tuple[Any, ...]  # of a card, see card.html.j2: ("text", "...") or ("table", caption, header, rows), say
 
 
 def card(title: str, *parts: Part, whole_page: bool = False) -> str:
-    """Return the HTML of a title with parts below it. Plain text in them is escaped, so that it never is markup."""
+    """Return the HTML of a title with parts below it, empty ones left out.
+
+    Plain text in them is escaped, so that it never is markup.
+    """
     return _TEMPLATES.get_template("card.html.j2").render(title=title, parts=parts, whole_page=whole_page)
 
 
 def table(caption: str, frame: pd.DataFrame) -> Part:
     """Return a table of text as a part of a card."""
-    return "table", caption, list(frame.columns), frame.itertuples(index=False)
+    return "table", caption, list(frame.columns), list(frame.itertuples(index=False))
 
 
 def picture(figure: Figure) -> Part:
@@ -88,25 +90,21 @@ def study_card(study: Study) -> str:
     several = f"{len(seeds)} seeds, from {seeds[0]} to {seeds[-1]}" if len(seeds) > 1 else f"seed {seeds[0]}"
     if study.looks:
         several = f"as many seeds from {seeds[0]} on as decide all contrasts: {', '.join(map(str, study.looks))}"
-    drawn = study.instances[: min(len(study.orderings), _MOST_ORDERINGS)]  # those of the first condition
-    more = len(study.orderings) - len(drawn)
     varied = {name: ", ".join(map(str, values)) for group in study.varies for name, values in group.items()}
     measure = MEASURES[study.measure].phrase
     declared = f"Declared contrasts in {measure}; differences up to {study.margin:g} do not matter"
     apart = {"ordering", *study.own_settings, *varied}
     shared = {name: value for name, value in study.instances[0].settings.items() if name not in apart}
+    most = "at most " if study.looks else ""
+    runs = f"{most}{instances * len(seeds)} runs: {len(study.orderings)} orderings{under}, each with {several}."
     return card(
         f"Study {study.name}",
         ("text", study.question),
         ("text", study.citation),
-        (
-            "text",
-            f"{'at most ' if study.looks else ''}{instances * len(seeds)} runs: {len(study.orderings)} "
-            f"orderings{under}, each with {several}.",
-        ),
-        _orderings(f"Orderings, and {more} more" if more else "Orderings", drawn),
-        *([("table", "What varies besides", ["setting", "values"], varied.items())] if varied else []),
-        *([("table", declared, ["name", "contrast"], study.contrasts.items())] if study.contrasts else []),
+        ("text", runs),
+        _orderings("Orderings", study.instances[: len(study.orderings)]),  # those of the first condition
+        ("table", "What varies besides", ["setting", "values"], varied.items()),
+        ("table", declared, ["name", "contrast"], study.contrasts.items()),
         *_settings(shared),
     )
 
@@ -130,7 +128,7 @@ def comparison_card(runs: Comparison) -> str:
     return card(
         f"Verdicts on {runs.measure.phrase}, margin {runs.margin:g}",
         ("list", str(runs).splitlines()),
-        *([table("Contrasts", tables.contrast_table(runs.estimates).reset_index())] if runs.contrasts else []),
+        table("Contrasts", tables.contrast_table(runs.estimates).reset_index()),
     )
 
 
@@ -200,9 +198,9 @@ def _settings(values: Mapping[str, object]) -> list[Part]:
     """Return the settings that differ from the defaults, and behind a click all others."""
     defaults, header = Instance().settings, ["setting", "value", "default"]
     rows = [(name, value, defaults.get(name, value)) for name, value in values.items()]
-    changed = [row for row in rows if row[1] != row[2]]
-    first: Part = ("table", "Settings that differ from the defaults", header, changed)
-    if not changed:
-        first = ("text", "All settings are at their defaults.")
-    same = [row[:2] for row in rows if row[1] == row[2]]
-    return [first, ("details", "Settings at their defaults", ("table", "", header[:2], same))]
+    changed, same = [row for row in rows if row[1] != row[2]], [row[:2] for row in rows if row[1] == row[2]]
+    return [
+        ("text", "" if changed else "All settings are at their defaults."),
+        ("table", "Settings that differ from the defaults", header, changed),
+        ("details", "Settings at their defaults", ("table", "", header[:2], same)),
+    ]

@@ -243,9 +243,10 @@ def shared_settings(records: pd.DataFrame, varies: Varies = ()) -> str:
     if model == "source_cnn" and "activation" not in varied:  # others have activations of their own
         model += f" with {'no activation' if run['activation'] == 'none' else run['activation']} after its convolutions"
     optimizer = {"adam": "Adam", "sgd": f"SGD with momentum {zoo.SGD_MOMENTUM}"}[run["optimizer"]]
+    fitted = [run[name] for name in ("dataset", "fit_split") if name not in varied]
     phrases = {
         "model": model,
-        "fit_split": f"fitted on {run['dataset']} {run['fit_split']}",
+        **({"fitted": f"fitted on {' '.join(fitted)}"} if fitted else {}),
         "epochs": f"{run['epochs']} epoch{'s' if run['epochs'] > 1 else ''}",
         "batch_size": f"batches of {run['batch_size']}",
         "learning_rate": f"{optimizer} at {written(run['learning_rate'])}",
@@ -253,8 +254,6 @@ def shared_settings(records: pd.DataFrame, varies: Varies = ()) -> str:
     for name in _WHERE_CHANGED:
         if str(run[name]) != str(defaults[name]):
             phrases[name] = _PHRASES.get(name, f"{name.replace('_', ' ')} {{}}").format(run[name])
-    if "fit_split" in varied:
-        phrases["dataset"] = f"fitted on {run['dataset']}"
     if "learning_rate" in varied and run["optimizer"] != defaults["optimizer"]:
         phrases["optimizer"] = optimizer
     phrase = ", ".join(phrase for name, phrase in phrases.items() if name not in varied)

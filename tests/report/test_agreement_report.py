@@ -1,11 +1,7 @@
-import io
-
-import pandas as pd
 import pytest
 
 from conftest import SMALL
 from normlib.report import agreement
-from normlib.runs.store import save_record
 from normlib.studies.results import Results
 from normlib.studies.study import Study
 
@@ -91,14 +87,3 @@ def test_the_page_has_sentences_the_table_and_the_figure_in_it_and_what_others_w
     assert "<b>" not in page
     assert "<i>" not in page
     assert "&lt;b&gt;against&lt;/b&gt; none" in page
-
-
-def test_two_folders_give_text_and_the_files_that_are_asked_for(make_sides, tmp_path):
-    for name, side in zip(("here", "there"), make_sides(shift=0.2), strict=True):
-        for run in side.runs:
-            save_record(run, tmp_path / name / "records")
-        (tmp_path / name / "study.yaml").write_text(STUDY.to_yaml())
-    csv = str(tmp_path / "a.csv")
-    text = agreement.compare_folders(tmp_path / "here", tmp_path / "there", {"csv": csv})
-    assert text.splitlines()[-1] == csv
-    assert len(pd.read_csv(io.StringIO((tmp_path / "a.csv").read_text()))) == 9

@@ -28,9 +28,9 @@ def test_what_others_wrote_never_becomes_markup():
         assert "&lt;script&gt;" in html
 
 
-def test_a_table_has_headers_for_its_columns_and_rows_and_empty_texts_are_left_out():
-    part = ("table", "caption", ["a", "b"], [["x", 1], ["y", 2]])
-    soup = BeautifulSoup(cards.card("title", ("text", ""), part), "html.parser")
+def test_a_table_has_headers_for_its_columns_and_rows_and_empty_parts_are_left_out():
+    parts = [("text", ""), ("table", "empty", ["c", "d"], []), ("table", "caption", ["a", "b"], [["x", 1], ["y", 2]])]
+    soup = BeautifulSoup(cards.card("title", *parts), "html.parser")
     assert [cell.text for cell in soup.find_all("th", scope="col")] == ["a", "b"]
     assert [cell.text for cell in soup.find_all("th", scope="row")] == ["x", "y"]
     assert [cell.text for cell in soup.find_all("td")] == ["1", "2"]

@@ -3,7 +3,6 @@ import itertools
 import numpy as np
 import pytest
 
-import normlib
 from normlib.report import plots
 from normlib.runs.store import to_frame
 
@@ -130,25 +129,3 @@ def test_the_gap_shows_three_readings_with_batch_norm_and_one_without(make_recor
     }
     assert {("o", 0.5), ("^", 0.4), ("s", 0.3), ("o", 0.25)} <= drawn
     assert [label.get_text() for label in axis.get_yticklabels()] == ["bn/none", "none/none"]
-
-
-@pytest.mark.parametrize("name", ["source", "batch-size"])
-def test_results_are_drawn_as_their_table_with_the_same_settings(name):
-    results = normlib.read_results(name)
-    records, study = results.records, results.study
-    family = {"measure": study.measure, "varies": study.varies}
-    pairs = [
-        (normlib.plot_gap, {"varies": study.varies}),
-        (normlib.plot_contrasts, {"contrasts": study.contrasts, "margin": study.margin, **family}),
-        (normlib.plot_winners, family),
-    ]
-    pairs += [(normlib.plot_beside_paper, {**family, "paper": study.reported})] if study.reported else []
-    pairs += [] if study.varies else [(normlib.plot_places, {"measure": study.measure}), (normlib.plot_bars, {})]
-    for plot, settings in pairs:
-        assert drawn_numbers(plot(results)[0]) == drawn_numbers(plot(records, **settings)[0])
-
-
-def drawn_numbers(figure):
-    lines = [line.get_xydata().tolist() for axis in figure.axes for line in axis.lines]
-    patches = [patch.get_bbox().get_points().tolist() for axis in figure.axes for patch in axis.patches]
-    return repr([lines, patches, [text.get_text() for axis in figure.axes for text in axis.texts]])

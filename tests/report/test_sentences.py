@@ -22,7 +22,7 @@ CONTRASTS = {"kind": "bn/none - gn/none", "against none": "bn/none - none/none"}
 
 @pytest.fixture
 def make_results(make_record):
-    """Return a function that makes up a study's results from ``{ordering: losses by seed}``, or a table of runs."""
+    """Return a function that makes up a study's results from ``{ordering: losses by seed}``."""
 
     def make(losses, study, evaluation=None, **changes):
         runs = [
@@ -40,14 +40,10 @@ def study(orderings=("bn/none", "gn/none", "none/none"), seeds=8, **changes):
     return Study("made", orderings=orderings, seeds=seeds, **settings)
 
 
-def scattered(*means, seeds=8, sd=0.001):
+def losses(*means, seeds=8, sd=0.001):
     noise = np.random.default_rng(0).normal(0, sd, size=(len(means), seeds))
     noise -= noise.mean(axis=1, keepdims=True)
-    return [(mean + row).tolist() for mean, row in zip(means, noise, strict=True)]
-
-
-def losses(*means, **changes):
-    return dict(zip(("bn", "gn", "none"), scattered(*means, **changes), strict=True))
+    return {name: (mean + row).tolist() for name, mean, row in zip(("bn", "gn", "none"), means, noise, strict=True)}
 
 
 def test_a_clear_winner_is_told_apart_with_its_lead_and_its_conditions(make_results):
@@ -297,11 +293,16 @@ def test_the_sources_ranking_is_held_against_the_means_and_each_seed(make_frame)
         (
             {"batch_size": 64, "fit_split": "test[:640]"},
             [{"batch_size": [32, 64], "fit_split": ["test[:320]", "test[:640]"]}],
-            "source_cnn with no activation after its convolutions, 1 epoch, Adam at 0.001, fitted on mnist "
+            "source_cnn with no activation after its convolutions, fitted on mnist, 1 epoch, Adam at 0.001 "
             "(batch_size 32 with fit_split test[:320]; batch_size 64 with fit_split test[:640])",
         ),
+        (  # of which the first run's stand for no other
+            {"model": "resnet20"},
+            [{"dataset": ["mnist", "fashion_mnist"]}],
+            "resnet20, fitted on test, 1 epoch, batches of 32, Adam at 0.001",
+        ),
     ],
-    ids=["shared", "the model's own activations", "batch, sample and schedule", "settings that go together"],
+    ids=["shared", "the model's own activations", "batch, sample and schedule", "settings that go together", "data"],
 )
 def test_the_settings_that_runs_share_are_said_in_words_and_what_varies_is_left_out(make_frame, settings, varies, said):
     assert sentences.shared_settings(make_frame({"bn": [0.4]}, **settings), varies) == said
