@@ -107,8 +107,8 @@ def _trend(ours: dict[float, pd.Series], theirs: pd.Series, ordering: str) -> st
     change = (theirs[ends[-1]] - theirs[ends[0]]) if ends else 0
     if not change:
         return ""
-    first, last = ours[ends[0]], ours[ends[-1]]
-    pairs = (last - first)[first.index.intersection(last.index)]
+    first, last = ours[ends[0]].align(ours[ends[-1]], join="inner")
+    pairs = last - first
     mean, reach = pairs.mean(), _reach(pairs)  # NaN below four pairs, or where one diverged: then nothing is said
     if abs(mean) <= reach:
         return f"{ordering}: no trend is seen here"

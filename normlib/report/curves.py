@@ -117,8 +117,10 @@ def plot_training(
     looks = style.line_styles([run.ordering for run in runs])
     for axis, (condition, curves) in zip(axes, drawn.items(), strict=True):
         for ordering, curve in curves.items():
-            drawn_curve = _minus(curve, curves[apart]) if apart else curve
-            _draw_curve(axis, drawn_curve, apart is None, **{**looks[ordering], "label": ordering, "marker": None})
+            if apart:  # by the seeds and numbers of images that both have
+                own, others = curve.align(curves[apart], join="inner")
+                curve = own - others
+            _draw_curve(axis, curve, apart is None, **{**looks[ordering], "label": ordering, "marker": None})
         axis.set_title(condition, fontsize="small")
         axis.set_xlabel("training images seen")
         if axis.get_subplotspec().is_first_col():
@@ -135,12 +137,6 @@ def _curves(part: pd.DataFrame, by_key: Mapping[str, Record], measure: str) -> d
     for ordering, seed, key in part[["ordering", "seed", "key"]].itertuples(index=False):
         curves[ordering][seed] = interval_means(by_key[key]).iloc[1:].set_index("images")[measure]
     return {ordering: pd.DataFrame(seeds) for ordering, seeds in curves.items()}
-
-
-def _minus(curve: pd.DataFrame, baseline: pd.DataFrame) -> pd.DataFrame:
-    """Return the differences of the seeds and numbers of images that both have."""
-    images, seeds = (one.intersection(other) for one, other in zip(curve.axes, baseline.axes, strict=True))
-    return curve.loc[images, seeds] - baseline.loc[images, seeds]
 
 
 def _draw_curve(axis: Axes, curve: pd.DataFrame, band: bool, **look: Any) -> None:

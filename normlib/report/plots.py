@@ -74,10 +74,14 @@ def _draw_bars(axis: Axes, records: pd.DataFrame, measure: str) -> None:
     axis.set_xlabel(_SLOTS.get(records["model"].iloc[0], "what stands in the slots, in data-flow order"))
     known = MEASURES.get(measure)
     axis.set_title(known.phrase if known else measure)
-    if known and known.figure == "accuracy":
+    if known and known.figure == "accuracy":  # which lie close together, so the axis starts below the lowest
         reach = style.whiskers(summary)
-        drawn = [records[measure], summary["mean"] - reach, summary["mean"] + reach, beside]
-        _cut_axis(axis, np.concatenate(drawn))
+        drawn = np.concatenate([records[measure], summary["mean"] - reach, summary["mean"] + reach, beside])
+        low, high = np.nanmin(drawn), np.nanmax(drawn)
+        margin = max(0.2 * (high - low), 0.002)
+        start = max(0.0, np.floor((low - margin) * 100) / 100)
+        axis.set_ylim(start, min(1.0, high + margin))
+        axis.set_title(f"{known.phrase} (axis starts at {start:.2f})")
 
 
 def _draw_means(axis: Axes, bars: pd.DataFrame) -> None:
@@ -122,15 +126,6 @@ def _draw_source(axis: Axes, records: pd.DataFrame, measure: str, orderings: Seq
     look = {"marker": "D", "s": 46, "facecolor": "#FFD92F", "edgecolor": "black", "zorder": 4}
     axis.scatter(list(places), printed, label="the source's single run", **look)
     return [*printed, *spread["min"], *spread["max"]]
-
-
-def _cut_axis(axis: Axes, values: np.ndarray) -> None:
-    """Start the axis of accuracies, which lie close together, below the lowest value, and say so."""
-    low, high = np.nanmin(values), np.nanmax(values)
-    margin = max(0.2 * (high - low), 0.002)
-    start = max(0.0, np.floor((low - margin) * 100) / 100)
-    axis.set_ylim(start, min(1.0, high + margin))
-    axis.set_title(f"{axis.get_title(loc='left')} (axis starts at {start:.2f})")
 
 
 # Okabe and Ito's colours, as everywhere, and a marker each.
