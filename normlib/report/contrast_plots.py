@@ -127,7 +127,7 @@ def plot_winners(
 def _draw_cell(axis: Axes, x: int, y: int, winner: pd.Series, looks: dict[str, tuple[str, str]]) -> None:
     enough = winner["pairs"] >= style.FEWEST_FOR_INTERVAL
     clear = enough and winner["low"] > 0
-    look = {"facecolor": looks[winner["winner"]][0], "hatch": None if clear else "//", "edgecolor": "white"}
+    look = style.Look(facecolor=looks[winner["winner"]][0], hatch=None if clear else "//", edgecolor="white")
     axis.add_patch(Rectangle((x - 0.48, y - 0.47), 0.96, 0.94, alpha=0.45, **look))
     interval = f" [{winner['low']:.3f}, {winner['high']:.3f}]" if enough else ""
     lead = f"{winner['lead']:.3f}{interval} ahead of" if winner["pairs"] else "no pairs with"
@@ -172,7 +172,10 @@ def plot_places(records: pd.DataFrame | Comparison, measure: str | None = None) 
 
 
 # Where in its row a side stands, and how it is drawn.
-_SIDES = {"a": (-0.17, {"fmt": "o", "color": "#0072B2"}), "b": (0.17, {"fmt": "s", "color": "#D55E00"})}
+_SIDES: dict[str, tuple[float, style.Look]] = {
+    "a": (-0.17, {"fmt": "o", "color": "#0072B2"}),
+    "b": (0.17, {"fmt": "s", "color": "#D55E00"}),
+}
 
 
 @style.in_style()

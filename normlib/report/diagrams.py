@@ -12,7 +12,7 @@ from normlib.errors import RequestError, checked, whole_number
 from normlib.models import zoo
 from normlib.models.instance import Instance
 from normlib.models.kinds import EMPTY, KINDS, kind_of
-from normlib.report.style import Drawn, Figure, subplots
+from normlib.report.style import Drawn, Figure, Look, subplots
 
 PLAIN = "plain"
 
@@ -109,8 +109,9 @@ def plot_model(instance: Instance) -> tuple[Figure, Axes]:
     shows = f"What stands where in the model: {listed}"
     figure, axis = subplots(shows=shows, figsize=(1.28 * len(found), 1.3 * height))
     for place, box in enumerate(found):
-        look = {"edgecolor": "#888888", "linestyle": "--"} if box.kind == EMPTY else {"edgecolor": "#333333"}
-        look |= {"facecolor": box.colour, "boxstyle": "round,pad=0.03"}
+        look = Look(edgecolor="#333333", facecolor=box.colour, boxstyle="round,pad=0.03")
+        if box.kind == EMPTY:
+            look |= {"edgecolor": "#888888", "linestyle": "--"}
         axis.add_patch(FancyBboxPatch((place + 0.12, 0.1), 0.76, 0.8, **look))
         axis.text(place + 0.5, 0.5, box.text, ha="center", va="center", fontsize=8)
         if box.skips:
@@ -155,7 +156,7 @@ def plot_normalization_axes(images: int = 3, channels: int = 6, groups: int = 3)
     )
     figure, axes = subplots(1, 4, figsize=(10.5, 2.1), sharey=True, layout="constrained", shows=shows)
     for axis, (kind, (height, width)) in zip(axes, parts.items(), strict=True):
-        look = {"facecolor": KINDS[kind].colour, "hatch": "//", "edgecolor": "#333333", "linewidth": 0}
+        look = Look(facecolor=KINDS[kind].colour, hatch="//", edgecolor="#333333", linewidth=0)
         axis.add_patch(Rectangle((0, 0), width, height, **look))
         for x in range(channels + 1):
             axis.plot([x, x], [0, images], color="#333333", linewidth=0.4 if x % width else 2.2)

@@ -89,21 +89,21 @@ def _draw_means(axis: Axes, bars: pd.DataFrame) -> None:
     colours, hatches = zip(*(looks[name] for name in bars.index), strict=True)
     axis.bar(places, bars["mean"], width=0.7, color=colours, hatch=hatches, edgecolor="white")
     # Near the foot of the bar, where neither runs nor whiskers are.
-    look = {"ha": "center", "fontsize": "small", "bbox": {"facecolor": "white", "edgecolor": "none", "pad": 1.5}}
+    foot, box = axis.get_xaxis_transform(), style.Look(facecolor="white", edgecolor="none", pad=1.5)
     for place, mean in enumerate(bars["mean"]):
-        axis.text(place, 0.06, f"{mean:.3f}", transform=axis.get_xaxis_transform(), **look)
+        axis.text(place, 0.06, f"{mean:.3f}", ha="center", transform=foot, fontsize="small", bbox=box)
     reach = style.whiskers(bars)
     if not np.isnan(reach).all():
         label = "bar and whisker: mean and its 95 % interval"
-        look = {"fmt": "none", "ecolor": "black", "capsize": 5, "linewidth": 1.5}
-        axis.errorbar(places, bars["mean"], yerr=reach, label=label, **look)
+        look = style.Look(fmt="none", ecolor="black", capsize=5, linewidth=1.5, label=label)
+        axis.errorbar(places, bars["mean"], yerr=reach, **look)
     long = max(map(len, bars.index)) > _LONGEST_LABEL
     axis.set_xticks(places, [name.replace("/", "/\n") if long else name for name in bars.index])
     axis.set_xlim(-0.5, len(bars) - 0.5)  # a diverged ordering has no bar, and its label needs a place
 
 
 def _draw_runs(axis: Axes, records: pd.DataFrame, measure: str, orderings: Sequence[str]) -> None:
-    look = {"s": 13, "facecolor": "white", "edgecolor": "black", "linewidth": 0.7, "zorder": 3}
+    look = style.Look(s=13, facecolor="white", edgecolor="black", linewidth=0.7, zorder=3)
     for place, ordering in enumerate(orderings):
         values = records.loc[records["ordering"] == ordering].sort_values("seed")[measure]
         spread = np.linspace(-0.28, 0.14, len(values)) if len(values) > 1 else np.zeros(1)
@@ -123,7 +123,7 @@ def _draw_source(axis: Axes, records: pd.DataFrame, measure: str, orderings: Seq
     label = "20 runs on the source's own stack: lowest to highest"
     axis.vlines(list(places), spread["min"], spread["max"], color="#555555", linewidth=5, alpha=0.5, label=label)
     printed = [getattr(SOURCE_INSTANCES[ordering], known.figure) for ordering in places.values()]
-    look = {"marker": "D", "s": 46, "facecolor": "#FFD92F", "edgecolor": "black", "zorder": 4}
+    look = style.Look(marker="D", s=46, facecolor="#FFD92F", edgecolor="black", zorder=4)
     axis.scatter(list(places), printed, label="the source's single run", **look)
     return [*printed, *spread["min"], *spread["max"]]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import matplotlib as mpl
 import matplotlib.figure
@@ -16,6 +16,7 @@ from matplotlib.axes import Axes
 from normlib.analysis.statistics import order_orderings
 from normlib.models.ordering import is_baseline
 
+Look: TypeAlias = dict[str, Any]  # how something is drawn, in Matplotlib's words
 _STYLE: Any = {  # what all figures share
     "axes.spines.right": False,
     "axes.spines.top": False,
@@ -174,7 +175,7 @@ def styles(orderings: Sequence[str]) -> dict[str, tuple[str, str]]:
     return {name: chosen.get(name, _BASELINE_STYLE) for name in order_orderings(orderings)}
 
 
-def line_styles(names: Sequence[str]) -> dict[str, dict[str, Any]]:
+def line_styles(names: Sequence[str]) -> dict[str, Look]:
     """Return how the line of each ordering is drawn: colour, dashes and marker, the baseline in black."""
     return {
         name: {

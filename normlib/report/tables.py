@@ -251,7 +251,7 @@ def _verdict(row: pd.Series) -> str:
 
 
 def _intervals(summary: pd.DataFrame, sign: str = "") -> list[str]:
-    return [interval(*row, sign=sign) for row in summary[["mean", "low", "high"]].to_numpy()]
+    return [interval(mean, low, high, sign) for mean, low, high in summary[["mean", "low", "high"]].to_numpy()]
 
 
 def _tint(verdict: str) -> str:
