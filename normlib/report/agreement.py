@@ -49,13 +49,8 @@ def compare_folders(folder_a: Path, folder_b: Path, exports: Mapping[str, str]) 
 def compare(a: Results, b: Results) -> pd.DataFrame:
     """Return all that is compared: a row for each measure, condition and ordering, and one for each declared contrast.
 
-    Args:
-        a: Side A.
-        b: Side B, of the same study.
-
-    Returns:
-        The columns of ``normlib.analysis.agreement``. A contrast has ``name`` besides, stands in ``ordering``, and its
-        pairs in ``runs_a`` and ``runs_b``.
+    The columns are those of ``normlib.analysis.agreement``. A contrast has ``name`` besides, stands in ``ordering``,
+    and its pairs in ``runs_a`` and ``runs_b``.
     """
     figures = compare_figures(a, b, list(dict.fromkeys([*MAIN_MEASURES, a.measure.column])))
     renamed = {"contrast": "ordering", "pairs_a": "runs_a", "pairs_b": "runs_b"}
@@ -65,13 +60,7 @@ def compare(a: Results, b: Results) -> pd.DataFrame:
 
 
 def agreement_sentences(a: Results, b: Results, table: pd.DataFrame) -> list[str]:
-    """Return where both sides were run, how much agrees, what does not, and what is missing, in plain text.
-
-    Args:
-        a: Side A.
-        b: Side B, of the same study.
-        table: What ``compare`` gives.
-    """
+    """Return where both sides were run, how much agrees, what does not, and what is missing, in plain text."""
     sentences = []
     for letter, side in (("A", a), ("B", b)):
         facts = tables.provenance(side.records)["value"]
@@ -86,18 +75,17 @@ def agreement_sentences(a: Results, b: Results, table: pd.DataFrame) -> list[str
         f"{(figures['holm_p'] < 1 - CONFIDENCE).sum()} differ."
     )
     same = contrasts[contrasts["same_verdict"].astype(bool)]
-    others = _name_others(contrasts.drop(index=same.index))
-    count = f"{len(same)} of {len(contrasts)} contrasts have the same verdict in A and in B{others}."
-    changed = contrasts[contrasts["verdict"] == "differs"]
     changes = (
         f"{row['name']}{under(row['condition'])} ({interval(row['difference'], row['low'], row['high'], '+')})"
-        for _, row in changed.iterrows()
+        for _, row in contrasts[contrasts["verdict"] == "differs"].iterrows()
     )
-    count += (
-        f" Contrasts that were seen to depend on the place (B minus A, seed by seed, differs): "
-        f"{'; '.join(changes) or 'none'}."
+    sentences.append(
+        f"{len(same)} of {len(contrasts)} contrasts have the same verdict in A and in B"
+        f"{_name_others(contrasts.drop(index=same.index))}. Contrasts that were seen to depend on the place (B minus "
+        f"A, seed by seed, differs): {'; '.join(changes) or 'none'}."
+        if len(contrasts)
+        else "No contrast was declared."
     )
-    sentences.append(count if len(contrasts) else "No contrast was declared.")
     for letter, side, other in (("A", a, b), ("B", b, a)):
         if names := only_in(side, other):
             sentences.append(f"Not compared, since only {letter} has runs: {', '.join(names)}.")
@@ -125,20 +113,21 @@ def as_text(table: pd.DataFrame) -> pd.DataFrame:
 def as_page(a: Results, b: Results, table: pd.DataFrame) -> str:
     """Return an HTML page: where both were run, what agrees, a picture and the table."""
     figure, _ = plot_agreement(a, b)
-    return cards.page(
+    return cards.card(
         f"{a.study.name} and {b.study.name}: one study, run twice",
         ("text", a.study.question),
         ("list", agreement_sentences(a, b, table)),
         cards.picture(figure),
         cards.table("Figures and contrasts; of a contrast, the verdicts in A and in B", as_text(table)),
+        whole_page=True,
     )
 
 
 def _name_others(rows: pd.DataFrame) -> str:
     named = []
     for _, row in rows.iterrows():
-        name = f"{MEASURES[row['measure']].phrase} of {row['ordering']}" if pd.isna(row["name"]) else row["name"]
-        where = f" under {row['condition']}" if row["condition"] else ""
-        verdict = row["verdict"] if pd.isna(row["name"]) else f"A {row['verdict_a']}, B {row['verdict_b']}"
-        named.append(f"{name}{where} ({verdict})")
+        name, verdict = row["name"], f"A {row['verdict_a']}, B {row['verdict_b']}"
+        if pd.isna(name):
+            name, verdict = f"{MEASURES[row['measure']].phrase} of {row['ordering']}", row["verdict"]
+        named.append(f"{name}{under(row['condition'])} ({verdict})")
     return f"; not so: {'; '.join(named)}" if named else ""

@@ -9,19 +9,12 @@ import pandas as pd
 from normlib.analysis.comparison import Comparison
 from normlib.analysis.planning import what_would_decide
 from normlib.report import tables
-from normlib.report.sentences import interval, run_sentences, winner_sentences
+from normlib.report.sentences import figures, interval, reason_for_nothing, run_sentences, winner_sentences
 from normlib.studies.results import Results
 
 
 def answer(results: Results) -> list[str]:
-    """Return what a study found: a line a declared contrast, the best ordering, the cost, what is missing or diverged.
-
-    Args:
-        results: The study and its runs.
-
-    Returns:
-        Lines of plain text.
-    """
+    """Return what a study found: a line a contrast, the best ordering, the cost, what is missing or diverged."""
     return [*verdict_lines(results), *winner_sentences(results), *cost_lines(results), *run_sentences(results)]
 
 
@@ -44,9 +37,9 @@ def short_answer(results: Results) -> list[str]:
     """Return the answer in at most five lines: of many contrasts, those that are decided somewhere first."""
     verdicts, others = verdict_lines(results), [*winner_sentences(results), *run_sentences(results)]
     if len(verdicts) == len(results.contrasts):
-        decided = results.estimates["verdict"] != "undecided"
-        order = {c.name: not decided[[c.name]].any() for c in results.contrasts}
-        verdicts = [line for _, line in sorted(zip(order.values(), verdicts, strict=True), key=lambda pair: pair[0])]
+        undecided = (results.estimates["verdict"] == "undecided").groupby(level="name").all()
+        lines = sorted(zip(results.contrasts, verdicts, strict=True), key=lambda pair: undecided[pair[0].name])
+        verdicts = [line for _, line in lines]
     if len(others) >= _MOST - 1:
         others = [*others[: _MOST - 3], f"More sentences below: {len(others) - _MOST + 3}."]
     left = _MOST - len(others)
@@ -58,26 +51,19 @@ def short_answer(results: Results) -> list[str]:
 def verdict_lines(runs: Comparison) -> list[str]:
     """Return a line for each contrast: the verdict, which side is better, the difference with its interval.
 
-    Args:
-        runs: Runs and their contrasts.
-
-    Returns:
-        Lines of plain text. Where a contrast is judged under several conditions, they are counted.
+    Where a contrast is judged under several conditions, they are counted.
     """
     if runs.contrasts and (runs.estimates["pairs"] < 2).all():
         return ["Nothing can be said of a difference: two runs of each side, paired by seed, are the fewest."]
     lines = []
     for contrast in runs.contrasts:
-        rows = [row for _, row in runs.estimates.loc[[contrast.name]].iterrows()]
-        found = [_one(row, contrast.sides, runs) for row in rows]
-        if len(rows) == 1:
-            verdict, side, figures = found[0]
-            lines.append(f"{contrast.name}: {verdict}; {side}{figures}")
+        found = [_one(row, contrast.sides, runs) for _, row in runs.estimates.loc[[contrast.name]].iterrows()]
+        if len(found) == 1:
+            lines.append("{}: {}; {}{}".format(contrast.name, *found[0]))
             continue
         counts = Counter(f"{verdict}, {side}" if "better" in side else verdict for verdict, side, _ in found)
-        counted = [(n, text.replace("differs", "differ") if n > 1 else text) for text, n in counts.most_common()]
-        said = "; ".join(f"{number} {text}" for number, text in counted)
-        lines.append(f"{contrast.name}, under {len(rows)} conditions: {said}")
+        said = [f"{n} {text.replace('differs', 'differ') if n > 1 else text}" for text, n in counts.most_common()]
+        lines.append(f"{contrast.name}, under {len(found)} conditions: {'; '.join(said)}")
     return lines
 
 
@@ -85,17 +71,13 @@ def _one(row: pd.Series, sides: tuple[str, str], runs: Comparison) -> tuple[str,
     """Return a contrast's verdict, what it says of the two sides, and its figures."""
     first, second = sides
     if pd.isna(row["mean"]):
-        reason = "fewer than two pairs of runs" if row["pairs"] < 2 else "a run diverged"
-        return "nothing can be said", f"{first} against {second}", f": {reason}"
+        return "nothing can be said", f"{first} against {second}", f": {reason_for_nothing(row)}"
     if row["verdict"] == "undecided":
-        later = what_would_decide(row)
-        figures = f": {interval(row['mean'], row['low'], row['high'], '+')}{'; ' * bool(later)}{later}"
-        return "undecided", f"{first} against {second}", figures
+        said = "; ".join(filter(None, [figures(row), what_would_decide(row)]))
+        return "undecided", f"{first} against {second}", f": {said}"
     if row["verdict"] == "level":
-        figures = f", within the margin {runs.margin:g}: {interval(row['mean'], row['low'], row['high'], '+')}"
-        return "level", f"{first} against {second}", figures
-    low, high = row["low"], row["high"]
+        return "level", f"{first} against {second}", f", within the margin {runs.margin:g}: {figures(row)}"
     if (row["mean"] < 0) != runs.measure.lower_is_better:
         first, second = second, first
-    ends = (-high, -low) if row["mean"] < 0 else (low, high)
+    ends = (-row["high"], -row["low"]) if row["mean"] < 0 else (row["low"], row["high"])
     return row["verdict"], f"{first} is better than {second}", f" by {interval(abs(row['mean']), *ends)}"

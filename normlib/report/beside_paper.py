@@ -15,18 +15,18 @@ from normlib.analysis.contrasts import Contrast, Term
 from normlib.analysis.statistics import half_width, order_orderings
 from normlib.errors import RequestError, checked
 from normlib.models.ordering import find_baseline
-from normlib.report.style import FEWEST_FOR_INTERVAL, Drawn, Figure, in_style, legend_below, line_styles, subplots
+from normlib.report import style
 from normlib.studies.study import Paper
 
 
 @checked
-@in_style()
+@style.in_style()
 def plot_beside_paper(
     records: pd.DataFrame | Comparison,
     measure: str | None = None,
     varies: Varies | None = None,
     paper: Paper | None = None,
-) -> tuple[Figure, np.ndarray]:
+) -> tuple[style.Figure, np.ndarray]:
     """Draw a measure along the setting that a paper's figure goes along, and the paper's figure beside it.
 
     Runs are paired by seed, so differences are drawn: from the last line of the paper where it has several, which are
@@ -59,8 +59,8 @@ def plot_beside_paper(
     theirs = pd.DataFrame(paper.lines).sort_index()
     theirs = theirs.sub(theirs[reference], axis=0) if reference in theirs else theirs
     shows = "The runs along the setting that varies, and the figures of a paper beside them"
-    figure, (here, there) = subplots(1, 2, figsize=(9, 3.9), shows=shows)
-    looks = line_styles([*orderings, *paper.lines])
+    figure, (here, there) = style.subplots(1, 2, figsize=(9, 3.9), shows=shows)
+    looks = style.line_styles([*orderings, *paper.lines])
     for number, (ordering, pairs) in enumerate(ours.items()):
         # Beside each other, so that intervals of the same value can be told apart.
         shift = 0.05 * (number - (len(ours) - 1) / 2) * (ordering != reference)
@@ -71,17 +71,19 @@ def plot_beside_paper(
         there.plot(np.log2(line.dropna().index.to_numpy(float)), line.dropna(), label=ordering, **looks[ordering])
     less, both = f"\nminus that of {reference}", reference in theirs
     name = runs.measure.phrase.replace("accuracy", "error").split(",")[0]
-    _label(here, paper.against, next(iter(ours.values())), f"{name}{less * bool(reference)}{_unit(runs, reference)}")
+    unit = "points" if reference else "%"
+    unit = unit if runs.measure.figure == "accuracy" else runs.measure.unit.split(", ")[-1]
+    _label(here, paper.against, next(iter(ours.values())), f"{name}{less * bool(reference)}, {unit}")
     _label(there, paper.against, theirs.index, f"error{less * both}, {'points' if both else '%'}")
     of_paper = reference if reference in theirs else None
     judged = {name: _differences(runs, paper.against, str(name), of_paper) for name in theirs if name in ours}
     trends = [_trend(curve, theirs[name].dropna(), str(name)) for name, curve in judged.items()]
-    enough = any(len(pairs) >= FEWEST_FOR_INTERVAL for curve in ours.values() for pairs in curve.values())
+    enough = any(len(pairs) >= style.FEWEST_FOR_INTERVAL for curve in ours.values() for pairs in curve.values())
     title = "here: means and 95 % intervals" if enough else "here: means"
     here.set_title("\n".join([title, *filter(None, trends)]), fontsize="small")
     there.set_title(textwrap.fill(paper.reports, 48), fontsize="small")
-    legend_below(figure, columns=5)
-    return Drawn(figure, np.array([here, there]))
+    style.legend_below(figure, columns=5)
+    return style.Drawn(figure, np.array([here, there]))
 
 
 def _differences(runs: Comparison, against: str, ordering: str, reference: str | None) -> dict[float, pd.Series]:
@@ -96,7 +98,7 @@ def _differences(runs: Comparison, against: str, ordering: str, reference: str |
 
 def _reach(pairs: pd.Series) -> float:
     """Return how far the interval of a mean reaches; NaN, which draws nothing, below four pairs."""
-    return half_width(pairs.std(skipna=False), len(pairs)) if len(pairs) >= FEWEST_FOR_INTERVAL else np.nan
+    return half_width(pairs.std(skipna=False), len(pairs)) if len(pairs) >= style.FEWEST_FOR_INTERVAL else np.nan
 
 
 def _trend(ours: dict[float, pd.Series], theirs: pd.Series, ordering: str) -> str:
@@ -105,21 +107,12 @@ def _trend(ours: dict[float, pd.Series], theirs: pd.Series, ordering: str) -> st
     change = (theirs[ends[-1]] - theirs[ends[0]]) if ends else 0
     if not change:
         return ""
-    first, last = ours[ends[0]], ours[ends[-1]]
-    seeds = first.index.intersection(last.index)
-    pairs = last[seeds] - first[seeds]
-    reach = _reach(pairs)
-    if np.isnan(reach):  # too few, or one diverged
-        return ""
-    if not abs(pairs.mean()) > reach:
+    first, last = ours[ends[0]].align(ours[ends[-1]], join="inner")
+    pairs = last - first
+    mean, reach = pairs.mean(), _reach(pairs)  # NaN below four pairs, or where one diverged: then nothing is said
+    if abs(mean) <= reach:
         return f"{ordering}: no trend is seen here"
-    return f"{ordering}: the trend opposes the paper's" if pairs.mean() * change < 0 else ""
-
-
-def _unit(runs: Comparison, reference: str | None) -> str:
-    if runs.measure.figure != "accuracy":
-        return f", {runs.measure.unit.split(', ')[-1]}"
-    return ", points" if reference else ", %"
+    return f"{ordering}: the trend opposes the paper's" if abs(mean) > reach and mean * change < 0 else ""
 
 
 def _label(axis: Axes, against: str, values: Sequence[float] | pd.Index, figure: str) -> None:

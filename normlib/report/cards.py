@@ -26,24 +26,21 @@ from normlib.runs.store import Record
 from normlib.studies.results import Results
 from normlib.studies.study import Study
 
-_MOST_ORDERINGS = 30  # drawn
 _TEMPLATES = jinja2.Environment(loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True)
 Part = tuple[Any, ...]  # of a card, see card.html.j2: ("text", "...") or ("table", caption, header, rows), say
 
 
-def card(title: str, *parts: Part) -> str:
-    """Return the HTML of a title with parts below it. Plain text in them is escaped, so that it never is markup."""
-    return _TEMPLATES.get_template("card.html.j2").render(title=title, parts=parts)
+def card(title: str, *parts: Part, whole_page: bool = False) -> str:
+    """Return the HTML of a title with parts below it, empty ones left out.
 
-
-def page(title: str, *parts: Part) -> str:
-    """Return the same as an HTML page of its own."""
-    return _TEMPLATES.get_template("card.html.j2").render(title=title, parts=parts, whole_page=True)
+    Plain text in them is escaped, so that it never is markup.
+    """
+    return _TEMPLATES.get_template("card.html.j2").render(title=title, parts=parts, whole_page=whole_page)
 
 
 def table(caption: str, frame: pd.DataFrame) -> Part:
     """Return a table of text as a part of a card."""
-    return "table", caption, list(frame.columns), frame.itertuples(index=False)
+    return "table", caption, list(frame.columns), list(frame.itertuples(index=False))
 
 
 def picture(figure: Figure) -> Part:
@@ -57,7 +54,7 @@ def picture(figure: Figure) -> Part:
 def instance_card(instance: Instance) -> str:
     """Return what stands where as a small picture, then the settings that differ from the defaults, then others."""
     title = f"Instance {short_form(instance.ordering)} of {instance.model}"
-    return card(title, ("boxes", model_boxes(instance)), *_settings(instance.settings, Instance().settings))
+    return card(title, ("boxes", model_boxes(instance)), *_settings(instance.settings))
 
 
 def record_card(record: Record) -> str:
@@ -66,18 +63,21 @@ def record_card(record: Record) -> str:
         drawn = model_boxes(Instance.from_settings(**{**record.instance, "provider": "auto"}))
     except RequestError:  # its data's file is elsewhere
         drawn = []
-    measured = {"running, last epoch": {name: values[-1] for name, values in record.training.items()}}
-    measured |= record.evaluation
+    running = {name: values[-1] for name, values in record.training.items()}
+    measured = {"running, last epoch": running, **record.evaluation}
     figures = [(name, *(f"{found[m]:.4f}" for m in ("loss", "accuracy"))) for name, found in measured.items()]
-    rest = {**record.environment, **record.environment["versions"]}
+    rest = {
+        **record.environment,
+        **record.environment["versions"],
+        **{f"{name.replace('_', '-')} weights": f"{count:,}" for name, count in record.parameters.items()},
+        **{f"seconds to {name}": f"{seconds:.1f}" for name, seconds in record.seconds.items()},
+    }
     del rest["versions"]
-    rest |= {f"{name.replace('_', '-')} weights": f"{count:,}" for name, count in record.parameters.items()}
-    rest |= {f"seconds to {name}": f"{seconds:.1f}" for name, seconds in record.seconds.items()}
     return card(
         f"Run {record.key}: {record.ordering}, seed {record.seed}",
         ("table", "Training, and evaluation in each reading", ["", "loss", "accuracy"], figures),
         ("boxes", drawn),
-        *_settings(record.instance, {**record.instance, **Instance().settings}),
+        *_settings(record.instance),
         ("details", "Where it was made, weights and seconds", ("table", "", ["fact", "value"], rest.items())),
     )
 
@@ -90,26 +90,22 @@ def study_card(study: Study) -> str:
     several = f"{len(seeds)} seeds, from {seeds[0]} to {seeds[-1]}" if len(seeds) > 1 else f"seed {seeds[0]}"
     if study.looks:
         several = f"as many seeds from {seeds[0]} on as decide all contrasts: {', '.join(map(str, study.looks))}"
-    drawn = study.instances[: min(len(study.orderings), _MOST_ORDERINGS)]  # those of the first condition
-    more = len(study.orderings) - len(drawn)
     varied = {name: ", ".join(map(str, values)) for group in study.varies for name, values in group.items()}
     measure = MEASURES[study.measure].phrase
     declared = f"Declared contrasts in {measure}; differences up to {study.margin:g} do not matter"
     apart = {"ordering", *study.own_settings, *varied}
     shared = {name: value for name, value in study.instances[0].settings.items() if name not in apart}
+    most = "at most " if study.looks else ""
+    runs = f"{most}{instances * len(seeds)} runs: {len(study.orderings)} orderings{under}, each with {several}."
     return card(
         f"Study {study.name}",
         ("text", study.question),
         ("text", study.citation),
-        (
-            "text",
-            f"{'at most ' if study.looks else ''}{instances * len(seeds)} runs: {len(study.orderings)} "
-            f"orderings{under}, each with {several}.",
-        ),
-        _orderings(f"Orderings, and {more} more" if more else "Orderings", drawn),
-        *([("table", "What varies besides", ["setting", "values"], varied.items())] if varied else []),
-        *([("table", declared, ["name", "contrast"], study.contrasts.items())] if study.contrasts else []),
-        *_settings(shared, Instance().settings),
+        ("text", runs),
+        _orderings("Orderings", study.instances[: len(study.orderings)]),  # those of the first condition
+        ("table", "What varies besides", ["setting", "values"], varied.items()),
+        ("table", declared, ["name", "contrast"], study.contrasts.items()),
+        *_settings(shared),
     )
 
 
@@ -132,7 +128,7 @@ def comparison_card(runs: Comparison) -> str:
     return card(
         f"Verdicts on {runs.measure.phrase}, margin {runs.margin:g}",
         ("list", str(runs).splitlines()),
-        *([table("Contrasts", tables.contrast_table(runs.estimates).reset_index())] if runs.contrasts else []),
+        table("Contrasts", tables.contrast_table(runs.estimates).reset_index()),
     )
 
 
@@ -188,7 +184,7 @@ class ComparedRuns(pd.DataFrame):
             ("text", f"It holds for {sentences.shared_settings(runs.records)}."),
             table("Means over runs and their 95 % intervals", results.reset_index()),
             _orderings("What stands where", self.instances),
-            *_settings(shared, Instance().settings),
+            *_settings(shared),
             ("details", "All runs", ("html", everything)),
         )
 
@@ -198,12 +194,13 @@ def _orderings(title: str, instances: Iterable[Instance]) -> Part:
     return "table", title, ["ordering", "from image to class"], rows
 
 
-def _settings(values: Mapping[str, object], defaults: Mapping[str, object]) -> list[Part]:
+def _settings(values: Mapping[str, object]) -> list[Part]:
     """Return the settings that differ from the defaults, and behind a click all others."""
-    changed = [(name, value, defaults[name]) for name, value in values.items() if value != defaults[name]]
-    same = [(name, value) for name, value in values.items() if value == defaults[name]]
-    header = ["setting", "value", "default"]
-    parts: list[Part] = [("table", "Settings that differ from the defaults", header, changed)]
-    parts = parts if changed else [("text", "All settings are at their defaults.")]
-    others: Part = ("details", "Settings at their defaults", ("table", "", header[:2], same))
-    return [*parts, *([others] if same else [])]
+    defaults, header = Instance().settings, ["setting", "value", "default"]
+    rows = [(name, value, defaults.get(name, value)) for name, value in values.items()]
+    changed, same = [row for row in rows if row[1] != row[2]], [row[:2] for row in rows if row[1] == row[2]]
+    return [
+        ("text", "" if changed else "All settings are at their defaults."),
+        ("table", "Settings that differ from the defaults", header, changed),
+        ("details", "Settings at their defaults", ("table", "", header[:2], same)),
+    ]

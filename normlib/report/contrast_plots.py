@@ -18,25 +18,13 @@ from normlib.analysis.contrasts import Contrasts
 from normlib.analysis.rankings import places
 from normlib.errors import checked
 from normlib.models.ordering import is_baseline
-from normlib.report.style import (
-    FEWEST_FOR_INTERVAL,
-    Drawn,
-    Figure,
-    in_style,
-    legend_below,
-    name_rows,
-    panels,
-    styles,
-    subplots,
-    whiskers,
-    within_bounds,
-)
+from normlib.report import style
 from normlib.report.tables import provenance
 from normlib.runs.measures import MAIN_MEASURES, MEASURES
 
 
 @checked
-@in_style()
+@style.in_style()
 def plot_contrasts(
     records: pd.DataFrame | Comparison,
     contrasts: Contrasts | None = None,
@@ -45,7 +33,7 @@ def plot_contrasts(
     varies: Columns | None = None,
     arm: str = "ordering",
     seed: str = "seed",
-) -> tuple[Figure, Axes]:
+) -> tuple[style.Figure, Axes]:
     """Draw each declared contrast: every pair a circle, the mean difference, its interval, and the margin as a band.
 
     Args:
@@ -65,24 +53,22 @@ def plot_contrasts(
     asked = {"contrasts": contrasts, "measure": measure, "margin": margin, "varies": varies}
     runs = as_comparison(records, arm, seed, **asked)
     estimates = runs.estimates
-    shows = (
-        "Declared contrasts: mean differences, from four pairs on with 95 % intervals; pairs as dots; verdicts in words"
-    )
-    figure, axis = subplots(figsize=(9, 1.3 + 0.62 * len(estimates)), shows=shows)
-    band = f"margin: differences that do not matter, ± {runs.margin:g}"
-    axis.axvspan(-runs.margin, runs.margin, color="#E6E6E6", label=band)
+    shows = "mean differences, from four pairs on with 95 % intervals; pairs as dots; verdicts in words"
+    figure, axis = style.subplots(figsize=(9, 1.3 + 0.62 * len(estimates)), shows=f"Declared contrasts: {shows}")
+    label = f"margin: differences that do not matter, ± {runs.margin:g}"
+    axis.axvspan(-runs.margin, runs.margin, color="#E6E6E6", label=label)
     axis.axvline(0, color="black", linewidth=0.8)
     circle = {"s": 16, "facecolor": "white", "edgecolor": "#0072B2"}
     later = circle | {"edgecolor": "#BBBBBB", "marker": "D"}
-    mean = {"fmt": "s", "color": "black", "markersize": 5, "capsize": 4}
     for y, (pairs, (_, row)) in enumerate(zip(runs.differences, estimates.iterrows(), strict=True)):
         seeds = next((seeds for seeds in runs.looks if len(seeds) == row["look"]), pairs.index)
         for some, look in ((pairs[~pairs.index.isin(seeds)], later), (pairs[pairs.index.isin(seeds)], circle)):
             axis.scatter(some, np.full(len(some), y - 0.2), **look)
-    reach = whiskers(estimates, "pairs")
+    reach = style.whiskers(estimates, "pairs")
     if estimates["mean"].notna().any():
-        entry = "mean difference" if np.isnan(reach).all() else "mean difference, 95 % interval"
-        axis.errorbar(estimates["mean"], np.arange(len(estimates)) + 0.1, xerr=reach, label=entry, **mean)
+        label = "mean difference" if np.isnan(reach).all() else "mean difference, 95 % interval"
+        mean = {"fmt": "s", "color": "black", "markersize": 5, "capsize": 4, "label": label}
+        axis.errorbar(estimates["mean"], np.arange(len(estimates)) + 0.1, xerr=reach, **mean)
     if estimates["pairs"].any():
         axis.scatter([], [], label="one pair of runs", **circle)
     if runs.looks and estimates["later_pairs"].any():
@@ -91,21 +77,19 @@ def plot_contrasts(
         f"{row.verdict}: {name}\n{textwrap.fill(row.condition or row.contrast, 64)}"
         for name, row in estimates.iterrows()
     ]
-    name_rows(axis, texts)
-    better, worse = "first better", "first worse"
-    left, right = (better, worse) if runs.measure.lower_is_better else (worse, better)
-    directed = runs.measure.figure in ("loss", "accuracy")
+    style.name_rows(axis, texts)
     said = f"difference in {runs.measure.phrase}"
-    axis.set_xlabel(f"← {left}      {said}      {right} →" if directed else said)
-    legend_below(figure, columns=3)
-    return Drawn(figure, axis)
+    left, right = ("better", "worse") if runs.measure.lower_is_better else ("worse", "better")
+    axis.set_xlabel(f"← first {left}      {said}      first {right} →" if runs.measure.figure else said)
+    style.legend_below(figure, columns=3)
+    return style.Drawn(figure, axis)
 
 
 @checked
-@in_style()
+@style.in_style()
 def plot_winners(
     records: pd.DataFrame | Comparison, measure: str | None = None, varies: Varies | None = None
-) -> tuple[Figure, Axes]:
+) -> tuple[style.Figure, Axes]:
     """Draw a map of the conditions: which ordering has the best mean in each, and how far it is ahead.
 
     Args:
@@ -120,9 +104,9 @@ def plot_winners(
     """
     runs = as_comparison(records, measure=measure, varies=varies)
     across, down = expand(runs.varies[-1:]), expand(runs.varies[:-1])
-    looks = styles(list(runs.records["ordering"].unique()))
+    looks = style.styles(list(runs.records["ordering"].unique()))
     shows = "A map of the conditions: the ordering with the best mean in each, and how far it is ahead"
-    figure, axis = subplots(figsize=(2 + 2.6 * len(across), 1.2 + 1.05 * len(down)), shows=shows)
+    figure, axis = style.subplots(figsize=(2 + 2.6 * len(across), 1.2 + 1.05 * len(down)), shows=shows)
     for y, outer in enumerate(down):
         for x, inner in enumerate(across):
             condition = label({**outer, **inner}, runs.varies)
@@ -133,29 +117,19 @@ def plot_winners(
     axis.set(xlim=(-0.5, len(across) - 0.5), ylim=(len(down) - 0.5, -0.5))
     axis.tick_params(length=0)
     axis.spines[:].set_visible(False)
-    axis.set_title(
-        f"Best mean {runs.measure.phrase}, and its lead over the next best, from {FEWEST_FOR_INTERVAL} pairs on with\n"
-        "95 % interval (of orderings chosen after looking, not corrected); hatched: not clear of zero",
-        fontsize="small",
-        loc="center",
+    title = (
+        f"Best mean {runs.measure.phrase}, and its lead over the next best, from {style.FEWEST_FOR_INTERVAL} pairs on "
+        "with\n95 % interval (of orderings chosen after looking, not corrected); hatched: not clear of zero"
     )
-    return Drawn(figure, axis)
+    axis.set_title(title, fontsize="small", loc="center")
+    return style.Drawn(figure, axis)
 
 
 def _draw_cell(axis: Axes, x: int, y: int, winner: pd.Series, looks: dict[str, tuple[str, str]]) -> None:
-    enough = winner["pairs"] >= FEWEST_FOR_INTERVAL
+    enough = winner["pairs"] >= style.FEWEST_FOR_INTERVAL
     clear = enough and winner["low"] > 0
-    axis.add_patch(
-        Rectangle(
-            (x - 0.48, y - 0.47),
-            0.96,
-            0.94,
-            facecolor=looks[winner["winner"]][0],
-            alpha=0.45,
-            hatch=None if clear else "//",
-            edgecolor="white",
-        )
-    )
+    look = style.Look(facecolor=looks[winner["winner"]][0], hatch=None if clear else "//", edgecolor="white")
+    axis.add_patch(Rectangle((x - 0.48, y - 0.47), 0.96, 0.94, alpha=0.45, **look))
     interval = f" [{winner['low']:.3f}, {winner['high']:.3f}]" if enough else ""
     lead = f"{winner['lead']:.3f}{interval} ahead of" if winner["pairs"] else "no pairs with"
     lines = ["exactly as good as" if winner["rival"] in winner["equals"] else lead, winner["rival"]]
@@ -168,8 +142,8 @@ def _draw_cell(axis: Axes, x: int, y: int, winner: pd.Series, looks: dict[str, t
 
 
 @checked
-@in_style()
-def plot_places(records: pd.DataFrame | Comparison, measure: str | None = None) -> tuple[Figure, Axes]:
+@style.in_style()
+def plot_places(records: pd.DataFrame | Comparison, measure: str | None = None) -> tuple[style.Figure, Axes]:
     """Draw the lottery of one run each: in which share of seeds each ordering took each place.
 
     Args:
@@ -183,7 +157,7 @@ def plot_places(records: pd.DataFrame | Comparison, measure: str | None = None) 
     shares = places(runs.records, runs.measure.column)
     size = len(shares)
     shows = "In which share of single seeds each ordering took each place"
-    figure, axis = subplots(figsize=(2.2 + 0.75 * size, 1.3 + 0.42 * size), shows=shows)
+    figure, axis = style.subplots(figsize=(2.2 + 0.75 * size, 1.3 + 0.42 * size), shows=shows)
     axis.imshow(shares, cmap="Blues", vmin=0, vmax=1.4, aspect="auto")
     for y, row in enumerate(shares.to_numpy()):
         for x, share in enumerate(row):
@@ -195,15 +169,20 @@ def plot_places(records: pd.DataFrame | Comparison, measure: str | None = None) 
     axis.set_xlabel("place")
     axis.set_title(f"Share of single seeds, by {runs.measure.phrase}")
     axis.spines[:].set_visible(False)
-    return Drawn(figure, axis)
+    return style.Drawn(figure, axis)
 
 
 # Where in its row a side stands, and how it is drawn.
-_SIDES = {"A": (-0.17, {"fmt": "o", "color": "#0072B2"}), "B": (0.17, {"fmt": "s", "color": "#D55E00"})}
+_SIDES: dict[str, tuple[float, style.Look]] = {
+    "a": (-0.17, {"fmt": "o", "color": "#0072B2"}),
+    "b": (0.17, {"fmt": "s", "color": "#D55E00"}),
+}
 
 
-@in_style()
-def plot_agreement(a: Comparison, b: Comparison, measures: Sequence[str] = MAIN_MEASURES) -> tuple[Figure, np.ndarray]:
+@style.in_style()
+def plot_agreement(
+    a: Comparison, b: Comparison, measures: Sequence[str] = MAIN_MEASURES
+) -> tuple[style.Figure, np.ndarray]:
     """Draw the figures of two sides of a study beside each other: means over runs with their 95 % intervals.
 
     Args:
@@ -218,25 +197,22 @@ def plot_agreement(a: Comparison, b: Comparison, measures: Sequence[str] = MAIN_
     figures = compare_figures(a, b, measures)
     rows = figures[["condition", "ordering"]].drop_duplicates()
     shows = "One study run in two places: the means of both, from four runs on with 95 % intervals, and which differ"
-    figure, axes = panels(len(measures), 2, (5.5, 1.5 + 0.42 * len(rows)), shows, sharey=True)
+    figure, axes = style.panels(len(measures), 2, (5.5, 1.5 + 0.42 * len(rows)), shows, sharey=True)
     for axis, measure in zip(axes, measures, strict=True):
         part = figures[figures["measure"] == measure].reset_index()
         for (letter, (shift, look)), side in zip(_SIDES.items(), (a, b), strict=True):
             facts = provenance(side.records)["value"]
-            label = f"{letter}: {facts['stack']}; {facts['processor']}; threads: {facts['threads']}"
-            places = part.index.to_numpy() + shift
-            reach = whiskers(part, "runs", f"_{letter.lower()}")
-            axis.errorbar(
-                part[f"mean_{letter.lower()}"], places, xerr=reach, markersize=5, capsize=4, label=label, **look
-            )
+            label = f"{letter.upper()}: {facts['stack']}; {facts['processor']}; threads: {facts['threads']}"
+            look = {**look, "markersize": 5, "capsize": 4, "label": label}
+            reach = style.whiskers(part, "runs", f"_{letter}")
+            axis.errorbar(part[f"mean_{letter}"], part.index + shift, xerr=reach, **look)
         for y, verdict in enumerate(part["verdict"]):
             if verdict != "agrees":
                 axis.text(1.02, y, verdict, va="center", fontsize="small", transform=axis.get_yaxis_transform())
         axis.set_title(MEASURES[measure].phrase)
         axis.set_xlabel(MEASURES[measure].unit)
         axis.locator_params(axis="x", nbins=6)
-        axis.grid(axis="x")
-        within_bounds(axis, MEASURES[measure].figure, "x")
-        name_rows(axis, [": ".join(filter(None, row)) for row in rows.itertuples(index=False)])
-    legend_below(figure, columns=1, title="means over runs, from four on with 95 % intervals")
-    return Drawn(figure, axes)
+        names = [": ".join(filter(None, row)) for row in rows.itertuples(index=False)]
+        style.name_rows(axis, names, MEASURES[measure].figure)
+    style.legend_below(figure, columns=1, title="means over runs, from four on with 95 % intervals")
+    return style.Drawn(figure, axes)

@@ -12,37 +12,13 @@ from matplotlib.axes import Axes
 from normlib import datasets
 from normlib.analysis.conditions import Varies
 from normlib.analysis.statistics import half_width, order_orderings, split_records
-from normlib.datasets import parse_split
 from normlib.errors import checked
 from normlib.models.ordering import find_baseline
-from normlib.report.style import (
-    FEWEST_FOR_INTERVAL,
-    Drawn,
-    Figure,
-    in_style,
-    legend_below,
-    line_styles,
-    panels,
-    styles,
-    subplots,
-    within_bounds,
-)
+from normlib.report import style
 from normlib.runs.store import Record, check_one_instance, to_frame
 from normlib.studies.results import Results
 
 _MOST_CURVES = 5  # drawn as they are
-
-
-def examples_an_epoch(record: Record) -> int:
-    """Return the number of images that a run was fitted on.
-
-    Of a file, which need not be where its records are, that is what its steps give: of the last one, up to
-    ``batch_size - 1`` images too many.
-    """
-    settings = record.instance
-    if datasets.is_file(settings["dataset"]):
-        return max(record.curve["step"]) * settings["batch_size"]
-    return len(parse_split(settings["fit_split"], datasets.DATASETS[settings["dataset"]].sizes))
 
 
 def interval_means(record: Record) -> pd.DataFrame:
@@ -53,14 +29,19 @@ def interval_means(record: Record) -> pd.DataFrame:
     ``(n2 * r2 - n1 * r1) / (n2 - n1)``.
 
     Args:
-        record: The run.
+        record: The run. Of a file, which need not be where its records are, its steps give the images of an epoch: of
+            the last one, up to ``batch_size - 1`` images too many.
 
     Returns:
         One row a point: ``images``, those seen since the start of the run; ``loss`` and ``accuracy``, means over the
         images since the point before.
     """
-    points, examples = pd.DataFrame(record.curve), examples_an_epoch(record)
-    seen = np.minimum(points["step"] * record.instance["batch_size"], examples)
+    points, settings = pd.DataFrame(record.curve), record.instance
+    seen = points["step"] * settings["batch_size"]
+    examples = seen.max()
+    if not datasets.is_file(settings["dataset"]):
+        examples = len(datasets.parse_split(settings["fit_split"], datasets.DATASETS[settings["dataset"]].sizes))
+        seen = np.minimum(seen, examples)
     before = seen.groupby(points["epoch"]).shift(fill_value=0)
     means = {"images": (points["epoch"] - 1) * examples + seen}
     for measure in ("loss", "accuracy"):
@@ -71,8 +52,8 @@ def interval_means(record: Record) -> pd.DataFrame:
 
 
 @checked
-@in_style()
-def plot_learning_curves(records: Sequence[Record]) -> tuple[Figure, np.ndarray]:
+@style.in_style()
+def plot_learning_curves(records: Sequence[Record]) -> tuple[style.Figure, np.ndarray]:
     """Draw how loss and accuracy went while one instance was trained: a thin line a run, their mean thick.
 
     Args:
@@ -84,9 +65,9 @@ def plot_learning_curves(records: Sequence[Record]) -> tuple[Figure, np.ndarray]
     """
     check_one_instance(records)
     means = [interval_means(record) for record in records]
-    colour = styles([records[0].ordering])[records[0].ordering][0]
+    colour = style.styles([records[0].ordering])[records[0].ordering][0]
     shows = "Learning curves of each run: the running figure and that of the latest images"
-    figure, axes = subplots(1, 2, figsize=(9, 3.4), shows=shows)
+    figure, axes = style.subplots(1, 2, figsize=(9, 3.4), shows=shows)
     for axis, measure in zip(axes, ("loss", "accuracy"), strict=True):
         running = np.mean([record.curve[measure] for record in records], axis=0)
         images = means[0]["images"]
@@ -96,16 +77,16 @@ def plot_learning_curves(records: Sequence[Record]) -> tuple[Figure, np.ndarray]
         axis.plot(images, mean, color=colour, linewidth=2, label="mean over the images since the last point")
         axis.plot(images, running, color="black", linestyle="--", label="running figure, as Keras prints it")
         axis.set(xlabel="training images seen", ylabel=f"training {measure}")
-        within_bounds(axis, measure)
+        style.within_bounds(axis, measure)
     axes[0].legend()
-    return Drawn(figure, axes)
+    return style.Drawn(figure, axes)
 
 
 @checked
-@in_style()
+@style.in_style()
 def plot_training(
     runs: Sequence[Record] | Results, varies: Varies = (), own: Sequence[str] = (), measure: str = "loss"
-) -> tuple[Figure, np.ndarray]:
+) -> tuple[style.Figure, np.ndarray]:
     """Draw learning curves: the mean over seeds of each ordering, and its 95 % interval as a band.
 
     Curves of many orderings lie on each other. Of more than five, what is drawn is each one's difference from the
@@ -130,27 +111,24 @@ def plot_training(
     baseline = find_baseline(run.ordering for run in runs)
     many = any(len(curves) > _MOST_CURVES for curves in drawn.values())
     apart = baseline if many and all(baseline in curves for curves in drawn.values()) else None
-    shows = "Learning curves: the mean over seeds of each ordering, from four runs on with its 95 % interval as a band"
-    shows = "Learning curves: the mean over seeds of each ordering's difference from the baseline" if apart else shows
-    figure, axes = panels(len(parts), 3, (7.5, 4.2) if len(parts) == 1 else (3.6, 2.9), shows, sharey=True)
-    looks = line_styles([run.ordering for run in runs])
+    shows = "'s difference from the baseline" if apart else ", from four runs on with its 95 % interval as a band"
+    shows = f"Learning curves: the mean over seeds of each ordering{shows}"
+    figure, axes = style.panels(len(parts), 3, (7.5, 4.2) if len(parts) == 1 else (3.6, 2.9), shows, sharey=True)
+    looks = style.line_styles([run.ordering for run in runs])
     for axis, (condition, curves) in zip(axes, drawn.items(), strict=True):
         for ordering, curve in curves.items():
-            _draw_curve(
-                axis,
-                _minus(curve, curves[apart]) if apart else curve,
-                apart is None,
-                label=ordering,
-                **{**looks[ordering], "marker": None},
-            )
+            if apart:  # by the seeds and numbers of images that both have
+                own, others = curve.align(curves[apart], join="inner")
+                curve = own - others
+            _draw_curve(axis, curve, apart is None, **{**looks[ordering], "label": ordering, "marker": None})
         axis.set_title(condition, fontsize="small")
         axis.set_xlabel("training images seen")
         if axis.get_subplotspec().is_first_col():
             axis.set_ylabel(f"training {measure}" + (f", minus that of {apart}" if apart else ""))
     if not apart:
-        within_bounds(axes[0], measure)
-    legend_below(figure, columns=5)
-    return Drawn(figure, axes)
+        style.within_bounds(axes[0], measure)
+    style.legend_below(figure, columns=5)
+    return style.Drawn(figure, axes)
 
 
 def _curves(part: pd.DataFrame, by_key: Mapping[str, Record], measure: str) -> dict[str, pd.DataFrame]:
@@ -161,16 +139,10 @@ def _curves(part: pd.DataFrame, by_key: Mapping[str, Record], measure: str) -> d
     return {ordering: pd.DataFrame(seeds) for ordering, seeds in curves.items()}
 
 
-def _minus(curve: pd.DataFrame, baseline: pd.DataFrame) -> pd.DataFrame:
-    """Return the differences of the seeds and numbers of images that both have."""
-    images, seeds = (one.intersection(other) for one, other in zip(curve.axes, baseline.axes, strict=True))
-    return curve.loc[images, seeds] - baseline.loc[images, seeds]
-
-
 def _draw_curve(axis: Axes, curve: pd.DataFrame, band: bool, **look: Any) -> None:
     mean, runs = curve.mean(axis=1, skipna=False), len(curve.columns)
     axis.plot(mean.index, mean, **look)
-    if band and runs >= FEWEST_FOR_INTERVAL:
+    if band and runs >= style.FEWEST_FOR_INTERVAL:
         with np.errstate(invalid="ignore"):  # an infinite loss has no spread
             reach = half_width(curve.std(axis=1, skipna=False), runs)
         axis.fill_between(mean.index, mean - reach, mean + reach, color=look["color"], alpha=0.15, linewidth=0)

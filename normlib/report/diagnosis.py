@@ -11,7 +11,7 @@ import pandas as pd
 
 from normlib.analysis.statistics import order_orderings
 from normlib.errors import RequestError, checked
-from normlib.report.style import Drawn, Figure, in_style, legend_below, line_styles, panels, subplots
+from normlib.report import style
 
 if TYPE_CHECKING:
     from normlib.runs.diagnose import Diagnosis
@@ -21,32 +21,9 @@ if TYPE_CHECKING:
 _NOTHING = "no BatchNorm, so no moving averages"
 
 
-def label_diagnoses(diagnoses: Diagnoses) -> dict[str, Diagnosis]:
-    """Return diagnoses by label, in the order in which orderings are shown everywhere.
-
-    Args:
-        diagnoses: One or several, labelled by their orderings, or a mapping from other labels.
-
-    Raises:
-        RequestError: None, or several of one ordering without labels.
-    """
-    if isinstance(diagnoses, Mapping):
-        labelled = dict(diagnoses)
-    else:
-        several = list(diagnoses) if isinstance(diagnoses, Sequence) else [diagnoses]
-        orderings = [diagnosis.record.ordering for diagnosis in several]
-        labelled = dict(zip(orderings, several, strict=True))
-        if len(labelled) < len(orderings):
-            allowed = "one of each ordering, or a mapping from labels to diagnoses"
-            raise RequestError("diagnoses", ", ".join(orderings), allowed)
-    if not labelled:
-        raise RequestError("diagnoses", "empty", "one or more")
-    return {label: labelled[label] for label in order_orderings(list(labelled))}
-
-
 @checked
-@in_style()
-def plot_cosine_similarity(diagnoses: Diagnoses) -> tuple[Figure, np.ndarray]:
+@style.in_style()
+def plot_cosine_similarity(diagnoses: Diagnoses) -> tuple[style.Figure, np.ndarray]:
     """Draw how alike different samples are where they leave each slot; a panel a slot, a line an ordering.
 
     Args:
@@ -62,12 +39,12 @@ def plot_cosine_similarity(diagnoses: Diagnoses) -> tuple[Figure, np.ndarray]:
     figure, axes = _draw_panels(frame, "slot {place}", "mean cosine similarity\nof two samples")
     for axis in axes:
         axis.axhline(0, color="#BBBBBB", linewidth=0.8, zorder=0)
-    return Drawn(figure, axes)
+    return style.Drawn(figure, axes)
 
 
 @checked
-@in_style()
-def plot_gradient_norms(diagnoses: Diagnoses) -> tuple[Figure, np.ndarray]:
+@style.in_style()
+def plot_gradient_norms(diagnoses: Diagnoses) -> tuple[style.Figure, np.ndarray]:
     """Draw the norm of the loss' gradient by layer, on a log scale; a panel a layer, a line an ordering.
 
     Args:
@@ -80,14 +57,13 @@ def plot_gradient_norms(diagnoses: Diagnoses) -> tuple[Figure, np.ndarray]:
         RequestError: None, or several of one ordering in a list.
     """
     frame = _select(diagnoses, "gradient norm")
-    figure, axes = _draw_panels(frame, "layer {place}: {layer}", "norm of the loss' gradient\n(log scale)")
-    _scale_logarithmically(axes, frame["value"])
-    return Drawn(figure, axes)
+    unit = "norm of the loss' gradient\n(log scale)"
+    return style.Drawn(*_draw_panels(frame, "layer {place}: {layer}", unit, log=True))
 
 
 @checked
-@in_style()
-def plot_moving_statistics(diagnoses: Diagnoses) -> tuple[Figure, np.ndarray]:
+@style.in_style()
+def plot_moving_statistics(diagnoses: Diagnoses) -> tuple[style.Figure, np.ndarray]:
     """Draw how far BatchNorm's moving averages are from the population's statistics, on a log scale.
 
     Args:
@@ -102,31 +78,41 @@ def plot_moving_statistics(diagnoses: Diagnoses) -> tuple[Figure, np.ndarray]:
     """
     frame = _select(diagnoses, "moving mean distance", "moving variance distance")
     if frame.empty:
-        figure, axis = subplots(figsize=(5, 0.8), shows=_NOTHING)
+        figure, axis = style.subplots(figsize=(5, 0.8), shows=_NOTHING)
         axis.text(0.5, 0.5, _NOTHING, ha="center", va="center")
         axis.set_axis_off()
-        return Drawn(figure, np.array([axis]))
+        return style.Drawn(figure, np.array([axis]))
     unit = "relative distance from the\npopulation's (log scale)"
-    figure, axes = _draw_panels(frame, "moving {statistic}, slot {place}", unit)
-    _scale_logarithmically(axes, frame["value"])
-    return Drawn(figure, axes)
+    return style.Drawn(*_draw_panels(frame, "moving {statistic}, slot {place}", unit, log=True))
 
 
 def _select(diagnoses: Diagnoses, *quantities: str) -> pd.DataFrame:
-    """Return the figures of some quantities, with the labels of their diagnoses as an ordered category."""
-    labelled = label_diagnoses(diagnoses)
-    frame = pd.concat([diagnosis.frame.assign(label=label) for label, diagnosis in labelled.items()])
-    frame["label"] = pd.Categorical(frame["label"], list(labelled), ordered=True)
+    """Return the figures of some quantities, with the labels of their diagnoses as a category, in the usual order.
+
+    Raises:
+        RequestError: No diagnosis, or several of one ordering without labels.
+    """
+    if not isinstance(diagnoses, Mapping):
+        several = list(diagnoses) if isinstance(diagnoses, Sequence) else [diagnoses]
+        orderings = [diagnosis.record.ordering for diagnosis in several]
+        if len({*orderings}) < len(orderings):
+            allowed = "one of each ordering, or a mapping from labels to diagnoses"
+            raise RequestError("diagnoses", ", ".join(orderings), allowed)
+        diagnoses = dict(zip(orderings, several, strict=True))
+    if not diagnoses:
+        raise RequestError("diagnoses", "empty", "one or more")
+    frame = pd.concat([diagnosis.frame.assign(label=label) for label, diagnosis in diagnoses.items()])
+    frame["label"] = pd.Categorical(frame["label"], order_orderings([*diagnoses]))
     return frame[frame["quantity"].isin(quantities)]
 
 
-def _draw_panels(frame: pd.DataFrame, title: str, unit: str) -> tuple[Figure, np.ndarray]:
+def _draw_panels(frame: pd.DataFrame, title: str, unit: str, log: bool = False) -> tuple[style.Figure, np.ndarray]:
     """Draw a panel a quantity and place, a line a label and layer, and the legend below."""
-    looks = line_styles(list(frame["label"].cat.categories))
+    looks = style.line_styles(list(frame["label"].cat.categories))
     groups = list(frame.groupby(["quantity", "place"]))
     shows = "Along the steps of training, a line an ordering, in each slot or layer"
     columns = min(5, frame["place"].nunique())
-    figure, axes = panels(len(groups), columns, (max(2.6, 4.5 / columns), 2.3), shows, sharey=True)
+    figure, axes = style.panels(len(groups), columns, (max(2.6, 4.5 / columns), 2.3), shows, sharey=True)
     for axis, ((quantity, place), panel) in zip(axes, groups, strict=True):
         for (label, _), line in panel.groupby(["label", "layer"], observed=True):
             axis.plot(line["step"], line["value"], label=label, **looks[label])
@@ -140,19 +126,15 @@ def _draw_panels(frame: pd.DataFrame, title: str, unit: str) -> tuple[Figure, np
         axis.grid()
         if axis.get_subplotspec().is_first_col():
             axis.set_ylabel(unit, fontsize="small")
-    legend_below(figure, columns=4)
-    return Drawn(figure, axes)
-
-
-def _scale_logarithmically(axes: np.ndarray, values: pd.Series) -> None:
-    if not (values[np.isfinite(values)] > 0).any():
-        return  # a diverged run may leave nothing to scale by
-    for axis in axes:
-        axis.set_yscale("log")
-        axis.yaxis.set_major_formatter("{x:g}")
-        low, high = axis.get_ylim()
-        short = "{x:g}" if high < 2 * low else _label_some
-        axis.yaxis.set_minor_formatter(short if high < 10 * low else matplotlib.ticker.NullFormatter())
+    style.legend_below(figure, columns=4)
+    if log and ((frame["value"] > 0) & (frame["value"] < np.inf)).any():  # a diverged run may leave nothing to scale by
+        for axis in axes:
+            axis.set_yscale("log")
+            axis.yaxis.set_major_formatter("{x:g}")
+            low, high = axis.get_ylim()
+            short = "{x:g}" if high < 2 * low else _label_some
+            axis.yaxis.set_minor_formatter(short if high < 10 * low else matplotlib.ticker.NullFormatter())
+    return figure, axes
 
 
 def _label_some(value: float, _: int) -> str:

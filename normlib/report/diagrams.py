@@ -12,7 +12,7 @@ from normlib.errors import RequestError, checked, whole_number
 from normlib.models import zoo
 from normlib.models.instance import Instance
 from normlib.models.kinds import EMPTY, KINDS, kind_of
-from normlib.report.style import Drawn, Figure, subplots
+from normlib.report.style import Drawn, Figure, Look, subplots
 
 PLAIN = "plain"
 
@@ -38,11 +38,7 @@ class Box:
 
 
 def model_boxes(instance: Instance) -> list[Box]:
-    """Return what stands where, in data-flow order, empty slots among it.
-
-    Args:
-        instance: The settings.
-    """
+    """Return what stands where, in data-flow order, empty slots among it."""
     data, facts = instance.data_facts, instance.model_facts
     found = [Box(f"image\n{' × '.join(map(str, data.image_shape))}")]
     if facts.build is None:
@@ -113,18 +109,10 @@ def plot_model(instance: Instance) -> tuple[Figure, Axes]:
     shows = f"What stands where in the model: {listed}"
     figure, axis = subplots(shows=shows, figsize=(1.28 * len(found), 1.3 * height))
     for place, box in enumerate(found):
-        empty = box.kind == EMPTY
-        axis.add_patch(
-            FancyBboxPatch(
-                (place + 0.12, 0.1),
-                0.76,
-                0.8,
-                boxstyle="round,pad=0.03",
-                facecolor=box.colour,
-                edgecolor="#888888" if empty else "#333333",
-                linestyle="--" if empty else "-",
-            )
-        )
+        look = Look(edgecolor="#333333", facecolor=box.colour, boxstyle="round,pad=0.03")
+        if box.kind == EMPTY:
+            look |= {"edgecolor": "#888888", "linestyle": "--"}
+        axis.add_patch(FancyBboxPatch((place + 0.12, 0.1), 0.76, 0.8, **look))
         axis.text(place + 0.5, 0.5, box.text, ha="center", va="center", fontsize=8)
         if box.skips:
             start, end = place - box.skips, place + 0.5
@@ -156,7 +144,7 @@ def plot_normalization_axes(images: int = 3, channels: int = 6, groups: int = 3)
     Raises:
         RequestError: A number below one, or groups that do not divide the channels.
     """
-    for name, value in (("images", images), ("channels", channels), ("groups", groups)):
+    for name, value in {"images": images, "channels": channels, "groups": groups}.items():
         whole_number(name, value, minimum=1)
     if channels % groups:
         raise RequestError("groups", groups, f"a divisor of the {channels} channels")
@@ -167,24 +155,21 @@ def plot_normalization_axes(images: int = 3, channels: int = 6, groups: int = 3)
         for kind, (height, width) in parts.items()
     )
     figure, axes = subplots(1, 4, figsize=(10.5, 2.1), sharey=True, layout="constrained", shows=shows)
-    for axis, (kind, part) in zip(axes, parts.items(), strict=True):
-        _draw_parts(axis, images, channels, part, KINDS[kind].colour)
-        count = images * channels // (part[0] * part[1])
-        axis.set_title(f"{KINDS[kind].name}: {_count([count], 'mean')}", fontsize="medium")
+    for axis, (kind, (height, width)) in zip(axes, parts.items(), strict=True):
+        look = Look(facecolor=KINDS[kind].colour, hatch="//", edgecolor="#333333", linewidth=0)
+        axis.add_patch(Rectangle((0, 0), width, height, **look))
+        for x in range(channels + 1):
+            axis.plot([x, x], [0, images], color="#333333", linewidth=0.4 if x % width else 2.2)
+        for y in range(images + 1):
+            axis.plot([0, channels], [y, y], color="#333333", linewidth=0.4 if y % height else 2.2)
+        axis.set_title(
+            f"{KINDS[kind].name}: {_count([images * channels // (height * width)], 'mean')}", fontsize="medium"
+        )
         axis.set_xlabel("channel")
+        axis.set_xticks(np.arange(channels) + 0.5, range(1, channels + 1))
+        axis.set_yticks(np.arange(images) + 0.5, range(1, images + 1))
+        axis.set_ylim(images, 0)
+        axis.tick_params(length=0)
+        axis.spines[:].set_visible(False)
     axes[0].set_ylabel("image")
     return Drawn(figure, axes)
-
-
-def _draw_parts(axis: Axes, images: int, channels: int, part: tuple[int, int], colour: str) -> None:
-    height, width = part
-    axis.add_patch(Rectangle((0, 0), width, height, facecolor=colour, hatch="//", edgecolor="#333333", linewidth=0))
-    for x in range(channels + 1):
-        axis.plot([x, x], [0, images], color="#333333", linewidth=0.4 if x % width else 2.2)
-    for y in range(images + 1):
-        axis.plot([0, channels], [y, y], color="#333333", linewidth=0.4 if y % height else 2.2)
-    axis.set_xticks(np.arange(channels) + 0.5, [str(channel) for channel in range(1, channels + 1)])
-    axis.set_yticks(np.arange(images) + 0.5, [str(image) for image in range(1, images + 1)])
-    axis.set_ylim(images, 0)
-    axis.tick_params(length=0)
-    axis.spines[:].set_visible(False)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import stat
+import os
 from pathlib import Path
 
 import pandas as pd
@@ -20,16 +20,10 @@ def check_file(setting: str, file: str | Path) -> None:
     Raises:
         RequestError: It is a folder, or its folder cannot be written.
     """
-    try:
-        is_folder = stat.S_ISDIR(Path(file).stat().st_mode)
-    except (FileNotFoundError, NotADirectoryError):
-        is_folder = False
-    except (OSError, ValueError) as error:  # what can be no path: too long, say
-        reason = getattr(error, "strerror", None) or error
-        raise RequestError(setting, str(file), problem=f"no file can be written there: {reason}") from None
-    if is_folder:
+    path = Path(file)
+    if os.path.isdir(path):  # and not Path's own test, which raises of what can be no path, too long, say
         raise RequestError(setting, str(file), problem="that is a folder, and a file is written")
-    check_writable(Path(file).parent, setting)
+    check_writable(path.parent if os.path.lexists(path) else path, setting)  # of a new file, also its name
 
 
 def contrasts_file(path: Path) -> Path:
@@ -40,13 +34,9 @@ def contrasts_file(path: Path) -> Path:
 def csv_files(results: Results, path: Path) -> dict[Path, str]:
     """Return the numbers as two tables, a row an observation each, by the files in which they go.
 
-    Args:
-        results: The study and its runs.
-        path: Of the first table, say ``a.csv``; the second is ``a_contrasts.csv``.
-
-    Returns:
-        Of each ``condition``, ``ordering`` and ``measure``: ``runs``, ``mean``, ``sd``, ``low``, ``high``; where there
-        are declared contrasts, of each what ``normlib.estimate`` gives, with ``name``, ``measure`` and ``margin``.
+    In ``a.csv``, of each ``condition``, ``ordering`` and ``measure``: ``runs``, ``mean``, ``sd``, ``low``, ``high``. In
+    ``a_contrasts.csv``, where some are declared, of each what ``normlib.estimate`` gives, with ``name``, ``measure``
+    and ``margin``.
     """
     means = pd.concat(results.summary(measure).reset_index().assign(measure=measure) for measure in MEASURES)
     keys = ["condition", "ordering", "measure"]
@@ -77,9 +67,7 @@ def to_latex(results: Results) -> str:
         shown[f"Means of {name} over runs and their 95 % intervals."] = means.reset_index()[columns]
     parts = []
     for caption, table in shown.items():
-        styler = table.style.hide(axis="index")
-        styler = styler.format(escape="latex").format_index(escape="latex", axis=1)
+        styler = table.style.hide(axis="index").format(escape="latex").format_index(escape="latex", axis=1)
         layout = "".join(f"p{{{_WIDTHS[name]}\\linewidth}}" if name in _WIDTHS else "l" for name in table)
-        caption = escape_latex(caption)
-        parts.append(styler.to_latex(hrules=True, caption=caption, position="ht", column_format=layout))
+        parts.append(styler.to_latex(hrules=True, caption=escape_latex(caption), position="ht", column_format=layout))
     return "\n".join(parts)

@@ -35,9 +35,10 @@ def question(study: Study) -> str:
 def findings(results: Results) -> str:
     """Return what a study found, in Markdown: a list of sentences below the conditions that they hold for."""
     name, *reading = results.measure.phrase.split(", ")
+    if results.measure.reading == "inference":
+        reading = ["as Keras evaluates it"]
     splits = results.records["evaluate_split"].unique()
     where = f" on {splits[0]}" if results.measure.reading and len(splits) == 1 else ""
-    reading = ["as Keras evaluates it"] if results.measure.reading == "inference" else reading
     sentences = [
         *tuning_sentences(results.study),
         *tie_sentences(results),
@@ -65,7 +66,7 @@ def contrast_sentences(runs: Comparison) -> list[str]:
             f"{conclusion} ({'; '.join(filter(None, rows))})".removesuffix(" ()") for conclusion, rows in groups.items()
         ]
         turns = [
-            f"without {row['ordering']}{under(row['condition'])} it is {row['verdict']}{_figures(row)}"
+            f"without {row['ordering']}{under(row['condition'])} it is {_verdict(row)}"
             for _, row in runs.turning[runs.turning["name"] == contrast.name].iterrows()
         ]
         sides = " against ".join(contrast.sides)
@@ -86,18 +87,19 @@ def winner_sentences(runs: Comparison) -> list[str]:
         where = f": {'; '.join(found.index[found['winner'] == baseline])}" if wins else ""
         return absent or [f"The baseline, {baseline}, has the best mean {under}{where}.{read}"]
     row = found.iloc[0]
-    other = runs.recalibrated_winners["winner"].get("", row["winner"])  # recalibrated, all may have diverged
-    name, rival = (f"the baseline {name}" if is_baseline(name) else name for name in row[["winner", "rival"]])
-    lead = interval(row["lead"], row["low"], row["high"])
-    unclear = ", which is not clear of zero" if row["low"] <= 0 else ""
-    ahead = f"{lead} ahead of {rival}{unclear}" if row["pairs"] else f"no pairs with {rival}"
-    turned = f"; recalibrated, it would be {other}" if other != row["winner"] else ""
-    first = f", and first with {row['first']} of {row['seeds']} seeds" if row["seeds"] > 1 else ""
-    if equals := [f"the baseline {other}" if is_baseline(other) else other for other in row["equals"]]:
+    named = [row["winner"], row["rival"], *row["equals"]]
+    name, rival, *equals = (f"the baseline {name}" if is_baseline(name) else name for name in named)
+    if equals:
         return [
             *absent,
             f"By means, {', '.join([name, *equals[:-1]])} and {equals[-1]} are best, each {row['mean']:.4f}.",
         ]
+    unclear = ", which is not clear of zero" if row["low"] <= 0 else ""
+    lead = interval(row["lead"], row["low"], row["high"])
+    ahead = f"{lead} ahead of {rival}{unclear}" if row["pairs"] else f"no pairs with {rival}"
+    first = f", and first with {row['first']} of {row['seeds']} seeds" if row["seeds"] > 1 else ""
+    other = runs.recalibrated_winners["winner"].get("", row["winner"])  # recalibrated, all may have diverged
+    turned = f"; recalibrated, it would be {other}" if other != row["winner"] else ""
     return [*absent, f"By means, {name} is best, {row['mean']:.4f}: {ahead}{first}{turned}."]
 
 
@@ -120,20 +122,19 @@ def source_sentences(records: pd.DataFrame) -> list[str]:
 
 def reading_sentences(runs: Comparison) -> list[str]:
     """Return which contrasts were seen to change with how BatchNorm's moving averages are read, pair by pair."""
-    changes = runs.reading_changes
+    changes, sentences = runs.reading_changes, []
     if changes.empty:
         return []
-    figure = f"evaluation {runs.measure.figure}"
+    figure = f"On evaluation {runs.measure.figure}"
     note = "" if runs.measure.reading else " (the training figure has no readings)"
-    sentences = []
     for (name, condition), rows in changes[changes["verdict"] == "differs"].groupby(["name", "condition"], sort=False):
-        each = (f"{row['reading']}, it changes by {_figures(row, '')}" for _, row in rows.iterrows())
+        each = (f"{row['reading']}, it changes by {figures(row)}" for _, row in rows.iterrows())
         sentences.append(
-            f"On {figure}, *{as_markdown(str(name))}*{under(condition)} depends on the reading{note}: it is "
+            f"{figure}, *{as_markdown(str(name))}*{under(condition)} depends on the reading{note}: it is "
             f"{rows['inference'].iloc[0]:+.4f} as Keras evaluates it; {'; '.join(each)}."
         )
     more = " by more than the margin" if (changes["verdict"] == "differs negligibly").any() else ""
-    return sentences or [f"On {figure}, no contrast was seen to depend on the reading of BatchNorm{more}{note}."]
+    return sentences or [f"{figure}, no contrast was seen to depend on the reading of BatchNorm{more}{note}."]
 
 
 MOST_SKEWNESS = 1.5  # of pairs; how often it is passed in each simulated case, docs/statistics.md tells
@@ -176,7 +177,7 @@ def tie_sentences(results: Results) -> list[str]:
             lacking.append(at)
             continue
         turned = [
-            f"*{as_markdown(str(name))}*{under(after['condition'])} turns: {after['verdict']}{_figures(after)}"
+            f"*{as_markdown(str(name))}*{under(after['condition'])} turns: {_verdict(after)}"
             for (name, before), (_, after) in zip(results.estimates.iterrows(), other.estimates.iterrows(), strict=True)
             if conclusion(before) != conclusion(after)
         ]
@@ -189,12 +190,7 @@ def tie_sentences(results: Results) -> list[str]:
 
 
 def plan_sentence(study: Study, runs: Comparison | None = None) -> str:
-    """Return what a study can tell apart, before it is run.
-
-    Args:
-        study: The study.
-        runs: Earlier runs of its contrasts, whose pairs say what standard deviation to expect.
-    """
+    """Return what a study can tell apart, before it is run; earlier runs say what standard deviation to expect."""
     sds = [study.expected_sd] if study.expected_sd else [] if runs is None else runs.estimates["sd"].tolist()
     contrasts = len(family(study.declared, study.varies))
     phrase = MEASURES[study.measure].phrase
@@ -203,11 +199,11 @@ def plan_sentence(study: Study, runs: Comparison | None = None) -> str:
 
 def run_sentences(results: Results) -> list[str]:
     """Return which planned runs are missing, which were made for another version of the study, and which diverged."""
-    sentences, records = [], results.records
-    missing = results.planned_runs[~results.planned_runs["done"]]
-    if len(missing) and not isinstance(results.study, UndeclaredStudy):
-        count = f"{len(missing)} of {len(results.planned_runs)} runs"
-        sentences.append(f"Missing, {count}: {_name_some(missing)}. Contrasts leave out their pairs.")
+    sentences, records, planned = [], results.records, results.planned_runs
+    missing = [name_run(run) for _, run in planned[~planned["done"]].iterrows()]
+    if missing and not isinstance(results.study, UndeclaredStudy):
+        count = f"{len(missing)} of {len(planned)} runs"
+        sentences.append(f"Missing, {count}: {_name_some(missing, '; ')}. Contrasts leave out their pairs.")
     other = records["study_sha256"].notna() & (records["study_sha256"] != results.study.declared_in)
     if other.any():
         sentences.append(
@@ -216,15 +212,12 @@ def run_sentences(results: Results) -> list[str]:
         )
     for _, row in results.diverged.iterrows():
         name = ", ".join(filter(None, [row["ordering"], row["condition"]]))
-        seeds = (
-            f"seeds {', '.join(map(str, row['seeds'][:_MOST_NAMED]))}{' and more' * (row['diverged'] > _MOST_NAMED)}"
-        )
         share = f"{row['share']:.0%} [{row['low']:.0%}, {row['high']:.0%}]"
-        sentences.append(f"Diverged: {row['diverged']} of {row['runs']} runs of {name}, {share}: {seeds}.")
+        seeds = _name_some(row["seeds"], ", ")
+        sentences.append(f"Diverged: {row['diverged']} of {row['runs']} runs of {name}, {share}: seeds {seeds}.")
     if len(results.diverged):
-        chance = "Diverged runs count as chance."
         nothing = "Nothing is said of contrasts that a diverged run stands in."
-        sentences.append(chance if results.study.diverged else nothing)
+        sentences.append("Diverged runs count as chance." if results.study.diverged else nothing)
     return sentences
 
 
@@ -242,9 +235,7 @@ _WHERE_CHANGED = ("momentum", "groups", "channels_per_group", "weight_decay", "e
 def shared_settings(records: pd.DataFrame, varies: Varies = ()) -> str:
     """Return the settings that runs share, as a phrase; no finding is stated without it.
 
-    Args:
-        records: One row a run, as ``load_records`` gives.
-        varies: What the study varies; these settings stand beside each finding instead.
+    What the study varies stands beside each finding instead.
     """
     run, defaults = records.iloc[0], Instance().settings
     varied = {name for group in varies for name in group}
@@ -252,9 +243,10 @@ def shared_settings(records: pd.DataFrame, varies: Varies = ()) -> str:
     if model == "source_cnn" and "activation" not in varied:  # others have activations of their own
         model += f" with {'no activation' if run['activation'] == 'none' else run['activation']} after its convolutions"
     optimizer = {"adam": "Adam", "sgd": f"SGD with momentum {zoo.SGD_MOMENTUM}"}[run["optimizer"]]
+    fitted = [run[name] for name in ("dataset", "fit_split") if name not in varied]
     phrases = {
         "model": model,
-        "fit_split": f"fitted on {run['dataset']} {run['fit_split']}",
+        **({"fitted": f"fitted on {' '.join(fitted)}"} if fitted else {}),
         "epochs": f"{run['epochs']} epoch{'s' if run['epochs'] > 1 else ''}",
         "batch_size": f"batches of {run['batch_size']}",
         "learning_rate": f"{optimizer} at {written(run['learning_rate'])}",
@@ -262,9 +254,7 @@ def shared_settings(records: pd.DataFrame, varies: Varies = ()) -> str:
     for name in _WHERE_CHANGED:
         if str(run[name]) != str(defaults[name]):
             phrases[name] = _PHRASES.get(name, f"{name.replace('_', ' ')} {{}}").format(run[name])
-    if "fit_split" in varied and "dataset" not in varied:
-        phrases["dataset"] = f"fitted on {run['dataset']}"
-    if "learning_rate" in varied and "optimizer" not in varied and run["optimizer"] != defaults["optimizer"]:
+    if "learning_rate" in varied and run["optimizer"] != defaults["optimizer"]:
         phrases["optimizer"] = optimizer
     phrase = ", ".join(phrase for name, phrase in phrases.items() if name not in varied)
     together = [
@@ -277,11 +267,7 @@ def shared_settings(records: pd.DataFrame, varies: Varies = ()) -> str:
 
 
 def coverage(records: pd.DataFrame) -> str:
-    """Return what the intervals over some runs cover, as a phrase.
-
-    Args:
-        records: One row a run, as ``load_records`` gives.
-    """
+    """Return what the intervals over some runs cover, as a phrase."""
     if records["fit_sample"].notna().any():
         return "initialization, shuffle, dropout and the draw of images from the fit split, not data from elsewhere"
     return "initialization, shuffle and dropout, not new data"
@@ -298,13 +284,13 @@ def takeaway(records: Sequence[Record]) -> str:
     frame = pd.DataFrame([record.row() for record in records])
     run, environment = records[0], records[0].environment
     count = f"one run, seed {run.seed}" if len(records) == 1 else f"mean of {len(records)} runs"
-    figures = {name: mean_and_sd(frame[name]) for name in MEASURES}
+    found = {name: mean_and_sd(frame[name]) for name in MEASURES}
     versions = [f"{name} {number}" for name, number in environment["versions"].items() if number]
     place = [environment["device"], environment["processor"], f"threads: {environment['threads']}"]
     return (
-        f"**{run.ordering}**, {count}: running training loss {figures['train_loss']}, accuracy "
-        f"{figures['train_accuracy']}; on {run.instance['evaluate_split']}, loss {figures['eval_loss']}, accuracy "
-        f"{figures['eval_accuracy']}. It holds for {shared_settings(frame)}.\n\n"
+        f"**{run.ordering}**, {count}: running training loss {found['train_loss']}, accuracy "
+        f"{found['train_accuracy']}; on {run.instance['evaluate_split']}, loss {found['eval_loss']}, accuracy "
+        f"{found['eval_accuracy']}. It holds for {shared_settings(frame)}.\n\n"
         f"Made with: {', '.join([*versions, *place])}, commit {environment['commit']}"
     )
 
@@ -319,17 +305,19 @@ def mean_and_sd(values: pd.Series) -> str:
 
 
 def interval(mean: float, low: float, high: float, sign: str = "", digits: int = 4) -> str:
-    """Return a mean with its interval, where there are these: ``"+0.0123 [-0.0012, +0.0258]"``.
-
-    Args:
-        mean: The mean; nothing is said of NaN.
-        low: The interval's lower end.
-        high: Its upper end.
-        sign: ``"+"`` to write a plus before what is above zero.
-        digits: Decimals.
-    """
+    """Return a mean with its interval: ``"+0.0123 [-0.0012, +0.0258]"``, the plus if asked for; nothing of NaN."""
     ends = "" if pd.isna(low) else f" [{low:{sign}.{digits}f}, {high:{sign}.{digits}f}]"
     return "" if pd.isna(mean) else f"{mean:{sign}.{digits}f}{ends}"
+
+
+def figures(row: pd.Series) -> str:
+    """Return the mean difference of an estimate with its interval; nothing where there is none."""
+    return interval(row["mean"], row["low"], row["high"], "+")
+
+
+def reason_for_nothing(row: pd.Series) -> str:
+    """Return why nothing can be said of a contrast that has no mean difference."""
+    return "fewer than two pairs of runs" if row["pairs"] < 2 else "a run diverged"
 
 
 def as_markdown(text: str) -> str:
@@ -343,7 +331,7 @@ def as_markdown(text: str) -> str:
 
 def _conclude(row: pd.Series, runs: Comparison) -> str:
     if pd.isna(row["mean"]):
-        return f"nothing can be said ({'fewer than two pairs of runs' if row['pairs'] < 2 else 'a run diverged'})"
+        return f"nothing can be said ({reason_for_nothing(row)})"
     better = "better" if (row["mean"] < 0) == runs.measure.lower_is_better else "worse"
     return {
         "differs": f"**differs**, the first is {better}",
@@ -358,19 +346,16 @@ def _describe(row: pd.Series) -> str:
     if pd.isna(row["mean"]):
         return row["condition"]
     where = f"{row['condition']}: " if row["condition"] else ""
-    parts = [f"{where}{interval(row['mean'], row['low'], row['high'], '+')}", f"{row['pairs']:.0f} pairs"]
+    parts = [f"{where}{figures(row)}", f"{row['pairs']:.0f} pairs"]
     if row.get("later_pairs"):
         later = f"{row['later_mean']:+.4f} in" if pd.notna(row["later_mean"]) else "a run diverged among"
         parts.append(f"then {later} {row['later_pairs']} later ones")
     return ", ".join(filter(None, [*parts, what_would_decide(row)]))
 
 
-def _figures(row: pd.Series, before: str = ", ") -> str:
-    figures = interval(row["mean"], row["low"], row["high"], "+")
-    return f"{before}{figures}" if figures else ""
+def _verdict(row: pd.Series) -> str:
+    return ", ".join(filter(None, [row["verdict"], figures(row)]))
 
 
-def _name_some(runs: pd.DataFrame) -> str:
-    """Name some runs, the first five of them."""
-    named = [name_run(run) for _, run in runs.head(_MOST_NAMED).iterrows()]
-    return "; ".join([*named, *(["and more"] if len(runs) > _MOST_NAMED else [])])
+def _name_some(names: Sequence[object], separator: str) -> str:
+    return separator.join([*map(str, names[:_MOST_NAMED]), *(["and more"] if len(names) > _MOST_NAMED else [])])

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple, TypeAlias
 
 import matplotlib as mpl
 import matplotlib.figure
@@ -16,6 +16,7 @@ from matplotlib.axes import Axes
 from normlib.analysis.statistics import order_orderings
 from normlib.models.ordering import is_baseline
 
+Look: TypeAlias = dict[str, Any]  # how something is drawn, in Matplotlib's words
 _STYLE: Any = {  # what all figures share
     "axes.spines.right": False,
     "axes.spines.top": False,
@@ -79,7 +80,7 @@ class Figure(matplotlib.figure.Figure):
         if len(panels) > _MOST_PANELS:
             parts.append(f"and {len(panels) - _MOST_PANELS} more panels")
         legends = [*self.legends, *(legend for axis in panels if (legend := axis.get_legend()))]
-        entries = _distinct(text.get_text() for legend in legends for text in legend.get_texts())
+        entries = dict.fromkeys(text.get_text() for legend in legends for text in legend.get_texts())
         parts += [f"legend: {'; '.join(entries)}"] if entries else []
         return ". ".join([self.shows, *filter(None, parts)]).replace("\n", " ") + "."
 
@@ -102,14 +103,7 @@ class Drawn(NamedTuple):
 
 
 def subplots(rows: int = 1, columns: int = 1, *, shows: str, **options: Any) -> tuple[Figure, Any]:
-    """Make a figure and its axes, as ``matplotlib.pyplot.subplots`` does.
-
-    Args:
-        rows: Number of rows of axes.
-        columns: Number of columns of axes.
-        shows: What the figure shows, as a phrase: the beginning of its alternative text.
-        **options: As Matplotlib has them.
-    """
+    """Make a figure and its axes, as Matplotlib does; its alternative text begins with what it shows, a phrase."""
     figure, axes = plt.subplots(rows, columns, FigureClass=Figure, **options)
     assert isinstance(figure, Figure)
     figure.shows = shows
@@ -117,17 +111,9 @@ def subplots(rows: int = 1, columns: int = 1, *, shows: str, **options: Any) -> 
 
 
 def panels(count: int, columns: int, size: tuple[float, float], shows: str, **options: Any) -> tuple[Figure, Any]:
-    """Make a figure of so many panels of one size, beside and below each other.
+    """Make a figure of so many panels, at most ``columns`` beside each other, and return it and its axes ``[count]``.
 
-    Args:
-        count: Number of panels.
-        columns: The most beside each other.
-        size: Width and height of a panel, in inches.
-        shows: As for ``subplots``.
-        **options: As Matplotlib has them.
-
-    Returns:
-        The figure and its axes ``[count]``.
+    The size is that of a panel, in inches; what it shows and the options are as for ``subplots``.
     """
     columns = min(columns, count)
     rows = -(-count // columns)
@@ -147,58 +133,38 @@ def legend_below(figure: Figure, columns: int, **options: Any) -> None:
     figure.legend(handles.values(), handles, loc="outside lower center", ncols=columns, **options)
 
 
-def name_rows(axis: Axes, names: Sequence[str]) -> None:
-    """Write beside each row of a figure what it shows, the first one on top."""
+def name_rows(axis: Axes, names: Sequence[str], figure: str = "") -> None:
+    """Write beside each row what it shows, the first one on top; if they are of a loss or an accuracy, draw a grid."""
     axis.set_yticks(range(len(names)), names, fontsize="small", parse_math=False)  # names may be a user's own
     axis.set_ylim(len(names) - 0.5, -0.6)
     axis.spines["left"].set_visible(False)
+    if figure:
+        axis.grid(axis="x")
+        within_bounds(axis, figure, "x")
 
 
 def whiskers(summary: pd.DataFrame, runs: str = "runs", ends: str = "") -> np.ndarray:
-    """Return how far the interval of each mean reaches; NaN, which draws nothing, below four runs.
-
-    Args:
-        summary: Means, with ``mean`` and ``high``.
-        runs: The column that counts the runs.
-        ends: What the names of these columns end with.
-    """
+    """Return how far the interval of each mean reaches, in columns ``mean`` and ``high``; NaN below four runs."""
     reach = summary[f"high{ends}"] - summary[f"mean{ends}"]
     return reach.where(summary[f"{runs}{ends}"] >= FEWEST_FOR_INTERVAL).to_numpy(float)
 
 
 def within_bounds(axis: Axes, figure: str, scale: str = "y") -> None:
-    """End a scale where its figure ends: a loss at zero, an accuracy also at one.
-
-    Args:
-        axis: The axes, with all that they show.
-        figure: ``loss`` or ``accuracy``; of others no bounds are known.
-        scale: ``x`` or ``y``.
-    """
+    """End a scale, ``x`` or ``y``, where its figure ends: a loss at zero, an accuracy also at one; others nowhere."""
     low, high = axis.get_xlim() if scale == "x" else axis.get_ylim()
     if figure in ("loss", "accuracy"):
         axis.set(**{f"{scale}lim": (max(0.0, low), min(1.0, high) if figure == "accuracy" else high)})
 
 
 def _panel(axis: Axes) -> str:
-    title = " ".join(filter(None, (axis.get_title(loc=side) for side in ("left", "center", "right"))))
-    parts = [title]
-    for name, label, ticks in (
-        ("x axis", axis.get_xlabel(), axis.get_xticklabels()),
-        ("y axis", axis.get_ylabel(), axis.get_yticklabels()),
-    ):
-        names = [tick.get_text() for tick in ticks if _is_word(tick.get_text())]
+    parts = [" ".join(filter(None, (axis.get_title(loc=side) for side in ("left", "center", "right"))))]
+    for name, scale in (("x axis", axis.xaxis), ("y axis", axis.yaxis)):
+        label, ticks = scale.get_label_text(), [tick.get_text() for tick in scale.get_ticklabels()]
+        # Names of categories, and not places on a scale.
+        names = [tick for tick in ticks if any(map(str.isalpha, tick)) and "mathdefault" not in tick]
         if label or names:
             parts.append(": ".join(filter(None, [f"{name}, {label}" if label else name, ", ".join(names)])))
     return "; ".join(filter(None, parts))
-
-
-def _is_word(text: str) -> bool:
-    """Tell whether a tick's label names a category, and not a place on a scale."""
-    return any(letter.isalpha() for letter in text) and "mathdefault" not in text
-
-
-def _distinct(texts: Iterable[str]) -> list[str]:
-    return list(dict.fromkeys(filter(None, texts)))
 
 
 def styles(orderings: Sequence[str]) -> dict[str, tuple[str, str]]:
@@ -209,7 +175,7 @@ def styles(orderings: Sequence[str]) -> dict[str, tuple[str, str]]:
     return {name: chosen.get(name, _BASELINE_STYLE) for name in order_orderings(orderings)}
 
 
-def line_styles(names: Sequence[str]) -> dict[str, dict[str, Any]]:
+def line_styles(names: Sequence[str]) -> dict[str, Look]:
     """Return how the line of each ordering is drawn: colour, dashes and marker, the baseline in black."""
     return {
         name: {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -83,45 +83,36 @@ def show(results: Results, name: str) -> Styler:
     Raises:
         RequestError: There is no such table, or the cost was not measured.
     """
-    contrasts = f"Declared contrasts in {results.measure.column}, margin {results.margin:g}"
-    shown: dict[str, tuple[str, Callable[[Results], pd.DataFrame]]] = {
-        "contrasts": (contrasts, lambda results: contrast_table(results.estimates)),
-        "cost": (cost_caption(results), cost_table),
-        "rankings": ("Rankings, the most frequent first", ranking_table),
-        "gap": ("The evaluation loss, split", gap_table),
-        "results": (f"Results. An interval covers {coverage(results.records)}.", result_table),
-        "provenance": ("Provenance", lambda results: provenance(results.records).rename_axis("fact")),
+    declared = f"Declared contrasts in {results.measure.column}, margin {results.margin:g}"
+    shown = {
+        "contrasts": lambda: style(contrast_table(results.estimates), declared),
+        "cost": lambda: style(cost_table(results), cost_caption(results)),
+        "rankings": lambda: style(ranking_table(results), "Rankings, the most frequent first"),
+        "gap": lambda: style(gap_table(results), "The evaluation loss, split"),
+        "results": lambda: style(result_table(results), f"Results. An interval covers {coverage(results.records)}."),
+        "provenance": lambda: style(provenance(results.records).rename_axis("fact"), "Provenance"),
     }
     one_of("table", name, shown)
-    caption, make = shown[name]
-    return style(make(results), caption)
+    return shown[name]()
 
 
 def result_table(runs: Comparison) -> pd.DataFrame:
     """Return the table of results: one row an ordering, the source's label and figures beside means over seeds.
 
-    Args:
-        runs: The runs; each condition has rows of its own.
-
     Returns:
         Indexed by ordering; all columns are text, the intervals are Student's t at 95 %. The source's columns are
         there where the runs follow its protocol, the column ``condition`` where something varies.
     """
-    source = follows_source(runs.records)
     summaries = {MEASURES[column].phrase: runs.summary(column) for column in MAIN_MEASURES}
-    rows = []
-    for condition, ordering in runs.summary("train_loss").index:
-        count = (runs.parts[condition]["ordering"] == ordering).sum()
-        rows.append(
-            {
-                "ordering": ordering,
-                **({"condition": condition} if runs.varies else {}),
-                **(_source_columns(ordering) if source else {}),
-                "runs": str(count),
-                **{name: _interval(summary.loc[(condition, ordering)]) for name, summary in summaries.items()},
-            }
-        )
-    return pd.DataFrame(rows).set_index("ordering")
+    counts = runs.summary("train_loss")["runs"].reset_index()
+    columns = {"condition": counts["condition"]} if runs.varies else {}
+    if follows_source(runs.records):
+        source = [SOURCE_INSTANCES.get(ordering) for ordering in counts["ordering"]]
+        columns["source's label"] = [f"{one.number}, “{one.label}”" if one else "" for one in source]
+        columns["source: loss, accuracy"] = [f"{one.loss:.4f}, {one.accuracy:.4f}" if one else "" for one in source]
+    columns["runs"] = counts["runs"].astype(str)
+    columns |= {name: _intervals(summary) for name, summary in summaries.items()}
+    return pd.DataFrame({"ordering": counts["ordering"], **columns}).set_index("ordering")
 
 
 def contrast_table(estimates: pd.DataFrame) -> pd.DataFrame:
@@ -135,22 +126,16 @@ def contrast_table(estimates: pd.DataFrame) -> pd.DataFrame:
         with its 95 % interval, the p of the tests for a difference and for being level, corrected by Holm, the share
         of pairs in which the first side is better where the measure says which that is, the verdict.
     """
-    varied = bool(estimates["condition"].any())
-    rows = [
-        {
-            "name": name,
-            **({"condition": row["condition"]} if varied else {}),
-            "contrast": row["contrast"],
-            "pairs": str(row["pairs"]),
-            "difference": _interval(row, "+"),
-            "p, differs (Holm)": _small(row["differs_p"]),
-            "p, level (Holm)": _small(row["level_p"]),
-            "first better in": "" if pd.isna(row["first_better"]) else f"{row['first_better']:.0%}",
-            "verdict": _verdict(row),
-        }
-        for name, row in estimates.iterrows()
-    ]
-    return pd.DataFrame(rows, columns=None if rows else ["name", "contrast", "pairs", "verdict"]).set_index("name")
+    columns = {
+        "pairs": estimates["pairs"].astype(str),
+        "difference": _intervals(estimates, "+"),
+        "p, differs (Holm)": estimates["differs_p"].map(_small),
+        "p, level (Holm)": estimates["level_p"].map(_small),
+        "first better in": estimates["first_better"].map("{:.0%}".format).replace("nan%", ""),
+        "verdict": [_verdict(row) for _, row in estimates.iterrows()],
+    }
+    named = ["condition", "contrast"] if estimates["condition"].any() else ["contrast"]
+    return estimates[named].assign(**columns)
 
 
 def cost_table(results: Results) -> pd.DataFrame:
@@ -169,7 +154,7 @@ def cost_table(results: Results) -> pd.DataFrame:
     rows = {
         ordering: {
             **{
-                f"seconds to {kind}": f"{row[kind]:.2f} [{row[f'{kind}_low']:.2f}, {row[f'{kind}_high']:.2f}]"
+                f"seconds to {kind}": interval(row[kind], row[f"{kind}_low"], row[f"{kind}_high"], digits=2)
                 for kind in ("fit", "evaluate")
             },
             "parameters": f"{row['parameters']:,}",
@@ -190,9 +175,8 @@ def cost_scale(results: Results) -> str:
 
 
 def cost_caption(results: Results) -> str:
-    """Return what the table of cost shows; empty where it was not measured."""
-    if results.cost is None:
-        return ""
+    """Return what the table of cost shows."""
+    assert results.cost is not None
     facts = results.cost.iloc[0]
     folds = (results.cost["layers_left"] < results.cost["layers"]).any()
     return (
@@ -218,7 +202,10 @@ def gap_table(runs: Comparison) -> pd.DataFrame:
             "ordering": ordering,
             **({"condition": condition} if runs.varies else {}),
             "runs": f"{row['rest', 'runs']:.0f}",
-            **{title: _interval(row[part]) for part, title in zip(GAP_PARTS, _GAP_TITLES, strict=True)},
+            **{
+                title: interval(*row[part][["mean", "low", "high"]])
+                for part, title in zip(GAP_PARTS, _GAP_TITLES, strict=True)
+            },
         }
         for (condition, ordering), row in runs.gap.iterrows()
     ]
@@ -226,12 +213,7 @@ def gap_table(runs: Comparison) -> pd.DataFrame:
 
 
 def style(table: pd.DataFrame, caption: str) -> Styler:
-    """Return a table as notebooks show it: a caption, rules between rows, verdicts tinted.
-
-    Args:
-        table: One of this module's.
-        caption: What it shows.
-    """
+    """Return a table of this module's with a caption, rules between rows, verdicts tinted."""
     rules = [
         {"selector": "caption", "props": "caption-side: top; text-align: left; font-weight: bold; padding: 4px 0"},
         {"selector": "td, th", "props": "text-align: left; vertical-align: top; padding: 4px 10px"},
@@ -239,11 +221,10 @@ def style(table: pd.DataFrame, caption: str) -> Styler:
     ]
     # An index may stand twice, and Styler wants it unique. The identifier is the caption's, so that the same table is
     # the same text, and tables of one page do not take each other's colours.
-    styler = table.reset_index().style.hide(axis="index").set_caption(caption).set_table_styles(rules)
+    styler = table.reset_index().style.set_uuid(caption.split()[0].strip(",.:").lower())
+    styler = styler.hide(axis="index").set_caption(caption).set_table_styles(rules)
     styler = styler.format(escape="html").format_index(escape="html", axis=1)
-    return styler.set_uuid(caption.split()[0].strip(",.:").lower()).map(
-        _tint, subset=table.columns.intersection(["verdict"])
-    )
+    return styler.map(_tint, subset=table.columns.intersection(["verdict"]))
 
 
 def provenance(records: pd.DataFrame) -> pd.DataFrame:
@@ -259,14 +240,6 @@ def provenance(records: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame({"value": facts})
 
 
-def _source_columns(ordering: str) -> dict[str, str]:
-    source = SOURCE_INSTANCES.get(ordering)
-    return {
-        "source's label": f"{source.number}, “{source.label}”" if source else "",
-        "source: loss, accuracy": f"{source.loss:.4f}, {source.accuracy:.4f}" if source else "",
-    }
-
-
 def _small(p: float) -> str:
     return "" if pd.isna(p) else f"{p:.4f}" if p >= 0.0001 else "< 0.0001"
 
@@ -277,8 +250,8 @@ def _verdict(row: pd.Series) -> str:
     return f"{row['verdict']}{at}{f' ({more})' if more else ''}"
 
 
-def _interval(row: pd.Series, sign: str = "") -> str:
-    return interval(row["mean"], row["low"], row["high"], sign)
+def _intervals(summary: pd.DataFrame, sign: str = "") -> list[str]:
+    return [interval(mean, low, high, sign) for mean, low, high in summary[["mean", "low", "high"]].to_numpy()]
 
 
 def _tint(verdict: str) -> str:

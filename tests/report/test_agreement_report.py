@@ -1,11 +1,7 @@
-import io
-
-import pandas as pd
 import pytest
 
 from conftest import SMALL
 from normlib.report import agreement
-from normlib.runs.store import save_record
 from normlib.studies.results import Results
 from normlib.studies.study import Study
 
@@ -43,7 +39,7 @@ def make_sides(make_record):
     return make
 
 
-def test_the_table_has_the_numbers_of_figures_and_contrasts(make_sides):
+def test_the_table_has_the_numbers_of_figures_and_contrasts_and_as_text_their_intervals_and_verdicts(make_sides):
     table = agreement.compare(*make_sides(shift=0.2))
     figure = table[(table["ordering"] == "bn/none") & (table["measure"] == "train_loss")].iloc[0]
     assert figure[["mean_a", "mean_b", "difference"]].tolist() == pytest.approx([0.46, 0.66, 0.2])
@@ -51,10 +47,7 @@ def test_the_table_has_the_numbers_of_figures_and_contrasts(make_sides):
     contrast = table[table["ordering"] == "bn/none - none/none"].iloc[0]
     assert contrast[["measure", "runs_a", "runs_b", "verdict_a"]].tolist() == ["train_loss", 3, 3, "differs"]
     assert contrast["mean_a"] == pytest.approx(0.06)
-
-
-def test_as_text_it_has_means_with_intervals_and_of_a_contrast_both_verdicts(make_sides):
-    text = agreement.as_text(agreement.compare(*make_sides(shift=0.2)))
+    text = agreement.as_text(table)
     reach = 4.302653 * 0.01 / 3**0.5  # t of two degrees of freedom
     assert text.loc[0, ["what", "runs", "verdict"]].tolist() == ["bn/none", "3, 3", "differs"]
     assert text.loc[0, "A"] == f"0.4600 [{0.46 - reach:.4f}, {0.46 + reach:.4f}]"
@@ -94,14 +87,3 @@ def test_the_page_has_sentences_the_table_and_the_figure_in_it_and_what_others_w
     assert "<b>" not in page
     assert "<i>" not in page
     assert "&lt;b&gt;against&lt;/b&gt; none" in page
-
-
-def test_two_folders_give_text_and_the_files_that_are_asked_for(make_sides, tmp_path):
-    for name, side in zip(("here", "there"), make_sides(shift=0.2), strict=True):
-        for run in side.runs:
-            save_record(run, tmp_path / name / "records")
-        (tmp_path / name / "study.yaml").write_text(STUDY.to_yaml())
-    csv = str(tmp_path / "a.csv")
-    text = agreement.compare_folders(tmp_path / "here", tmp_path / "there", {"csv": csv})
-    assert text.splitlines()[-1] == csv
-    assert len(pd.read_csv(io.StringIO((tmp_path / "a.csv").read_text()))) == 9

@@ -34,14 +34,11 @@ def test_csv_gives_the_numbers_of_each_ordering_and_measure(results):
     assert len(table) == 2 * 8
 
 
-def test_contrasts_are_a_table_of_their_own(results):
+def test_contrasts_are_a_table_of_their_own_and_without_any_there_is_one_file(results):
     (contrast,) = csv(results, "a_contrasts.csv").to_dict("records")
     assert contrast["mean"] == pytest.approx(0.03)
     expected = {"name": "against none", "contrast": "bn/none - none/none", "measure": "train_loss", "margin": 0.02}
     assert contrast | expected | {"pairs": 3, "verdict": "undecided"} == contrast
-
-
-def test_without_contrasts_there_is_one_file(results):
     undeclared = Results(dataclasses.replace(results.study, contrasts={}), results.runs)
     assert [*export.csv_files(undeclared, Path("a.csv"))] == [Path("a.csv")]
 

@@ -3,7 +3,6 @@ import itertools
 import numpy as np
 import pytest
 
-import normlib
 from normlib.report import plots
 from normlib.runs.store import to_frame
 
@@ -26,25 +25,19 @@ def labels(axis):
     return [text.get_text() for text in axis.get_xticklabels()]
 
 
-def test_there_is_a_bar_for_each_of_the_four_orderings_in_the_sources_order_and_a_line_for_the_baseline(bars):
-    for axis in bars:
-        assert labels(axis) == ["bn/none", "gn/none", "gn/bn", "bn/gn"]
-        assert len(axis.patches) == 4
-    (line,) = (line for line in bars[1].lines if "none/none" in line.get_label())
-    assert line.get_ydata() == pytest.approx([0.40, 0.40])
-
-
-def test_the_baseline_is_a_bar_only_where_it_stands_alone(make_frame):
-    _, axes = plots.plot_bars(make_frame({"none": [0.4, 0.5]}))
-    assert labels(axes[0]) == ["none/none"]
-
-
-def test_a_bars_height_is_the_mean_over_runs(bars):
+def test_bars_in_the_sources_order_are_means_over_runs_and_the_baseline_is_a_line_unless_it_stands_alone(
+    make_frame, bars
+):
     accuracy, loss = bars
     means = np.array([0.43, 0.43, 0.46, 0.47])
+    assert labels(accuracy) == labels(loss) == ["bn/none", "gn/none", "gn/bn", "bn/gn"]
     assert [bar.get_height() for bar in loss.patches] == pytest.approx(means)
     assert [bar.get_height() for bar in accuracy.patches] == pytest.approx(1 - means / 4)
     assert [text.get_text() for text in loss.texts] == ["0.430", "0.430", "0.460", "0.470"]
+    (line,) = (line for line in loss.lines if "none/none" in line.get_label())
+    assert line.get_ydata() == pytest.approx([0.40, 0.40])
+    _, axes = plots.plot_bars(make_frame({"none": [0.4, 0.5]}))
+    assert labels(axes[0]) == ["none/none"]
 
 
 def test_every_run_is_a_dot_on_its_bar(bars):
@@ -67,24 +60,17 @@ def test_the_whisker_is_the_interval_of_the_mean_from_four_runs_on(make_frame, b
     assert not any("whisker" in str(part.get_label()) for part in bars[1].containers)  # three runs each
 
 
-def test_the_sources_figure_is_a_marker_at_its_ordering(bars):
-    """By the code: 0.4598 belongs to gn/bn, whatever its label says."""
+def test_the_sources_figure_is_a_marker_at_its_ordering_behind_it_the_spread_of_its_own_stack(bars):
+    """By the code: 0.4598 belongs to gn/bn, whatever its label says. The spread was read from the file with awk."""
     for axis, expected in zip(bars, ([0.8783, 0.8714, 0.8695, 0.8658], [0.4021, 0.4263, 0.4598, 0.4683]), strict=True):
         (marks,) = (c for c in axis.collections if c.get_label() == "the source's single run")
         assert marks.get_offsets()[:, 1].tolist() == expected
         assert marks.get_offsets()[:, 0].round().tolist() == [0, 1, 2, 3]
-
-
-def test_behind_the_sources_figure_stands_the_spread_of_its_own_stack(bars):
-    """From the lowest to the highest of twenty runs, read from the kept file with awk."""
-    spreads = []
-    for axis in bars:
         (lines,) = (c for c in axis.collections if c.get_label().startswith("20 runs on the source's own stack"))
-        spreads.append([segment[:, 1].tolist() for segment in lines.get_segments()])
-    accuracy, loss = spreads
-    assert len(accuracy) == len(loss) == 4
-    assert loss[0] == pytest.approx([0.4036, 0.4683], abs=5e-5)
-    assert all(low < high for low, high in accuracy + loss)
+        spreads = [segment[:, 1].tolist() for segment in lines.get_segments()]
+        assert len(spreads) == 4
+        assert all(low < high for low, high in spreads)
+    assert spreads[0] == pytest.approx([0.4036, 0.4683], abs=5e-5)
 
 
 def test_a_loss_axis_starts_at_zero_and_a_cut_axis_says_so(bars):
@@ -143,25 +129,3 @@ def test_the_gap_shows_three_readings_with_batch_norm_and_one_without(make_recor
     }
     assert {("o", 0.5), ("^", 0.4), ("s", 0.3), ("o", 0.25)} <= drawn
     assert [label.get_text() for label in axis.get_yticklabels()] == ["bn/none", "none/none"]
-
-
-@pytest.mark.parametrize("name", ["source", "batch-size"])
-def test_results_are_drawn_as_their_table_with_the_same_settings(name):
-    results = normlib.read_results(name)
-    records, study = results.records, results.study
-    family = {"measure": study.measure, "varies": study.varies}
-    pairs = [
-        (normlib.plot_gap, {"varies": study.varies}),
-        (normlib.plot_contrasts, {"contrasts": study.contrasts, "margin": study.margin, **family}),
-        (normlib.plot_winners, family),
-    ]
-    pairs += [(normlib.plot_beside_paper, {**family, "paper": study.reported})] if study.reported else []
-    pairs += [] if study.varies else [(normlib.plot_places, {"measure": study.measure}), (normlib.plot_bars, {})]
-    for plot, settings in pairs:
-        assert drawn_numbers(plot(results)[0]) == drawn_numbers(plot(records, **settings)[0])
-
-
-def drawn_numbers(figure):
-    lines = [line.get_xydata().tolist() for axis in figure.axes for line in axis.lines]
-    patches = [patch.get_bbox().get_points().tolist() for axis in figure.axes for patch in axis.patches]
-    return repr([lines, patches, [text.get_text() for axis in figure.axes for text in axis.texts]])

@@ -8,7 +8,7 @@ import nbconvert.filters
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from normlib.analysis.comparison import Comparison
@@ -22,7 +22,7 @@ CONTRASTS = {"kind": "bn/none - gn/none", "against none": "bn/none - none/none"}
 
 @pytest.fixture
 def make_results(make_record):
-    """Return a function that makes up a study's results from ``{ordering: losses by seed}``, or a table of runs."""
+    """Return a function that makes up a study's results from ``{ordering: losses by seed}``."""
 
     def make(losses, study, evaluation=None, **changes):
         runs = [
@@ -40,14 +40,10 @@ def study(orderings=("bn/none", "gn/none", "none/none"), seeds=8, **changes):
     return Study("made", orderings=orderings, seeds=seeds, **settings)
 
 
-def scattered(*means, seeds=8, sd=0.001):
+def losses(*means, seeds=8, sd=0.001):
     noise = np.random.default_rng(0).normal(0, sd, size=(len(means), seeds))
     noise -= noise.mean(axis=1, keepdims=True)
-    return [(mean + row).tolist() for mean, row in zip(means, noise, strict=True)]
-
-
-def losses(*means, **changes):
-    return dict(zip(("bn", "gn", "none"), scattered(*means, **changes), strict=True))
+    return {name: (mean + row).tolist() for name, mean, row in zip(("bn", "gn", "none"), means, noise, strict=True)}
 
 
 def test_a_clear_winner_is_told_apart_with_its_lead_and_its_conditions(make_results):
@@ -84,15 +80,16 @@ def test_with_one_seed_or_without_runs_of_an_ordering_nothing_can_be_said(make_r
     assert "By means, the baseline none/none is best, 0.3000: 0.1000 ahead of bn/none" in said
 
 
-def test_failed_runs_are_named(make_results):
+def test_failed_runs_are_named_and_without_a_study_file_none_is_missing(make_results):
     values = losses(0.30, 0.40, 0.50)
     values["gn"] = values["gn"][:6]
     said = sentences.findings(make_results(values, study()))
     assert "Missing, 2 of 24 runs: gn/none, seed 6; gn/none, seed 7. Contrasts leave out their pairs." in said
     assert "6 pairs" in said
+    assert sentences.run_sentences(make_results({"bn": [0.4]}, UndeclaredStudy("a", "Which?", ("none",)))) == []
 
 
-def test_a_diverged_run_is_named_and_nothing_said_of_its_contrasts(make_results):
+def test_a_diverged_run_is_named_and_nothing_said_of_its_contrasts_unless_it_counts_as_chance(make_results):
     values = losses(0.30, 0.40, 0.50)
     values["gn"][3] = math.nan
     said = sentences.findings(make_results(values, study()))
@@ -100,12 +97,20 @@ def test_a_diverged_run_is_named_and_nothing_said_of_its_contrasts(make_results)
     assert "*against none*, bn/none against none/none: **differs**" in said
     assert "Diverged: 1 of 8 runs of gn/none, 12% [0%, 53%]: seeds 3." in said
     assert "nan" not in said
+    results = make_results(values, study(diverged="worst"))
+    row = results.records[(results.records["ordering"] == "gn/none") & (results.records["seed"] == 3)].iloc[0]
+    assert row[["train_loss", "eval_accuracy"]].tolist() == pytest.approx([math.log(10), 0.1])
+    said = sentences.findings(results)
+    assert "Diverged: 1 of 8 runs of gn/none, 12% [0%, 53%]: seeds 3.\n- Diverged runs count as chance." in said
+    assert "nothing can be said" not in said
 
 
-def test_without_the_baseline_or_contrasts_it_is_said(make_results):
+def test_without_the_baseline_contrasts_or_a_rival_it_is_said(make_results, make_frame):
     said = sentences.findings(make_results({"bn": [0.4, 0.5]}, study(("bn/none",), 2, contrasts={})))
     assert "No contrast was declared, so no difference is judged." in said
     assert "The baseline, without normalization, was not run." in said
+    (said,) = sentences.winner_sentences(Comparison(make_frame({"none": [0.4], "bn": [math.nan]})))
+    assert said.startswith("No ordering is compared with another")
 
 
 def test_conditions_with_the_same_conclusion_are_told_together_and_flips_show(make_record):
@@ -140,23 +145,13 @@ def test_a_conclusion_that_depends_on_the_reading_is_said_to(make_results):
     findings = sentences.findings(results)
     assert findings.startswith("In evaluation loss on train[:10000], as Keras evaluates it, for source_cnn")
     assert "recalibrated, it would be" not in findings
+    recalibrated = make_results(losses(0.30, 0.40, 0.50), study(measure="recalibrated_loss"))
+    assert sentences.findings(recalibrated).startswith("In evaluation loss on train[:10000], recalibrated, for source")
     calm = sentences.reading_sentences(make_results(losses(0.30, 0.40, 0.50), study()))
     assert calm == [
         "On evaluation loss, no contrast was seen to depend on the reading of BatchNorm (the training figure has no "
         "readings)."
     ]
-
-
-def test_runs_that_diverged_may_be_declared_to_count_as_chance(make_results):
-    values = losses(0.30, 0.40, 0.50)
-    values["gn"][3] = math.nan
-    results = make_results(values, study(diverged="worst"))
-    row = results.records[(results.records["ordering"] == "gn/none") & (results.records["seed"] == 3)].iloc[0]
-    assert row["train_loss"] == pytest.approx(math.log(10))
-    assert row["eval_accuracy"] == pytest.approx(0.1)
-    said = sentences.run_sentences(results)
-    assert said == ["Diverged: 1 of 8 runs of gn/none, 12% [0%, 53%]: seeds 3.", "Diverged runs count as chance."]
-    assert "nothing can be said" not in sentences.findings(results)
 
 
 def test_the_ordering_of_a_mean_without_which_its_verdict_turns_is_named(make_results):
@@ -216,27 +211,15 @@ def test_runs_of_another_version_of_the_file_are_told(make_results):
     assert said.startswith("24 of 24 runs were made for another version of the study's file")
 
 
-def test_another_readings_measure_is_named_after_the_images(make_results):
-    said = sentences.findings(make_results(losses(0.3, 0.4, 0.5), study(measure="recalibrated_loss")))
-    assert said.startswith("In evaluation loss on train[:10000], recalibrated, for source_cnn")
-
-
-def test_without_a_study_file_no_run_is_missing(make_results):
-    assert sentences.run_sentences(make_results({"bn": [0.4]}, UndeclaredStudy("a", "Which?", ("none",)))) == []
-
-
-def test_the_baseline_wins_or_it_is_said_that_it_does_not(make_frame):
+def test_the_baseline_wins_or_it_is_said_that_it_does_not_or_has_no_pairs(make_frame):
     (said,) = sentences.winner_sentences(Comparison(make_frame({"none": [0.3, 0.3], "bn": [0.4, 0.42]})))
     assert said.startswith("By means, the baseline none/none is best, 0.3000: 0.1100 [")
-    (said,) = sentences.winner_sentences(Comparison(make_frame({"none": [0.4, 0.4], "bn": [0.3, 0.42]})))
-    assert "ahead of the baseline none/none, which is not clear of zero, and first with 1 of 2 seeds." in said
-
-
-def test_without_pairs_the_best_mean_stands_alone(make_frame):
-    frame = make_frame({"none": [0.3], "bn": [0.4, 0.4]})
-    frame.loc[frame["ordering"] == "none/none", "seed"] = 7
+    frame = make_frame({"none": [0.4, 0.4], "bn": [0.3, 0.42]})
     (said,) = sentences.winner_sentences(Comparison(frame))
-    assert said == "By means, the baseline none/none is best, 0.3000: no pairs with bn/none."
+    assert "ahead of the baseline none/none, which is not clear of zero, and first with 1 of 2 seeds." in said
+    frame["seed"] = range(4)
+    (said,) = sentences.winner_sentences(Comparison(frame))
+    assert said == "By means, bn/none is best, 0.3600: no pairs with the baseline none/none."
 
 
 def test_equal_means_are_said_to_be_equal_and_are_no_order(make_frame):
@@ -246,13 +229,6 @@ def test_equal_means_are_said_to_be_equal_and_are_no_order(make_frame):
     assert re.fullmatch(r"By means, (.+), (.+) and (.+) are best, each 0.4000\.", said)
     (said,) = sentences.winner_sentences(Comparison(make_frame({"bn": [0.5, 0.1], "none": [0.5]})))
     assert said.startswith("By means, bn/none is best, 0.3000: 0.0000")
-
-
-def test_nothing_is_said_of_a_baseline_that_was_not_run_or_stands_alone(make_frame):
-    none, alone = (Comparison(make_frame(losses)) for losses in ({"bn": [0.4]}, {"none": [0.4], "bn": [math.nan]}))
-    assert sentences.winner_sentences(none)[0] == "The baseline, without normalization, was not run."
-    (said,) = sentences.winner_sentences(alone)
-    assert said.startswith("No ordering is compared with another")
 
 
 def test_where_recalibration_would_turn_the_answer_it_is_said(make_frame):
@@ -317,11 +293,16 @@ def test_the_sources_ranking_is_held_against_the_means_and_each_seed(make_frame)
         (
             {"batch_size": 64, "fit_split": "test[:640]"},
             [{"batch_size": [32, 64], "fit_split": ["test[:320]", "test[:640]"]}],
-            "source_cnn with no activation after its convolutions, 1 epoch, Adam at 0.001, fitted on mnist "
+            "source_cnn with no activation after its convolutions, fitted on mnist, 1 epoch, Adam at 0.001 "
             "(batch_size 32 with fit_split test[:320]; batch_size 64 with fit_split test[:640])",
         ),
+        (  # of which the first run's stand for no other
+            {"model": "resnet20"},
+            [{"dataset": ["mnist", "fashion_mnist"]}],
+            "resnet20, fitted on test, 1 epoch, batches of 32, Adam at 0.001",
+        ),
     ],
-    ids=["shared", "the model's own activations", "batch, sample and schedule", "settings that go together"],
+    ids=["shared", "the model's own activations", "batch, sample and schedule", "settings that go together", "data"],
 )
 def test_the_settings_that_runs_share_are_said_in_words_and_what_varies_is_left_out(make_frame, settings, varies, said):
     assert sentences.shared_settings(make_frame({"bn": [0.4]}, **settings), varies) == said
@@ -347,30 +328,16 @@ def shown(text):
     return html.unescape(re.sub(r"<[^>]*>", "", made)).strip(), re.findall(r"</?\w+", made)
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "<script>alert(1)</script>",
-        "<img src=x onerror=alert(1)>",
-        "[here](javascript:alert(1))",
-        "![](http://example.invalid/pixel)",
-        "*bold* __bold__ `code` ~~gone~~ $x^2$ | a table",
-        r"\$ \< \\ \(x\) \[x\] \$x\$ \begin{align}x\end{align}",
-        "# heading",
-        "&lt;b&gt; & &amp;",
-        "2 * 3 * 4",
-    ],
-)
-def test_markup_is_shown_as_it_was_typed(text):
-    assert shown(text) == (f"a {text} b", ["<p", "</p"])
-
-
 def test_line_breaks_begin_no_list_and_plain_words_stay_as_they_are():
     assert sentences.as_markdown("a, gn/bn say\n\n- b?\n# c") == "a, gn/bn say - b? &#35; c"
 
 
 @given(st.text(st.characters(codec="utf-8", exclude_categories=["C", "Z"]), min_size=1))
-def test_any_text_is_shown_and_makes_no_element(text):
-    seen, tags = shown(text)
-    assert seen == f"a {text} b"
-    assert tags == ["<p", "</p"]
+@example("<script>alert(1)</script> <img src=x onerror=alert(1)>")
+@example("[here](javascript:alert(1)) ![](http://example.invalid/pixel)")
+@example("*bold* __bold__ `code` ~~gone~~ $x^2$ | a table")
+@example(r"\$ \< \\ \(x\) \[x\] \$x\$ \begin{align}x\end{align}")
+@example("# heading")
+@example("&lt;b&gt; & &amp; 2 * 3 * 4")
+def test_any_text_is_shown_as_it_was_typed_and_makes_no_element(text):
+    assert shown(text) == (f"a {text} b", ["<p", "</p"])

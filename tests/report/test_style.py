@@ -1,9 +1,8 @@
 import matplotlib as mpl
 import pytest
 
-from normlib.report import plots, style
-from normlib.report.style import Figure, in_style, subplots
-from normlib.runs import store
+from normlib.report import style
+from normlib.report.style import in_style, subplots
 
 
 def test_the_alternative_text_tells_panels_axes_categories_and_legend():
@@ -19,37 +18,20 @@ def test_the_alternative_text_tells_panels_axes_categories_and_legend():
     )
 
 
-def test_places_on_a_scale_hidden_panels_and_bare_ones_are_not_told():
+def test_places_on_a_scale_hidden_panels_and_bare_ones_are_not_told_and_the_text_stands_beside_the_picture():
     figure, axes = subplots(1, 3, shows="Lines")
     axes[0].semilogy([1, 2], [1e-3, 1e3])
     axes[1].set_visible(False)
     axes[2].set_axis_off()
     axes[2].set_title("unseen")
-    assert figure.alternative_text == "Lines."
+    assert figure._repr_mimebundle_() == ({}, {"image/png": {"alt": "Lines."}})
 
 
 def test_of_many_panels_the_first_are_told():
-    figure, axes = subplots(2, 4, shows="Many")
-    for number, axis in enumerate(axes.flat):
+    figure, axes = style.panels(8, 5, (1, 1), "Many")
+    for number, axis in enumerate(axes):
         axis.set_title(f"panel {number}")
     assert figure.alternative_text.endswith("panel 5. and 2 more panels.")
-
-
-def test_a_notebook_keeps_the_text_beside_the_picture_which_is_matplotlibs_to_make():
-    figure, _ = subplots(shows="A figure")
-    assert figure._repr_mimebundle_() == ({}, {"image/png": {"alt": "A figure."}})
-
-
-def test_all_plots_give_such_figures():
-    figure, _ = plots.plot_bars(store.load_records(store.SOURCE_RECORDS))
-    assert isinstance(figure, Figure)
-    assert figure.alternative_text.startswith("Bars: the mean of each ordering")
-    assert "the source's single run" in figure.alternative_text
-
-
-def test_what_it_shows_has_to_be_said():
-    with pytest.raises(TypeError, match="shows"):
-        subplots()
 
 
 def test_a_style_holds_while_a_function_draws_and_leaves_alone_what_is_set_meanwhile():
