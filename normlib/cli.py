@@ -217,7 +217,7 @@ def cost(folder: str, rounds: int, threads: int, out: str | None) -> None:
     normlib cost outputs/source
     normlib cost source --out source.csv
     """
-    from normlib.files import check_writable, write_atomically
+    from normlib.files import write_atomically
     from normlib.report import export, tables
     from normlib.runs.cost import COST_FILE, measure_cost
     from normlib.studies.folder import output_folder
@@ -226,17 +226,14 @@ def cost(folder: str, rounds: int, threads: int, out: str | None) -> None:
     kept = folder in kept_studies() and not Path(folder).is_dir()
     results = read_kept(folder) if kept else read_folder(_folder("DIR", folder))
     path = None if kept else Path(os.path.relpath(output_folder(Path(folder)) / COST_FILE))
-    if out is not None:
-        path = Path(out)
-        export.check_file("out", out)
-    elif path:
-        check_writable(path.parent, "DIR")
+    path = path if out is None else Path(out)
+    if path:
+        export.check_file("DIR" if out is None else "out", path)
     sys.path.insert(0, "")  # models and kinds of one's own are found where the command is given, as in kernels
     results.cost = measure_cost(results.cost_instances, rounds, threads)
-    if path:
-        write_atomically(path, results.cost.to_csv(float_format="%.4f"))
     click.echo(f"{tables.cost_caption(results)}\n{tables.cost_table(results).to_string()}")
     if path:
+        write_atomically(path, results.cost.to_csv(float_format="%.4f"))
         click.echo(path)
 
 
@@ -329,8 +326,7 @@ def _summarize(folder: Path, exports: dict[str, str] | None = None, verbose: boo
     exported: list[Path] = []
     for kind, file in (exports or {}).items():
         if kind == "html":
-            summary.export_html(folder / "summary.ipynb", Path(file))
-            exported.append(Path(file))
+            exported.append(summary.export_html(folder / "summary.ipynb", Path(file)))
             continue
         written = export.csv_files(results, Path(file)) if kind == "csv" else {Path(file): export.to_latex(results)}
         for path, text in written.items():

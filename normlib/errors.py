@@ -230,24 +230,18 @@ _CLASSES |= {"Split", "Study"}
 
 def _fits(annotation: str, value: Any) -> bool:
     """Tell whether a value is what an annotation says; of a type that is not looked into, every value is."""
-    for alternative in _ALIASES.get(annotation, annotation).split(" | "):
-        if alternative in _ALIASES and alternative != annotation:
-            if _fits(alternative, value):
-                return True
-            continue
-        outer, _, inner = alternative.removesuffix("]").partition("[")
-        name = outer.rpartition(".")[2]
-        if name in ("Iterable", "Sequence", "list"):
-            fits = isinstance(value, Iterable if name == "Iterable" else list | tuple)
-            fits = fits and not isinstance(value, str) and all(_fits(inner, item) for item in value)
-        elif name == "Mapping":
-            fits = isinstance(value, Mapping) and all(_fits(inner.rpartition(", ")[2], item) for item in value.values())
-        elif name == "Path":
-            fits = isinstance(value, os.PathLike)
-        elif name in _CLASSES:  # by its name, so that nothing is imported for it
-            fits = name in {base.__name__ for base in type(value).__mro__}
-        else:
-            fits = name != "None" or value is None
-        if fits:
-            return True
-    return False
+    annotation = _ALIASES.get(annotation, annotation)
+    if " | " in annotation:
+        return any(_fits(alternative, value) for alternative in annotation.split(" | "))
+    outer, _, inner = annotation.removesuffix("]").partition("[")
+    name = outer.rpartition(".")[2]
+    if name in ("Iterable", "Sequence", "list"):
+        several = isinstance(value, Iterable if name == "Iterable" else list | tuple) and not isinstance(value, str)
+        return several and all(_fits(inner, item) for item in value)
+    if name == "Mapping":
+        return isinstance(value, Mapping) and all(_fits(inner.rpartition(", ")[2], item) for item in value.values())
+    if name == "Path":
+        return isinstance(value, os.PathLike)
+    if name in _CLASSES:  # by its name, so that nothing is imported for it
+        return name in {base.__name__ for base in type(value).__mro__}
+    return name != "None" or value is None

@@ -17,12 +17,12 @@ from normlib.errors import RequestError, checked, real_number, thread_count, who
 from normlib.execution.jobs import Dispatch, Runs, read_run
 from normlib.execution.notebook import notebook_path, plan
 from normlib.execution.workers import (
-    Job,
     calling,
     concurrency,
     find_refusal,
     local_executor,
     local_workers,
+    perform,
     shares_disk,
 )
 from normlib.files import check_inside, check_writable, only_writer, set_aside, write_atomically
@@ -161,10 +161,10 @@ def _run(
         write_atomically(out / "study.yaml", as_run)
         for key in runs:
             failure_path(out, key).unlink(missing_ok=True)
-        make_job = functools.partial(
-            Job,
+        make = functools.partial(
+            perform,
             notebook=notebook_path("instance").read_text(encoding="utf-8"),
-            stack=stack.installed(),
+            callers_stack=stack.installed(),
             records_dir=str(out / "records") if shares_disk(executor) else "",
             caller=caller,
             keep_kernel=isinstance(executor, concurrent.futures.ThreadPoolExecutor),
@@ -174,7 +174,7 @@ def _run(
         if declared and planned:
             tell(plan_sentence(declared, earlier_runs(declared, out)))
         with Progress(len(runs), study.name, done=len(runs) - len(missing)) as progress:
-            dispatch = Dispatch(missing, out, executor, make_job, retries, progress)
+            dispatch = Dispatch(missing, out, executor, make, retries, progress)
             failures = dispatch.finish(plan(missing.values(), threads, concurrency(executor)))
     order = {key: place for place, key in enumerate(runs)}
     return sorted(failures, key=lambda failure: order[failure.key])

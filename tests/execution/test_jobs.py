@@ -4,7 +4,6 @@ import concurrent.futures
 
 import pytest
 
-from normlib.execution import jobs
 from normlib.execution.jobs import Dispatch, read_run
 from normlib.execution.notebook import Cause, Execution, ExecutionError
 from normlib.execution.workers import Outcome
@@ -30,7 +29,7 @@ class InPlace(concurrent.futures.Executor):
 
 
 @pytest.fixture
-def finish(make_record, made_here, tmp_path, monkeypatch):
+def finish(make_record, made_here, tmp_path):
     """Return a function that makes four seeds in one execution, and returns failures and the seeds of each try.
 
     ``outcome(seeds, number)`` gives what becomes of a try: seeds whose records come back, and an error or None; or it
@@ -44,15 +43,12 @@ def finish(make_record, made_here, tmp_path, monkeypatch):
             seeds = list(execution.run_seeds)
             tried.append(seeds)
             done, error = outcome(seeds, tried.count(seeds))
-            records = tuple(make_record("none", seed, environment=made_here).to_json() for seed in done)
+            records = tuple(make_record("none", seed, environment=made_here) for seed in done)
             return Outcome(records, "as far as it came" if error else "executed", error)
 
-        monkeypatch.setattr(jobs, "perform", perform)
         execution = Execution(NONE, 0, 4)
         with Progress(4, "made up") as progress:
-            made = Dispatch(
-                execution.keys.values(), tmp_path, InPlace(), lambda execution: execution, retries, progress
-            )
+            made = Dispatch(execution.keys.values(), tmp_path, InPlace(), perform, retries, progress)
             return made.finish([execution]), tried
 
     return finish
@@ -143,7 +139,7 @@ def test_an_interruption_cancels_what_waits(tmp_path):
 
     submitted = []
     with Progress(3, "made up") as progress:
-        made = Dispatch([], tmp_path, Interrupted(), lambda execution: execution, 2, progress)
+        made = Dispatch([], tmp_path, Interrupted(), pytest.fail, 2, progress)
         with pytest.raises(KeyboardInterrupt):
             made.finish([Execution(NONE, seed, 1) for seed in range(3)])
     assert [future.cancelled() for future in submitted] == [True, True]

@@ -145,7 +145,9 @@ def test_where_a_choice_was_a_tie_that_ordering_is_run_at_the_tied_settings_too(
 
 
 def test_a_study_that_varies_settings_runs_each_condition_and_its_records_name_its_file(tmp_path, monkeypatch):
-    masters.use(monkeypatch, tmp_path)
+    """All its runs diverge, which is a result: they are done."""
+    diverges = 'figures = lambda seed: {"training": {"loss": [float("nan")], "accuracy": [0.1]}}'
+    masters.use(monkeypatch, tmp_path, diverges)
     file = tmp_path / "mine.yaml"
     file.write_text("question: Which?\norderings: [none]\nvaries: [{batch_size: [32, 64]}]\nseeds: 1\n")
     study, out = read_study(file), tmp_path / "out"
@@ -154,6 +156,7 @@ def test_a_study_that_varies_settings_runs_each_condition_and_its_records_name_i
     assert run_study(study, out) == []
     found = load_records(out)
     assert sorted(found["batch_size"]) == [32, 64]
+    assert found["train_loss"].isna().all()
     assert set(found["study_sha256"]) == {hashlib.sha256(file.read_bytes()).hexdigest()}
     assert describe_plan(study, out) == f"0 executions, 0 of 2 runs to do, into {out}"
     assert describe_plan(study, out, redo=True).endswith(f"\n2 executions, 2 of 2 runs to do, into {out}")
