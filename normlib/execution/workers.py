@@ -70,15 +70,7 @@ def dask_executor(address: str) -> Iterator[concurrent.futures.Executor]:
 
 
 def local_workers(workers: int | None, threads: int) -> int:
-    """Return how many executions there are at once on this machine.
-
-    Args:
-        workers: What was asked for; None: as many as there are cores for.
-        threads: Threads of each.
-
-    Raises:
-        RequestError: Not a whole number from 1 up.
-    """
+    """Return how many executions there are at once on this machine, see ``local_executor``."""
     if workers is None:
         return max(1, stack.cores() // threads)
     return whole_number("workers", workers, minimum=1, maximum=1000)
