@@ -8,16 +8,11 @@ import signal
 import sys
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from normlib.errors import RequestError, one_line, one_of
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from normlib.runs.record import Record
 
 
 class Commands(click.Group):
@@ -296,15 +291,13 @@ def _list_studies() -> None:
         most = "at most " if plan.looks else ""
         click.echo(f"{name}: {most}{runs} runs ({len(plan.instances)} instances, {most}{plan.seeds} seeds each)")
         kept = earlier_runs(plan)
-        for text in (plan.question, plan_sentence(plan, kept), *([_duration(kept.runs)] if kept else [])):
+        texts = [plan.question, plan_sentence(plan, kept)]
+        if kept:
+            minutes = sum(sum(run.seconds.values()) for run in kept.runs) / 60
+            places = ", ".join(dict.fromkeys(run.environment["processor"] for run in kept.runs))
+            texts.append(f"It took {minutes:,.0f} minutes on one core of {places}.")
+        for text in texts:
             click.echo(click.wrap_text(text, initial_indent="  ", subsequent_indent="  "))
-
-
-def _duration(runs: Sequence[Record]) -> str:
-    """Return how long some runs took, and where."""
-    minutes = sum(sum(run.seconds.values()) for run in runs) / 60
-    places = ", ".join(dict.fromkeys(run.environment["processor"] for run in runs))
-    return f"It took {minutes:,.0f} minutes on one core of {places}."
 
 
 def _summarize(folder: Path, exports: dict[str, str] | None = None, verbose: bool = False) -> None:

@@ -13,7 +13,6 @@ import sys
 import warnings
 from pathlib import Path
 
-import click
 import masters
 import nbformat
 import pytest
@@ -62,11 +61,11 @@ def here(folder, monkeypatch, capsys):
     monkeypatch.chdir(folder)
     monkeypatch.setattr(warnings, "formatwarning", warnings.formatwarning)  # to have it back
 
-    def here(*arguments, main=cli.main):
+    def here(*arguments):
         monkeypatch.setattr(sys, "argv", ["normlib", *arguments])
         code = 0
         try:
-            main()
+            cli.main()
         except SystemExit as ended:
             code = ended.code
         return code, *capsys.readouterr()
@@ -86,7 +85,7 @@ def test_the_example_of_kinds_of_ones_own_runs_as_its_first_lines_say_and_ends_w
     assert done.returncode == 0, done.stderr
     assert done.stderr.splitlines()[1] == "my_norms: 0 of 4 runs done"
     assert "my_norms: 4 of 4 runs done" in done.stderr
-    head, verdict, best, cost, page = done.stdout.splitlines()
+    head, verdict, best, *_, cost, page = done.stdout.splitlines()
     assert head == "my_norms: 4 runs, running training loss"
     assert re.match(r"  division: (un)?decided|  division: differs|  division: level", verdict)
     assert best.startswith("  By means, ")
@@ -237,43 +236,24 @@ def test_help_teaches_by_example(here, command):
     assert r"\b" not in out
 
 
-# How commands end.
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (OSError(errno.ENOSPC, "No space left", "a/b.json"), "OSError: [Errno 28] No space left: 'a/b.json'"),
+        (OSError("\x1b[2J\u202egnp.exe"), "OSError: \\x1b[2J\\u202egnp.exe"),
+    ],
+    ids=["a full disk", "what the terminal would obey is written out"],
+)
+def test_what_the_machine_does_is_one_line_and_exit_code_1_and_so_is_a_warning(here, monkeypatch, error, said):
+    """The warning as it is formatted, without its line of code; pytest keeps what is warned for itself."""
 
+    def fails(folder):
+        raise error
 
-@click.group(cls=cli.Commands)
-def commands():
-    """Commands that do one thing each."""
-
-
-@pytest.fixture
-def end(monkeypatch, here):
-    """Return a function that runs a command which may raise an error; it returns the exit code and what it said."""
-
-    def end(error=None):
-        def do():
-            if error:
-                raise error
-
-        monkeypatch.setitem(commands.commands, "do", click.command("do")(do))
-        code, _, said = here("do", main=lambda: cli.run(commands))
-        return code, said
-
-    return end
-
-
-def test_what_the_machine_does_is_one_line_and_exit_code_1(end):
-    """What the terminal would obey is written out."""
-    full = OSError(errno.ENOSPC, "No space left on device", "outputs/a/records/b.json")
-    assert end(full) == (1, "normlib: OSError: [Errno 28] No space left on device: 'outputs/a/records/b.json'\n")
-    assert end(OSError("\x1b[2J\u202egnp.exe")) == (1, "normlib: OSError: \\x1b[2J\\u202egnp.exe\n")
-
-
-def test_a_warning_is_one_line_without_the_line_of_code_that_gave_it(end):
-    """As it is formatted; pytest keeps what is warned for itself."""
-    assert end() == (0, "")
-    assert (
-        warnings.formatwarning(UserWarning("left out\na.json"), UserWarning, "a.py", 1) == "normlib: left out a.json\n"
-    )
+    monkeypatch.setattr("normlib.studies.folder.describe_status", fails)
+    assert here("status", "mine") == (1, "", f"normlib: {said}\n")
+    shown = warnings.formatwarning(UserWarning("left out\na.json"), UserWarning, "a.py", 1)
+    assert shown == "normlib: left out a.json\n"
 
 
 def test_the_cost_of_a_studys_orderings_is_told_and_from_then_on_belongs_to_its_results(here, folder, make_record):

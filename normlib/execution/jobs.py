@@ -5,19 +5,15 @@ from __future__ import annotations
 import concurrent.futures
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TypeAlias
 
 from normlib.execution import workers
 from normlib.execution.notebook import Cause, Execution, ExecutionError
 from normlib.execution.workers import Outcome
 from normlib.files import write_atomically
-from normlib.models.instance import Instance
 from normlib.runs.progress import Progress
 from normlib.runs.record import RecordError
 from normlib.runs.store import Record, read_record, save_record
 from normlib.studies.folder import Failure, write_failure
-
-Runs: TypeAlias = dict[str, tuple[Instance, int]]  # instance and seed, by key
 
 _POLL_SECONDS = 0.5  # how often finished runs are looked for
 

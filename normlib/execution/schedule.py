@@ -8,13 +8,14 @@ import functools
 import threading
 import warnings
 from pathlib import Path
+from typing import TypeAlias
 
 from normlib import stack
 from normlib.analysis.conditions import label
 from normlib.data import load_array
 from normlib.datasets import DATASETS, is_file
 from normlib.errors import RequestError, checked, real_number, thread_count, whole_number
-from normlib.execution.jobs import Dispatch, Runs, read_run
+from normlib.execution.jobs import Dispatch, read_run
 from normlib.execution.notebook import notebook_path, plan
 from normlib.execution.workers import (
     calling,
@@ -26,6 +27,7 @@ from normlib.execution.workers import (
     shares_disk,
 )
 from normlib.files import check_inside, check_writable, only_writer, set_aside, write_atomically
+from normlib.models.instance import Instance
 from normlib.report.sentences import plan_sentence
 from normlib.runs.progress import Progress, tell
 from normlib.runs.record import OtherVersionError, RecordError, run_key
@@ -35,6 +37,7 @@ from normlib.studies.results import Results, earlier_runs
 from normlib.studies.study import Study
 from normlib.studies.tuning import tune, tuning_study
 
+Runs: TypeAlias = dict[str, tuple[Instance, int]]  # instance and seed, by key
 TUNING = "tuning"  # the folder of the runs by which settings are chosen
 _FOLDERS = ("records", "notebooks", "failures", "figures", "set_aside")
 
