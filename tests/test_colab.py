@@ -4,7 +4,6 @@ Those that train much have smaller parameters here; in full they are nbval's.
 """
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -63,12 +62,9 @@ def colab(tmp_path_factory):
     argv = [str(python), "-m", "ipykernel_launcher", "-f", "{connection_file}"]
     own = {"PYTHONPATH": str(folder), "TF_CPP_MIN_LOG_LEVEL": "0"}
     kernel.write_text(json.dumps({"argv": argv, "display_name": "Colab", "language": "python", "env": own}))
-    before = os.environ.get("JUPYTER_PATH")
-    os.environ["JUPYTER_PATH"] = str(folder / "jupyter")
-    yield content, python, versions(python)
-    os.environ.pop("JUPYTER_PATH")
-    if before is not None:
-        os.environ["JUPYTER_PATH"] = before
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("JUPYTER_PATH", str(folder / "jupyter"))
+        yield content, python, versions(python)
 
 
 @pytest.mark.parametrize("name", small_notebooks.NAMES)

@@ -162,7 +162,7 @@ def test_damaged_and_foreign_files_among_the_records_are_named_and_set_aside_and
     }
     for path, (content, _) in damaged.items():
         path.write_bytes(content)
-    with local_executor(2) as executor, pytest.warns(UserWarning, match="set aside") as warned:
+    with local_executor(1) as executor, pytest.warns(UserWarning, match="set aside") as warned:
         assert run_study(study, out, executor) == []
     assert {str(warning.message) for warning in warned if "set aside" in str(warning.message)} == {
         f"set aside records/{path.name} of {out} as set_aside/{path.name}: {reason}"
