@@ -79,14 +79,3 @@ def test_in_colab_a_notebook_installs_normlib_and_nothing_in_the_place_of_what_i
     outputs = [output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs]
     assert [output for output in outputs if "image/png" in output.get("data", {})]
     assert not [output.text for output in outputs if output.get("name") == "stderr"]
-
-
-def test_outside_of_colab_nothing_is_installed():
-    for name in small_notebooks.NAMES:
-        notebook = small_notebooks.read(name)
-        first = next(cell for cell in notebook.cells if cell.cell_type == "code")
-        assert first.source.splitlines()[-2:] == [
-            'if "google.colab" in sys.modules:',
-            "    %pip install --quiet {normlib_source}",
-        ]
-        assert first.outputs == []
