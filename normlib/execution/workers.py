@@ -168,7 +168,8 @@ def perform(
         callers_stack: As ``stack.installed`` gives it where the study is run.
         records_dir: Where records are written as runs end, where worker and caller share a disk; empty: they come back.
         caller: Who asks, as ``calling`` gives.
-        keep_kernel: Whether the kernel is kept for the caller's next execution; the caller has to end it.
+        keep_kernel: Whether the kernel is kept for the caller's next execution, of as many threads, since TensorFlow
+            fixes them once it has run; the caller has to end it.
         study_sha256: Of the file that declares the study; empty where there is none.
         timeout: Seconds that the execution may take; None: as long as it needs.
     """
@@ -187,8 +188,7 @@ def perform(
                     parameters["dataset"]: execution.instance.settings["dataset"],
                 },
                 timeout=timeout,
-                # Kernels are handed on between equal ones only, and TensorFlow's threads are fixed once it has run.
-                variables={stack.STUDY_VARIABLE: study_sha256, "NORMLIB_THREADS": str(execution.threads)},
+                variables={stack.STUDY_VARIABLE: study_sha256},
                 runs=execution.seeds,
                 caller=caller,
                 keep=keep_kernel,
