@@ -1,7 +1,6 @@
 """Make the tables, sentences and pictures of the README and of docs/ from what is kept: ``make findings``."""
 
 import dataclasses
-import functools
 import hashlib
 import re
 from pathlib import Path
@@ -19,7 +18,6 @@ from normlib.report import agreement, answer, sentences, style, tables
 from normlib.runs import store
 from normlib.studies.results import Results
 
-read_results = functools.cache(normlib.read_results)  # several parts tell of one study
 ROOT = Path(__file__).parent.parent
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
 CALIBRATION = ROOT / "docs" / "calibration"  # written by make calibrate
@@ -81,9 +79,9 @@ def render(page: str) -> str:
 
 def draw() -> dict[str, Figure]:
     """Draw the README's pictures, by their names in ``docs/``."""
-    figures = {"bars": normlib.plot_bars(read_results("source"))[0], "power": _draw_power()}
+    figures = {"bars": normlib.plot_bars(normlib.read_results("source"))[0], "power": _draw_power()}
     for name in STUDIES:
-        results = read_results(name)
+        results = normlib.read_results(name)
         if results.study.reported:
             figures[name] = normlib.plot_beside_paper(results)[0]
         elif name == "lag":
@@ -113,7 +111,7 @@ def describe(figure: Figure) -> str:
 
 
 def _results() -> str:
-    results = read_results("source")
+    results = normlib.read_results("source")
     return (
         f"{_markdown(tables.result_table(results))}\n\n"
         f"Mean over runs and its 95 % interval (Student's t), which covers {sentences.coverage(results.records)}. "
@@ -124,7 +122,7 @@ def _results() -> str:
 
 def _opening() -> str:
     """Tell of the largest gap between training and evaluation that a study kept."""
-    lag = read_results("lag")
+    lag = normlib.read_results("lag")
     instance = max((i for i in lag.study.instances if i.momentum == 0.99), key=lambda instance: instance.batch_size)
     runs = lag.records.query("ordering == 'bn/none' and momentum == 0.99 and batch_size == @instance.batch_size")
     means = runs[["train_loss", "eval_loss", "recalibrated_loss"]].mean()
@@ -143,14 +141,14 @@ def _verdict() -> str:
 
 def _told() -> str:
     told = [(study, f"{question} {_line(study, name)}") for (study, name), question in TOLD.items()]
-    cost = answer.cost_lines(read_results("source"))
+    cost = answer.cost_lines(normlib.read_results("source"))
     told += [("source", f"And what does a layer cost in the source's network? {line}") for line in cost]
     return "\n".join(f"- {line} ([`{study}`](docs/findings/{study}.md))" for study, line in told)
 
 
 def _line(study: str, name: str) -> str:
     """Return what is said of a contrast, in a line, without its name."""
-    results = read_results(study)
+    results = normlib.read_results(study)
     (line,) = (line for line in answer.verdict_lines(results) if line.startswith((f"{name}:", f"{name}, under")))
     said = line.removeprefix(name).lstrip(":, ")
     return f"In {results.measure.phrase}: {said}."
@@ -160,7 +158,7 @@ def _index() -> str:
     """Return a section a study: its question, the answer in lines, and where the rest is."""
     parts = []
     for name in STUDIES:
-        results = read_results(name)
+        results = normlib.read_results(name)
         lines = [f"- {sentences.as_markdown(line)}" for line in answer.answer(results)]
         parts.append(
             "\n".join(
@@ -182,7 +180,7 @@ def study_pages() -> dict[Path, str]:
 
 
 def _finding(name: str, shows: str) -> str:
-    results = read_results(name)
+    results = normlib.read_results(name)
     study = results.study
     table = tables.result_table(results).drop(columns="source's label", errors="ignore")
     return (
@@ -222,7 +220,7 @@ def _made_with(runs: pd.DataFrame) -> str:
 
 
 def _counts() -> str:
-    verdicts = pd.concat([read_results(name).estimates["verdict"] for name in STUDIES])
+    verdicts = pd.concat([normlib.read_results(name).estimates["verdict"] for name in STUDIES])
     counted = verdicts.value_counts()
     words = ("differs", "differs negligibly", "level", "undecided")
     each = ", ".join(f"{counted.get(word, 0)} *{word}*" for word in words)
@@ -378,7 +376,7 @@ def _scaling(runs: float = 1e6, workers: int = 1000, an_execution: int = kernels
 
 def _agreement() -> str:
     """Compare the source study's kept runs with those on the other stack."""
-    here = read_results("source")
+    here = normlib.read_results("source")
     there = Results(dataclasses.replace(here.study, name="source-keras3"), store.read_records(KERAS3))
     found = agreement.agreement_sentences(here, there, agreement.compare(here, there))
     return "\n".join(f"- {sentences.as_markdown(sentence)}" for sentence in found)
