@@ -5,6 +5,7 @@ from __future__ import annotations
 import concurrent.futures
 import contextlib
 import dataclasses
+import functools
 import io
 import json
 import subprocess
@@ -16,7 +17,7 @@ from pathlib import Path
 from benchmarks.measuring import ROOT, Figure, alternate, python
 from normlib.execution.notebook import Execution
 from normlib.execution.schedule import run_study
-from normlib.execution.workers import Job, Outcome
+from normlib.execution.workers import Outcome
 from normlib.files import write_atomically
 from normlib.models.instance import Instance
 from normlib.models.ordering import SOURCE_INSTANCES
@@ -142,18 +143,19 @@ def scale(rounds: int) -> list[Figure]:
 class _Ready(concurrent.futures.Executor):
     """Does nothing: what executions give is there before they are submitted."""
 
-    def __init__(self, records: dict[str, str]):
+    def __init__(self, records: dict[str, Record]):
         self._records, self._max_workers = records, len(records)
 
-    def submit(self, function: object, job: Job) -> concurrent.futures.Future:
+    def submit(self, perform: functools.partial, execution: Execution) -> concurrent.futures.Future:
         future: concurrent.futures.Future = concurrent.futures.Future()
-        future.set_result(Outcome(tuple(self._records[key] for key in job.execution.keys.values()), job.notebook))
+        records = tuple(self._records[key] for key in execution.keys.values())
+        future.set_result(Outcome(records, perform.keywords["notebook"]))
         return future
 
 
 def _drive() -> float:
     study = Study("driver", "What does an execution cost its driver?", ORDERINGS, seeds=100)
-    ready = {record.key: record.to_json() for record in _made_up(study.seeds)}
+    ready = {record.key: record for record in _made_up(study.seeds)}
     with tempfile.TemporaryDirectory() as out:
         started = time.perf_counter()
         with contextlib.redirect_stderr(io.StringIO()):  # a line a run

@@ -17,7 +17,7 @@ import pandas as pd
 from benchmarks.measuring import ROOT, Figure, alternate, python, time_command
 from normlib import stack
 from normlib.execution.notebook import Execution, notebook_path
-from normlib.execution.workers import Job, perform
+from normlib.execution.workers import perform
 from normlib.models.instance import Instance
 from normlib.models.ordering import SOURCE_INSTANCES
 from normlib.runs.store import read_records
@@ -107,7 +107,7 @@ def overhead(rounds: int) -> list[Figure]:
     def share(ordering: str) -> float:
         with tempfile.TemporaryDirectory() as out:
             started = time.perf_counter()
-            outcome = perform(Job(Execution(Instance(ordering), 0, 10), notebook, stack.installed(), out))
+            outcome = perform(Execution(Instance(ordering), 0, 10), notebook, stack.installed(), out)
             took = time.perf_counter() - started
             if outcome.error is not None:
                 raise outcome.error

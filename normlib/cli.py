@@ -8,16 +8,11 @@ import signal
 import sys
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from normlib.errors import RequestError, one_line, one_of
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from normlib.runs.record import Record
 
 
 class Commands(click.Group):
@@ -217,7 +212,7 @@ def cost(folder: str, rounds: int, threads: int, out: str | None) -> None:
     normlib cost outputs/source
     normlib cost source --out source.csv
     """
-    from normlib.files import check_writable, write_atomically
+    from normlib.files import write_atomically
     from normlib.report import export, tables
     from normlib.runs.cost import COST_FILE, measure_cost
     from normlib.studies.folder import output_folder
@@ -226,17 +221,14 @@ def cost(folder: str, rounds: int, threads: int, out: str | None) -> None:
     kept = folder in kept_studies() and not Path(folder).is_dir()
     results = read_kept(folder) if kept else read_folder(_folder("DIR", folder))
     path = None if kept else Path(os.path.relpath(output_folder(Path(folder)) / COST_FILE))
-    if out is not None:
-        path = Path(out)
-        export.check_file("out", out)
-    elif path:
-        check_writable(path.parent, "DIR")
+    path = path if out is None else Path(out)
+    if path:
+        export.check_file("DIR" if out is None else "out", path)
     sys.path.insert(0, "")  # models and kinds of one's own are found where the command is given, as in kernels
     results.cost = measure_cost(results.cost_instances, rounds, threads)
-    if path:
-        write_atomically(path, results.cost.to_csv(float_format="%.4f"))
     click.echo(f"{tables.cost_caption(results)}\n{tables.cost_table(results).to_string()}")
     if path:
+        write_atomically(path, results.cost.to_csv(float_format="%.4f"))
         click.echo(path)
 
 
@@ -299,15 +291,13 @@ def _list_studies() -> None:
         most = "at most " if plan.looks else ""
         click.echo(f"{name}: {most}{runs} runs ({len(plan.instances)} instances, {most}{plan.seeds} seeds each)")
         kept = earlier_runs(plan)
-        for text in (plan.question, plan_sentence(plan, kept), *([_duration(kept.runs)] if kept else [])):
+        texts = [plan.question, plan_sentence(plan, kept)]
+        if kept:
+            minutes = sum(sum(run.seconds.values()) for run in kept.runs) / 60
+            places = ", ".join(dict.fromkeys(run.environment["processor"] for run in kept.runs))
+            texts.append(f"It took {minutes:,.0f} minutes on one core of {places}.")
+        for text in texts:
             click.echo(click.wrap_text(text, initial_indent="  ", subsequent_indent="  "))
-
-
-def _duration(runs: Sequence[Record]) -> str:
-    """Return how long some runs took, and where."""
-    minutes = sum(sum(run.seconds.values()) for run in runs) / 60
-    places = ", ".join(dict.fromkeys(run.environment["processor"] for run in runs))
-    return f"It took {minutes:,.0f} minutes on one core of {places}."
 
 
 def _summarize(folder: Path, exports: dict[str, str] | None = None, verbose: bool = False) -> None:
@@ -329,8 +319,7 @@ def _summarize(folder: Path, exports: dict[str, str] | None = None, verbose: boo
     exported: list[Path] = []
     for kind, file in (exports or {}).items():
         if kind == "html":
-            summary.export_html(folder / "summary.ipynb", Path(file))
-            exported.append(Path(file))
+            exported.append(summary.export_html(folder / "summary.ipynb", Path(file)))
             continue
         written = export.csv_files(results, Path(file)) if kind == "csv" else {Path(file): export.to_latex(results)}
         for path, text in written.items():

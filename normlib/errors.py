@@ -72,13 +72,7 @@ Result = TypeVar("Result")
 
 
 def one_of(setting: str, value: object, names: Iterable[str], others: str = "") -> None:
-    """Refuse a value that is not among the names.
-
-    Args:
-        setting: Its name.
-        value: What it was given.
-        names: What it takes.
-        others: What else would have been taken, as a phrase.
+    """Refuse a value that is not among the names; ``others`` says what else would have been taken, as a phrase.
 
     Raises:
         RequestError: It is not.
@@ -104,14 +98,8 @@ def whole_number(setting: str, value: object, minimum: int, maximum: int = 1_000
 def real_number(setting: str, value: object, allowed: str, holds: Callable[[float], bool]) -> float:
     """Return a finite number, NumPy's too, as Python's float; refuse others. True and False are no numbers here.
 
-    Args:
-        setting: Its name.
-        value: What it was given.
-        allowed: What it takes, as a phrase.
-        holds: Whether a number is allowed.
-
     Raises:
-        RequestError: It is no finite number, or not allowed.
+        RequestError: It is no finite number, or one of which ``holds``, told by the phrase ``allowed``, does not hold.
     """
     try:
         number = float(value) if isinstance(value, numbers.Real) and not isinstance(value, bool) else math.nan
@@ -152,20 +140,12 @@ def seed_range(first_seed: int, seeds: int = 1, setting: str = "first_seed") -> 
 def printable(setting: str, value: object, most: int, lines: bool = False) -> None:
     """Refuse what is no text that can be shown: control characters, and marks that turn the direction of writing.
 
-    Args:
-        setting: Its name.
-        value: What it was given.
-        most: Characters that it may have.
-        lines: Whether it may have several lines.
-
     Raises:
-        RequestError: It is none, or too long.
+        RequestError: It is none, has more than ``most`` characters, or several lines where ``lines`` does not allow it.
     """
-    if isinstance(value, str) and len(value) <= most:
-        parts = value.splitlines() if lines else [value]
-        if all(part.isprintable() for part in parts):
-            return
-    raise RequestError(setting, value, f"text of at most {most:,} characters that can be printed")
+    parts = value.splitlines() if isinstance(value, str) and lines else [value]
+    if not all(isinstance(part, str) and part.isprintable() for part in parts) or len(str(value)) > most:
+        raise RequestError(setting, value, f"text of at most {most:,} characters that can be printed")
 
 
 def mapping(setting: str, value: object) -> dict[str, Any]:
@@ -230,24 +210,18 @@ _CLASSES |= {"Split", "Study"}
 
 def _fits(annotation: str, value: Any) -> bool:
     """Tell whether a value is what an annotation says; of a type that is not looked into, every value is."""
-    for alternative in _ALIASES.get(annotation, annotation).split(" | "):
-        if alternative in _ALIASES and alternative != annotation:
-            if _fits(alternative, value):
-                return True
-            continue
-        outer, _, inner = alternative.removesuffix("]").partition("[")
-        name = outer.rpartition(".")[2]
-        if name in ("Iterable", "Sequence", "list"):
-            fits = isinstance(value, Iterable if name == "Iterable" else list | tuple)
-            fits = fits and not isinstance(value, str) and all(_fits(inner, item) for item in value)
-        elif name == "Mapping":
-            fits = isinstance(value, Mapping) and all(_fits(inner.rpartition(", ")[2], item) for item in value.values())
-        elif name == "Path":
-            fits = isinstance(value, os.PathLike)
-        elif name in _CLASSES:  # by its name, so that nothing is imported for it
-            fits = name in {base.__name__ for base in type(value).__mro__}
-        else:
-            fits = name != "None" or value is None
-        if fits:
-            return True
-    return False
+    annotation = _ALIASES.get(annotation, annotation)
+    if " | " in annotation:
+        return any(_fits(alternative, value) for alternative in annotation.split(" | "))
+    outer, _, inner = annotation.removesuffix("]").partition("[")
+    name = outer.rpartition(".")[2]
+    if name in ("Iterable", "Sequence", "list"):
+        several = isinstance(value, Iterable if name == "Iterable" else list | tuple) and not isinstance(value, str)
+        return several and all(_fits(inner, item) for item in value)
+    if name == "Mapping":
+        return isinstance(value, Mapping) and all(_fits(inner.rpartition(", ")[2], item) for item in value.values())
+    if name == "Path":
+        return isinstance(value, os.PathLike)
+    if name in _CLASSES:  # by its name, so that nothing is imported for it
+        return name in {base.__name__ for base in type(value).__mro__}
+    return name != "None" or value is None

@@ -25,14 +25,10 @@ _PREFIX, _SUFFIX = ".normlib-", ".tmp"  # of files that are being written
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:
-    """Write a file so that no reader, and no interruption, ever meets half of it.
+    """Write a file so that no reader, and no interruption, ever meets half of it; its folder is made when missing.
 
     The content goes to a temporary file in the same folder, to the disk, and then into place with ``os.replace``. What
     a killed process leaves of such files is removed by ``only_writer``.
-
-    Args:
-        path: Where it goes; its folder is made when it is missing.
-        content: Text (written as UTF-8) or bytes.
 
     Raises:
         OSError: It cannot be written: the disk is full, say. The error names the file.
@@ -58,12 +54,8 @@ def write_atomically(path: Path, content: str | bytes) -> None:
 def read_text(path: Path, largest: int = _LARGEST_RECORD) -> str:
     """Return the text of a file, which anybody may have put there.
 
-    Args:
-        path: The file.
-        largest: Bytes that it may have.
-
     Raises:
-        OSError: It is no regular file, too large, or cannot be read.
+        OSError: It is no regular file, larger than ``largest`` bytes, or cannot be read.
         UnicodeDecodeError: It is no UTF-8.
     """
     if not path.is_file():  # to read a pipe would never end
@@ -96,14 +88,10 @@ def set_aside(path: Path, folder: Path) -> Path:
 
 
 def check_writable(folder: Path, setting: str) -> None:
-    """Refuse a folder that is a file, or that cannot be made or written. Nothing is left behind.
-
-    Args:
-        folder: It need not exist.
-        setting: Name of the setting that holds it.
+    """Refuse a folder that is a file, or that cannot be made or written. It need not exist, and nothing is left behind.
 
     Raises:
-        RequestError: It is, or cannot.
+        RequestError: It is, or cannot; ``setting`` is the name of what holds it.
     """
     try:
         # Asked by trying: permissions alone do not tell, and root has them all.
@@ -126,12 +114,8 @@ def _nearest(path: Path) -> Path:
 def check_inside(folder: Path, setting: str) -> None:
     """Refuse a folder in which a link leads out of it: what is written into the folder would land elsewhere.
 
-    Args:
-        folder: It need not exist.
-        setting: Name of the setting that holds it.
-
     Raises:
-        RequestError: There is such a link.
+        RequestError: There is such a link; ``setting`` is the name of what holds the folder, which need not exist.
     """
     for path in folder.iterdir() if os.path.isdir(folder) else ():
         if path.is_symlink() and not path.resolve().is_relative_to(folder.resolve()):
@@ -140,14 +124,10 @@ def check_inside(folder: Path, setting: str) -> None:
 
 @contextlib.contextmanager
 def only_writer(folder: Path, setting: str) -> Iterator[None]:
-    """Lock a folder for a study; what killed processes left there half written is removed, before and after.
-
-    Args:
-        folder: It is made when it is missing.
-        setting: Name of the setting that holds it.
+    """Make and lock a folder for a study; what killed processes left there half written is removed, before and after.
 
     Raises:
-        RequestError: Another process has locked it.
+        RequestError: Another process has locked it; ``setting`` is the name of what holds it.
     """
     import filelock
 
@@ -179,10 +159,6 @@ def _sweep(folder: Path) -> None:
 
 def read_yaml(setting: str, path: Path) -> tuple[object, str]:
     """Return what a YAML file says, and the file's SHA-256 in hexadecimal digits.
-
-    Args:
-        setting: Name of the setting that holds the path.
-        path: The file.
 
     Raises:
         RequestError: It cannot be read, is larger than ``LARGEST_FILE``, is no YAML in UTF-8, has tags that would make

@@ -25,7 +25,7 @@ collect_ignore_glob = ["notebooks/*"]
 def pytest_addoption(parser):
     """Add what ``make soak`` and ``make applications`` ask more of."""
     parser.addoption("--trials", type=int, default=2, help="Trials of what is killed at a random moment.")
-    parser.addoption("--executions", type=int, default=50, help="Executions in one process.")
+    parser.addoption("--executions", type=int, default=20, help="Executions in one process.")
     parser.addoption("--drawn-models", type=int, default=10, help="Models that Hypothesis draws, for each property.")
     parser.addoption("--applications", choices=["few", "all"], default="few", help="Models of keras.applications.")
 
@@ -58,12 +58,6 @@ def applications_with_batch_norm():
 
     functions = [name for name, value in vars(tf.keras.applications).items() if name[0].isupper() and callable(value)]
     return sorted(name for name in functions if not name.startswith(WITHOUT_BATCH_NORM))
-
-
-@pytest.fixture
-def executions(request):
-    """Return how many executions there are in one process."""
-    return request.config.getoption("--executions")
 
 
 READINGS = ("inference", "debiased", "recalibrated")

@@ -65,6 +65,7 @@ def test_what_was_not_looked_up_is_unchecked(audit, said, unchecked):
     assert audit.judge(PINNED, said) == ([], unchecked)
 
 
+@pytest.mark.long
 def test_without_the_database_both_locks_are_unchecked_and_it_fails():
     """The real pip-audit, which has no way out."""
     offline = dict.fromkeys(("HTTPS_PROXY", "HTTP_PROXY", "https_proxy", "http_proxy"), "http://127.0.0.1:9")

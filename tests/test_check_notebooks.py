@@ -2,8 +2,6 @@
 
 import copy
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -11,7 +9,6 @@ import scripts
 
 check_notebooks = scripts.load("check_notebooks")
 ROOT = Path(__file__).parent.parent
-SCRIPT = ROOT / "docs" / "check_notebooks.py"
 MASTER = json.loads((ROOT / "notebooks" / "instance.ipynb").read_text(encoding="utf-8"))
 CODE = [number for number, cell in enumerate(MASTER["cells"]) if cell["cell_type"] == "code"]
 for count, number in enumerate(CODE, start=1):  # as if it were just executed; whether it is, test_notebooks.py tells
@@ -123,18 +120,20 @@ def test_what_is_no_defect_is_none(tmp_path, plant):
     assert defects(tmp_path, plant) == []
 
 
-def test_the_command_names_the_defects_of_all_notebooks_and_ends_with_1(tmp_path):
+def test_the_command_names_the_defects_of_all_notebooks_and_ends_with_1(tmp_path, monkeypatch, capsys):
     def run(*names):
-        return subprocess.run([sys.executable, SCRIPT, *names], capture_output=True, text=True, check=False)
+        monkeypatch.setattr("sys.argv", ["check_notebooks.py", *map(str, names)])
+        with pytest.raises(SystemExit) as end:
+            check_notebooks.main()
+        return end.value.code, capsys.readouterr().out
 
     good = tmp_path / "good.ipynb"
     good.write_text(json.dumps(MASTER), encoding="utf-8")
-    found = run(good)
-    assert (found.returncode, found.stdout, found.stderr) == (0, "1 notebooks are as they should be\n", "")
+    assert run(good) == (False, "1 notebooks are as they should be\n")
     bad = [tmp_path / f"{number}.ipynb" for number in range(4)]
     for path, content in zip(bad, (b"", b"no JSON", b'["a list"]', b"\xff"), strict=True):
         path.write_bytes(content)
-    found = run(good, *bad, "not_there.ipynb")
-    assert found.returncode == 1
-    assert [line.split(": ")[0] for line in found.stdout.splitlines()] == [*map(str, bad), "not_there.ipynb"]
-    assert run().returncode == 1
+    code, said = run(good, *bad, "not_there.ipynb")
+    assert code == 1
+    assert [line.split(": ")[0] for line in said.splitlines()] == [*map(str, bad), "not_there.ipynb"]
+    assert run()[0].startswith("name the notebooks to check")

@@ -6,23 +6,27 @@ What is refused is in test_bad_input.py.
 import errno
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
 import warnings
+from pathlib import Path
 
-import click
 import masters
 import nbformat
 import pytest
+import yaml
 from processes import processes_in, wait_until
 
 import normlib
 from conftest import SMALL
 from normlib import cli
+from normlib.execution import summary
 from normlib.report import answer
-from normlib.runs.store import save_record
+from normlib.runs.store import read_records, save_record
 
+EXAMPLES = Path(__file__).parent.parent / "examples"
 STUDY = (
     "question: Which?\norderings: [gn/bn, none]\ndefaults: {fit_split: 'test[:320]', evaluate_split: 'train[:200]'}\n"
 )
@@ -57,11 +61,11 @@ def here(folder, monkeypatch, capsys):
     monkeypatch.chdir(folder)
     monkeypatch.setattr(warnings, "formatwarning", warnings.formatwarning)  # to have it back
 
-    def here(*arguments, main=cli.main):
+    def here(*arguments):
         monkeypatch.setattr(sys, "argv", ["normlib", *arguments])
         code = 0
         try:
-            main()
+            cli.main()
         except SystemExit as ended:
             code = ended.code
         return code, *capsys.readouterr()
@@ -69,32 +73,44 @@ def here(folder, monkeypatch, capsys):
     return here
 
 
-def test_a_study_ends_with_what_it_found_and_the_path_of_the_page(folder, here):
-    (folder / "mine.yaml").write_text(f"{STUDY}contrasts: {{order: gn/bn - none}}\n")
-    (folder / "master.ipynb").write_text(masters.made_up())
-    command = [sys.executable, "-c", MADE_UP, "study", "mine.yaml", "--seeds", "2"]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+def test_the_example_of_kinds_of_ones_own_runs_as_its_first_lines_say_and_ends_with_what_it_found(
+    tmp_path, here, monkeypatch
+):
+    """With fewer orderings, seeds and images. GroupNorm has two weights a channel, what centres has none."""
+    shutil.copy(EXAMPLES / "my_norms.py", tmp_path)
+    content = yaml.safe_load((EXAMPLES / "my_norms.yaml").read_text())
+    (tmp_path / "my_norms.yaml").write_text(yaml.safe_dump({**content, "defaults": SMALL}))
+    command = ("study", "my_norms.yaml", "--orderings", "gn,my_norms:Centred", "--seeds", 2, "--workers", 1)
+    done = run(*command, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert done.stderr.splitlines()[1] == "mine: 0 of 4 runs done"
-    assert "mine: 4 of 4 runs done" in done.stderr
-    head, verdict, best, cost, page = done.stdout.splitlines()
-    assert head == "mine: 4 runs, evaluation accuracy"
-    assert re.match(r"  order: (un)?decided|  order: differs|  order: level", verdict)
-    assert best.startswith("  By means, ")
-    assert cost == "  What each ordering costs: normlib cost outputs/mine measures it."
-    assert page == "outputs/mine/summary.html"
-    assert len(list((folder / "outputs" / "mine" / "records").glob("*.json"))) == 4
+    assert done.stderr.splitlines()[1] == "my_norms: 0 of 4 runs done"
+    assert "my_norms: 4 of 4 runs done" in done.stderr
+    *found, cost, page = done.stdout.splitlines()
+    assert found[0] == "my_norms: 4 runs, running training loss"
+    assert re.match(r"  division: (un)?decided|  division: differs|  division: level", found[1])
+    assert found[-1].startswith("  By means, ")
+    assert cost == "  What each ordering costs: normlib cost outputs/my_norms measures it."
+    assert page == "outputs/my_norms/summary.html"
+    out = tmp_path / "outputs" / "my_norms"
+    assert "Centred/none" in (out / "summary.html").read_text()
+    assert "my_norms:Centred/none" not in (out / "summary.html").read_text()
+    weights = {(run.instance["ordering"], run.parameters["total"]) for run in read_records(out)}
+    assert weights == {("gn/none", 739_728), ("my_norms:Centred/none", 739_708)}
+
+    executed = (out / "summary.ipynb").read_text()
+    monkeypatch.setattr(summary, "execute", lambda *_, **__: executed)  # which is the same again
     exports = {"--csv": "a.csv", "--html": "a.html", "--latex": "a.tex"}
-    code, out, _ = here("summary", "outputs/mine", "--verbose", *(word for pair in exports.items() for word in pair))
-    assert (code, out.splitlines()[:3]) == (0, [head, verdict, best])
-    names = ("bars", "bars_training", "places", "contrasts", "training", "gap")
+    arguments = ("outputs/my_norms", "--verbose", *(word for pair in exports.items() for word in pair))
+    code, said, _ = here("summary", *arguments)
+    assert (code, said.splitlines()[: len(found)]) == (0, found)
+    names = ("bars", "bars_evaluation", "places", "contrasts", "training")
     figures = [f"figures/{name}.{kind}" for name in names for kind in ("png", "svg")]
-    written = [f"outputs/mine/{name}" for name in ("summary.ipynb", "summary.html", *figures)]
+    written = [f"outputs/my_norms/{name}" for name in ("summary.ipynb", "summary.html", *figures)]
     files = ["a.csv", "a_contrasts.csv", "a.html", "a.tex"]
-    assert out.splitlines()[-18:] == [*written, *files]
-    starts = [(folder / name).read_text()[:9] for name in files]
+    assert said.splitlines()[-16:] == [*written, *files]
+    starts = [(tmp_path / name).read_text()[:9] for name in files]
     assert starts == ["condition", "name,cond", "<!DOCTYPE", "\\begin{ta"]
-    assert here("status", "outputs/mine")[1].splitlines()[-1] == "4 done, 0 failed, 0 missing"
+    assert here("status", "outputs/my_norms")[1].splitlines()[-1] == "4 done, 0 failed, 0 missing"
 
 
 def test_the_studies_are_listed_with_question_and_cost(here):
@@ -220,43 +236,24 @@ def test_help_teaches_by_example(here, command):
     assert r"\b" not in out
 
 
-# How commands end.
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (OSError(errno.ENOSPC, "No space left", "a/b.json"), "OSError: [Errno 28] No space left: 'a/b.json'"),
+        (OSError("\x1b[2J\u202egnp.exe"), "OSError: \\x1b[2J\\u202egnp.exe"),
+    ],
+    ids=["a full disk", "what the terminal would obey is written out"],
+)
+def test_what_the_machine_does_is_one_line_and_exit_code_1_and_so_is_a_warning(here, monkeypatch, error, said):
+    """The warning as it is formatted, without its line of code; pytest keeps what is warned for itself."""
 
+    def fails(folder):
+        raise error
 
-@click.group(cls=cli.Commands)
-def commands():
-    """Commands that do one thing each."""
-
-
-@pytest.fixture
-def end(monkeypatch, here):
-    """Return a function that runs a command which may raise an error; it returns the exit code and what it said."""
-
-    def end(error=None):
-        def do():
-            if error:
-                raise error
-
-        monkeypatch.setitem(commands.commands, "do", click.command("do")(do))
-        code, _, said = here("do", main=lambda: cli.run(commands))
-        return code, said
-
-    return end
-
-
-def test_what_the_machine_does_is_one_line_and_exit_code_1(end):
-    """What the terminal would obey is written out."""
-    full = OSError(errno.ENOSPC, "No space left on device", "outputs/a/records/b.json")
-    assert end(full) == (1, "normlib: OSError: [Errno 28] No space left on device: 'outputs/a/records/b.json'\n")
-    assert end(OSError("\x1b[2J\u202egnp.exe")) == (1, "normlib: OSError: \\x1b[2J\\u202egnp.exe\n")
-
-
-def test_a_warning_is_one_line_without_the_line_of_code_that_gave_it(end):
-    """As it is formatted; pytest keeps what is warned for itself."""
-    assert end() == (0, "")
-    assert (
-        warnings.formatwarning(UserWarning("left out\na.json"), UserWarning, "a.py", 1) == "normlib: left out a.json\n"
-    )
+    monkeypatch.setattr("normlib.studies.folder.describe_status", fails)
+    assert here("status", "mine") == (1, "", f"normlib: {said}\n")
+    shown = warnings.formatwarning(UserWarning("left out\na.json"), UserWarning, "a.py", 1)
+    assert shown == "normlib: left out a.json\n"
 
 
 def test_the_cost_of_a_studys_orderings_is_told_and_from_then_on_belongs_to_its_results(here, folder, make_record):

@@ -1,50 +1,34 @@
-"""The worked examples, a model and a kind of one's own; one of them is run as its first lines say."""
+"""The worked examples: a model and kinds of one's own. A study of the kinds is run in test_cli.py."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
-import yaml
+import pytest
 
 from normlib.models.build import build_model
-from normlib.runs.store import read_records
 from normlib.studies.study import read_study
 
-WEIGHTS = 9 * (1 * 16 + 16 * 32 + 32 * 64) + (64 + 1) * 10
 EXAMPLES = Path(__file__).parent.parent / "examples"
+PLAIN = 9 * (1 * 16 + 16 * 32 + 32 * 64) + (64 + 1) * 10
+SOURCE = 739_708
+WEIGHTS = {
+    "plain_network": {
+        "none": PLAIN,
+        "bn": PLAIN + 4 * (16 + 32 + 64),
+        "gn": PLAIN + 2 * (16 + 32 + 64),
+        "bn/gn/gn": PLAIN + 4 * 16 + 2 * (32 + 64),
+    },
+    "my_norms": {
+        "none/none": SOURCE,
+        "my_norms:Centred/none": SOURCE,
+        "my_norms:without_offset/none": SOURCE + 10,
+        "gn/none": SOURCE + 20,
+    },
+}
 
 
-def test_the_batch_norms_of_the_example_of_a_model_are_its_slots(monkeypatch):
-    """BatchNorm has four weights a channel, GroupNorm two."""
+@pytest.mark.parametrize("study", WEIGHTS)
+def test_what_stands_in_the_slots_has_its_weights(study, monkeypatch):
+    """A channel has four in BatchNorm, two in GroupNorm, one in what has no offset, and none in what only centres."""
     monkeypatch.syspath_prepend(EXAMPLES)
-    instances = read_study(EXAMPLES / "plain_network.yaml").instances
-    assert {instance.ordering: build_model(instance).count_params() for instance in instances} == {
-        "none": WEIGHTS,
-        "bn": WEIGHTS + 4 * (16 + 32 + 64),
-        "gn": WEIGHTS + 2 * (16 + 32 + 64),
-        "bn/gn/gn": WEIGHTS + 4 * 16 + 2 * (32 + 64),
-    }
-
-
-def test_the_kinds_of_ones_own_run_from_their_folder(tmp_path):
-    """With fewer images. GroupNorm has two weights a channel, one without offset has one, and what centres has none."""
-    content = yaml.safe_load((EXAMPLES / "my_norms.yaml").read_text())
-    content["defaults"] = {**content.get("defaults", {}), "fit_split": "train[:96]", "evaluate_split": "test[:50]"}
-    (tmp_path / "my_norms.yaml").write_text(yaml.safe_dump(content))
-    (tmp_path / "my_norms.py").write_text((EXAMPLES / "my_norms.py").read_text())
-    command = [sys.executable, "-m", "normlib", "study", "my_norms.yaml", "--seeds", "1", "--workers", "1"]
-    environment = {**os.environ, "PYTHONPATH": str(EXAMPLES.parent)}
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    runs = read_records(tmp_path / "outputs" / "my_norms")
-    without = 739_708
-    assert {run.instance["ordering"]: run.parameters["total"] for run in runs} == {
-        "none/none": without,
-        "my_norms:Centred/none": without,
-        "my_norms:without_offset/none": without + 10,
-        "gn/none": without + 20,
-    }
-    page = (tmp_path / "outputs" / "my_norms" / "summary.html").read_text()
-    assert "Centred/none" in page
-    assert "my_norms:Centred/none" not in page
+    instances = read_study(EXAMPLES / f"{study}.yaml").instances
+    assert {instance.ordering: build_model(instance).count_params() for instance in instances} == WEIGHTS[study]

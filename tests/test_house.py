@@ -59,45 +59,32 @@ def test_within_a_wing_imports_go_one_way():
     graphlib.TopologicalSorter(graph).prepare()  # raises CycleError
 
 
-@pytest.mark.parametrize(
-    "start",
-    [
-        "import normlib",
-        "import normlib; normlib.Instance('gn/bn')",
-        "import normlib; normlib.read_study('source')",
-        *(
-            f"import sys; sys.argv = ['normlib', *{command!r}.split()]\nimport normlib.cli\n"
-            "try: normlib.cli.main()\nexcept SystemExit: pass"
-            for command in ("--help", "study nosuchstudy", "study source --orderings bm", "study source --seeds 0")
-        ),
-    ],
-    ids=["import", "Instance", "read_study", "help", "no such study", "no such ordering", "no seeds"],
-)
-def test_starting_loads_neither_tensorflow_nor_other_heavy_modules(start):
-    heavy = "{'tensorflow', 'keras', 'pandas', 'scipy', 'matplotlib', 'papermill', 'nbformat', 'jsonschema', 'numpy'}"
-    code = f"{start}\nimport sys; print(sorted({heavy} & set(sys.modules)))"
+LIGHT = """
+import sys
+import normlib
+import normlib.cli
+normlib.Instance("gn/bn")
+normlib.read_study("source")
+for command in ("--help", "study nosuchstudy", "study source --orderings bm", "study source --seeds 0"):
+    sys.argv = ["normlib", *command.split()]
+    try:
+        normlib.cli.main()
+    except SystemExit:
+        pass
+heavy = {"tensorflow", "keras", "pandas", "scipy", "matplotlib", "papermill", "nbformat", "jsonschema", "numpy"}
+print(sorted(heavy & set(sys.modules)))
+"""
+READING = """
+import sys, normlib
+normlib.plot_bars(normlib.load_records(normlib.SOURCE_RECORDS))
+print("tensorflow" in sys.modules)
+"""
+
+
+@pytest.mark.parametrize(("code", "said"), [(LIGHT, "[]"), (READING, "False")], ids=["refusals", "reading results"])
+def test_what_needs_no_tensorflow_loads_none_and_what_is_refused_no_heavy_module_at_all(code, said):
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines()[-1] == "[]"
-
-
-def test_reading_results_needs_no_tensorflow():
-    code = (
-        "import sys, normlib; normlib.plot_bars(normlib.load_records(normlib.SOURCE_RECORDS)); "
-        "print('tensorflow' in sys.modules)"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "False"
-
-
-def test_the_contracts_names_are_public():
-    import normlib
-
-    contract = {"Instance", "build_model", "train", "compare", "load_records", "plot_bars"}
-    assert contract <= set(dir(normlib))
-    for name in dir(normlib):
-        assert getattr(normlib, name) is not None
-    with pytest.raises(AttributeError, match="No normlib attribute trian"):
-        normlib.trian  # noqa: B018
+    assert done.stdout.splitlines()[-1] == said
 
 
 def test_the_stub_names_what_is_public_and_where_it_is():
@@ -110,20 +97,22 @@ def test_the_stub_names_what_is_public_and_where_it_is():
     for name, (module, own_name) in home.items():
         assert name == own_name
         assert getattr(normlib, name) is getattr(importlib.import_module(f"normlib.{module}"), name)
+    with pytest.raises(AttributeError, match="No normlib attribute trian"):
+        normlib.trian  # noqa: B018
 
 
-@pytest.mark.parametrize("use_jedi", [False, True])
-def test_completion_offers_the_public_names_only_and_loads_none(use_jedi):
+def test_completion_offers_the_public_names_only_and_loads_none():
     # In a process of its own, since a shell makes itself at home in Python. A module that was used is an attribute.
     code = (
         "import sys, normlib, normlib.studies\n"
         "from IPython.core.completer import provisionalcompleter\n"
         "from IPython.core.interactiveshell import InteractiveShell\n"
         "completer = InteractiveShell(user_ns={'normlib': normlib}).Completer\n"
-        f"completer.use_jedi = {use_jedi}\n"
-        "with provisionalcompleter():\n"
-        "    offered = [found.text.removeprefix('.') for found in completer.completions('normlib.', len('normlib.'))]\n"
-        "print(sorted(offered) == dir(normlib), 'studies' in vars(normlib), *{'tensorflow', 'pandas'} & {*sys.modules})"
+        "for completer.use_jedi in (False, True):\n"
+        "    with provisionalcompleter():\n"
+        "        offered = [found.text.removeprefix('.') for found in completer.completions('normlib.', 8)]\n"
+        "    print(sorted(offered) == dir(normlib))\n"
+        "print('studies' in vars(normlib), *{'tensorflow', 'pandas'} & {*sys.modules})"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "True True"
+    assert done.stdout.split() == ["True"] * 3

@@ -57,8 +57,10 @@ def test_the_tour_trains_ten_seeds_and_what_it_shows_of_the_first_is_not_what_th
     assert {one, ten} == {"bn/gn", "gn/bn"}
 
 
-def test_first_of_all_each_notebook_can_install_normlib_in_colab_from_the_same_place():
+def test_first_of_all_each_notebook_can_install_normlib_in_colab_and_only_there_from_the_same_place():
     (source,) = {code_cells(name)[0].source for name in NAMES}
+    only_there = ['if "google.colab" in sys.modules:', "    %pip install --quiet {normlib_source}"]
+    assert source.splitlines()[-2:] == only_there
     assert f'normlib_source = "normlib-{metadata.version("normlib")}-py3-none-any.whl"' in source
 
 

@@ -74,6 +74,16 @@ def test_core_dependencies_leave_tensorflow_to_the_extras_and_pin_nothing():
     assert all(clause.operator == ">=" for requirement in core for clause in requirement.specifier)
 
 
+def test_the_hooks_run_the_commands_of_make_lint_with_the_environments_own_programs():
+    (repository,) = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"]
+    assert repository["repo"] == "local"
+    (recipe,) = re.findall(r"^lint:.*\n((?:\t.*\n)+)", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)
+    hooks = repository["hooks"]
+    given = [hook["entry"] + " notebooks/*.ipynb" * hook.get("pass_filenames", True) for hook in hooks]
+    assert [f"\t$(BIN)/{command}" for command in given] == recipe.splitlines()
+    assert {hook["language"] for hook in hooks} == {"system"}
+
+
 def test_makefile_and_tests_agree_on_the_pythons_of_the_addons_stack():
     (pythons,) = re.findall(r"^ADDONS_PYTHONS := (.*)$", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)
     assert pythons.split() == PYTHONS["addons"]

@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 import concurrent.futures
-import contextlib
-import queue
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TypeAlias
 
 from normlib.execution import workers
 from normlib.execution.notebook import Cause, Execution, ExecutionError
-from normlib.execution.workers import Job, Outcome, perform
+from normlib.execution.workers import Outcome
 from normlib.files import write_atomically
-from normlib.models.instance import Instance
 from normlib.runs.progress import Progress
 from normlib.runs.record import RecordError
 from normlib.runs.store import Record, read_record, save_record
 from normlib.studies.folder import Failure, write_failure
-
-Runs: TypeAlias = dict[str, tuple[Instance, int]]  # instance and seed, by key
 
 _POLL_SECONDS = 0.5  # how often finished runs are looked for
 
@@ -31,7 +25,7 @@ class Dispatch:
         missing: Keys of the runs.
         out: The study's folder.
         executor: What makes them.
-        make_job: Returns what to give it for an execution.
+        perform: What it is given to do with each execution.
         retries: How often a run is tried again.
         progress: What to tell of them.
     """
@@ -41,11 +35,11 @@ class Dispatch:
         missing: Iterable[str],
         out: Path,
         executor: concurrent.futures.Executor,
-        make_job: Callable[[Execution], Job],
+        perform: Callable[[Execution], Outcome],
         retries: int,
         progress: Progress,
     ):
-        self._out, self._executor, self._make_job = out, executor, make_job
+        self._out, self._executor, self._perform = out, executor, perform
         self._retries, self._progress = retries, progress
         self._at_once, self._local = workers.concurrency(executor), workers.shares_disk(executor)
         # With the state of the record's file: one that is there is damaged, or is to be made again.
@@ -53,7 +47,6 @@ class Dispatch:
         self._tries = dict.fromkeys(self._missing, 0)
         self._failures: list[Failure] = []
         self._waiting: dict[concurrent.futures.Future[Outcome], Execution] = {}
-        self._ended: queue.SimpleQueue[concurrent.futures.Future[Outcome]] = queue.SimpleQueue()
 
     def finish(self, executions: Iterable[Execution]) -> list[Failure]:
         """Make them all, and return those that failed. Where this is interrupted, those that wait are cancelled."""
@@ -61,8 +54,8 @@ class Dispatch:
             for execution in executions:
                 self._submit(execution)
             while self._waiting:
-                with contextlib.suppress(queue.Empty):
-                    future = self._ended.get(timeout=_POLL_SECONDS)
+                concurrent.futures.wait(self._waiting, _POLL_SECONDS, concurrent.futures.FIRST_COMPLETED)
+                for future in [future for future in self._waiting if future.done()]:
                     self._collect(self._waiting.pop(future), future)
                 self._progress.running = min(len(self._waiting), self._at_once)
                 if self._local:
@@ -75,12 +68,11 @@ class Dispatch:
 
     def _submit(self, execution: Execution) -> None:
         try:
-            future = self._executor.submit(perform, self._make_job(execution))
+            future = self._executor.submit(self._perform, execution)
         except RuntimeError as error:  # a pool that broke takes nothing more
             future = concurrent.futures.Future()
             future.set_exception(error)
         self._waiting[future] = execution
-        future.add_done_callback(self._ended.put)
 
     def _collect(self, execution: Execution, future: concurrent.futures.Future[Outcome]) -> None:
         """Keep what an execution made, and try again what is worth it."""
@@ -90,13 +82,7 @@ class Dispatch:
             reason = f"the worker was lost: {type(loss).__name__}: {loss}"
             outcome = Outcome(error=ExecutionError(reason, cause=Cause.MACHINE))
         error = outcome.error
-        for text in outcome.records:
-            try:
-                record = Record.from_json(text)
-            except RecordError as damage:
-                reason = f"the worker sent back what is no record: {damage}"
-                error = error or ExecutionError(reason, cause=Cause.MACHINE)
-                continue
+        for record in outcome.records:
             if record.key in execution.keys.values():
                 save_record(record, self._out / "records")
         if outcome.notebook:

@@ -8,24 +8,26 @@ import functools
 import threading
 import warnings
 from pathlib import Path
+from typing import TypeAlias
 
 from normlib import stack
 from normlib.analysis.conditions import label
 from normlib.data import load_array
 from normlib.datasets import DATASETS, is_file
 from normlib.errors import RequestError, checked, real_number, thread_count, whole_number
-from normlib.execution.jobs import Dispatch, Runs, read_run
+from normlib.execution.jobs import Dispatch, read_run
 from normlib.execution.notebook import notebook_path, plan
 from normlib.execution.workers import (
-    Job,
     calling,
     concurrency,
     find_refusal,
     local_executor,
     local_workers,
+    perform,
     shares_disk,
 )
 from normlib.files import check_inside, check_writable, only_writer, set_aside, write_atomically
+from normlib.models.instance import Instance
 from normlib.report.sentences import plan_sentence
 from normlib.runs.progress import Progress, tell
 from normlib.runs.record import OtherVersionError, RecordError, run_key
@@ -35,6 +37,7 @@ from normlib.studies.results import Results, earlier_runs
 from normlib.studies.study import Study
 from normlib.studies.tuning import tune, tuning_study
 
+Runs: TypeAlias = dict[str, tuple[Instance, int]]  # instance and seed, by key
 TUNING = "tuning"  # the folder of the runs by which settings are chosen
 _FOLDERS = ("records", "notebooks", "failures", "figures", "set_aside")
 
@@ -161,10 +164,10 @@ def _run(
         write_atomically(out / "study.yaml", as_run)
         for key in runs:
             failure_path(out, key).unlink(missing_ok=True)
-        make_job = functools.partial(
-            Job,
+        make = functools.partial(
+            perform,
             notebook=notebook_path("instance").read_text(encoding="utf-8"),
-            stack=stack.installed(),
+            callers_stack=stack.installed(),
             records_dir=str(out / "records") if shares_disk(executor) else "",
             caller=caller,
             keep_kernel=isinstance(executor, concurrent.futures.ThreadPoolExecutor),
@@ -174,7 +177,7 @@ def _run(
         if declared and planned:
             tell(plan_sentence(declared, earlier_runs(declared, out)))
         with Progress(len(runs), study.name, done=len(runs) - len(missing)) as progress:
-            dispatch = Dispatch(missing, out, executor, make_job, retries, progress)
+            dispatch = Dispatch(missing, out, executor, make, retries, progress)
             failures = dispatch.finish(plan(missing.values(), threads, concurrency(executor)))
     order = {key: place for place, key in enumerate(runs)}
     return sorted(failures, key=lambda failure: order[failure.key])

@@ -5,7 +5,6 @@ from __future__ import annotations
 import concurrent.futures
 import contextlib
 import dataclasses
-import importlib.util
 import json
 import platform
 import subprocess
@@ -21,6 +20,7 @@ from normlib.errors import RequestError, thread_count, whole_number
 from normlib.execution import kernels
 from normlib.execution.notebook import Cause, Execution, ExecutionError, execute
 from normlib.models.instance import Instance
+from normlib.runs.store import Record, read_records
 
 if TYPE_CHECKING:
     import distributed
@@ -53,11 +53,11 @@ def dask_executor(address: str) -> Iterator[concurrent.futures.Executor]:
     Raises:
         RequestError: No scheduler answers there, ``distributed`` is not installed, or a worker has another stack.
     """
-    if importlib.util.find_spec("distributed") is None:
+    try:
+        import distributed
+    except ImportError:
         problem = "Dask is not installed here: pip install 'normlib[dask]'"
-        raise RequestError("scheduler", address, problem=problem)
-    import distributed
-
+        raise RequestError("scheduler", address, problem=problem) from None
     try:
         _reach(address)  # a Client that cannot connect says more than one line when it is dropped
         client = distributed.Client(address, timeout=_CONNECT_TIMEOUT, set_as_default=False)
@@ -70,15 +70,7 @@ def dask_executor(address: str) -> Iterator[concurrent.futures.Executor]:
 
 
 def local_workers(workers: int | None, threads: int) -> int:
-    """Return how many executions there are at once on this machine.
-
-    Args:
-        workers: What was asked for; None: as many as there are cores for.
-        threads: Threads of each.
-
-    Raises:
-        RequestError: Not a whole number from 1 up.
-    """
+    """Return how many executions there are at once on this machine, see ``local_executor``."""
     if workers is None:
         return max(1, stack.cores() // threads)
     return whole_number("workers", workers, minimum=1, maximum=1000)
@@ -92,12 +84,8 @@ def concurrency(executor: concurrent.futures.Executor) -> int:
 
 
 def shares_disk(executor: concurrent.futures.Executor) -> bool:
-    """Return whether an executor's workers see the caller's disk: the standard library's own do, of others none knows.
-
-    ``ThreadPoolExecutor`` and ``ProcessPoolExecutor`` work on the caller's machine.
-    """
-    local = (concurrent.futures.ThreadPoolExecutor, concurrent.futures.ProcessPoolExecutor)
-    return isinstance(executor, local)
+    """Return whether workers see the caller's disk: the standard library's own do, of others none knows."""
+    return isinstance(executor, concurrent.futures.ThreadPoolExecutor | concurrent.futures.ProcessPoolExecutor)
 
 
 @contextlib.contextmanager
@@ -148,75 +136,68 @@ def _check_workers(client: distributed.Client, address: str) -> None:
 
 
 @dataclasses.dataclass(frozen=True)
-class Job:
-    """One execution, as it is sent to a worker.
-
-    Args:
-        execution: What to run.
-        notebook: The master notebook, as text.
-        stack: The caller's, as ``stack.installed`` gives.
-        records_dir: Where records are written as runs end, where worker and caller share a disk; empty: they come back.
-        caller: Who asks, as ``calling`` gives.
-        keep_kernel: Whether the kernel is kept for the caller's next execution; the caller has to end it.
-        study_sha256: Of the file that declares the study; empty where there is none.
-        timeout: Seconds that the execution may take; None: as long as it needs.
-    """
-
-    execution: Execution
-    notebook: str
-    stack: dict[str, str | None]
-    records_dir: str = ""
-    caller: str = ""
-    keep_kernel: bool = False
-    study_sha256: str = ""
-    timeout: float | None = None
-
-
-@dataclasses.dataclass(frozen=True)
 class Outcome:
     """What came of an execution, as it is sent back.
 
     Args:
-        records: The records of the runs that ended, as text, where worker and caller share no disk.
+        records: Those of the runs that ended, where worker and caller share no disk.
         notebook: The executed notebook as far as it came, as text; empty where there is none.
         error: Why it failed; None where it did not.
     """
 
-    records: tuple[str, ...] = ()
+    records: tuple[Record, ...] = ()
     notebook: str = ""
     error: ExecutionError | None = None
 
 
-def perform(job: Job) -> Outcome:
-    """Run a job. Whatever goes wrong is told in the outcome, so that what was finished comes back with it."""
-    if other := stack.differences(job.stack, stack.installed()):
+def perform(
+    execution: Execution,
+    notebook: str,
+    callers_stack: dict[str, str | None],
+    records_dir: str = "",
+    caller: str = "",
+    keep_kernel: bool = False,
+    study_sha256: str = "",
+    timeout: float | None = None,
+) -> Outcome:
+    """Make an execution. Whatever goes wrong is told in the outcome, so that what was finished comes back with it.
+
+    Args:
+        execution: What to run.
+        notebook: The master notebook, as text.
+        callers_stack: As ``stack.installed`` gives it where the study is run.
+        records_dir: Where records are written as runs end, where worker and caller share a disk; empty: they come back.
+        caller: Who asks, as ``calling`` gives.
+        keep_kernel: Whether the kernel is kept for the caller's next execution, of as many threads, since TensorFlow
+            fixes them once it has run; the caller has to end it.
+        study_sha256: Of the file that declares the study; empty where there is none.
+        timeout: Seconds that the execution may take; None: as long as it needs.
+    """
+    if other := stack.differences(callers_stack, stack.installed()):
         reason = f"the worker on {platform.node()} has another stack: {other}"
         return Outcome(error=ExecutionError(reason, cause=Cause.MACHINE))
     with files.scratch_folder() as scratch:
-        records_dir = job.records_dir or str(scratch / "records")
-        parameters, notebook, error = job.execution.parameters(records_dir), "", None
+        executed, error, parameters = "", None, execution.parameters(records_dir or scratch)
         try:
-            notebook = execute(
-                job.notebook,
+            executed = execute(
+                notebook,
                 parameters,
                 # No path of anybody's in what is kept: a file of data is known by its name.
-                shown={records_dir: "../records", parameters["dataset"]: job.execution.instance.settings["dataset"]},
-                timeout=job.timeout,
-                # Kernels are handed on between equal ones only, and TensorFlow's threads are fixed once it has run.
-                variables={
-                    stack.STUDY_VARIABLE: job.study_sha256,
-                    "NORMLIB_THREADS": str(job.execution.threads),
+                shown={
+                    parameters["records_dir"]: "../records",
+                    parameters["dataset"]: execution.instance.settings["dataset"],
                 },
-                runs=job.execution.seeds,
-                caller=job.caller,
-                keep=job.keep_kernel,
+                timeout=timeout,
+                variables={stack.STUDY_VARIABLE: study_sha256},
+                runs=execution.seeds,
+                caller=caller,
+                keep=keep_kernel,
             )
         except ExecutionError as failure:
-            notebook, error = failure.notebook, failure
+            executed, error = failure.notebook, failure
         except Exception as failure:  # the worker's own: its disk, its processes; what was finished still goes back
             error = ExecutionError(f"{type(failure).__name__}: {failure}", cause=Cause.MACHINE)
-        finished = [] if job.records_dir else sorted((scratch / "records").glob("*.json"))
-        return Outcome(tuple(path.read_text("utf-8") for path in finished), notebook, error)
+        return Outcome(() if records_dir else tuple(read_records(scratch)), executed, error)
 
 
 def find_refusal(instances: Iterable[Instance], timeout: float | None = None) -> RequestError | None:

@@ -4,7 +4,6 @@ import concurrent.futures
 
 import pytest
 
-from normlib.execution import jobs
 from normlib.execution.jobs import Dispatch, read_run
 from normlib.execution.notebook import Cause, Execution, ExecutionError
 from normlib.execution.workers import Outcome
@@ -30,7 +29,7 @@ class InPlace(concurrent.futures.Executor):
 
 
 @pytest.fixture
-def finish(make_record, made_here, tmp_path, monkeypatch):
+def finish(make_record, made_here, tmp_path):
     """Return a function that makes four seeds in one execution, and returns failures and the seeds of each try.
 
     ``outcome(seeds, number)`` gives what becomes of a try: seeds whose records come back, and an error or None; or it
@@ -44,15 +43,12 @@ def finish(make_record, made_here, tmp_path, monkeypatch):
             seeds = list(execution.run_seeds)
             tried.append(seeds)
             done, error = outcome(seeds, tried.count(seeds))
-            records = tuple(make_record("none", seed, environment=made_here).to_json() for seed in done)
+            records = tuple(make_record("none", seed, environment=made_here) for seed in done)
             return Outcome(records, "as far as it came" if error else "executed", error)
 
-        monkeypatch.setattr(jobs, "perform", perform)
         execution = Execution(NONE, 0, 4)
         with Progress(4, "made up") as progress:
-            made = Dispatch(
-                execution.keys.values(), tmp_path, InPlace(), lambda execution: execution, retries, progress
-            )
+            made = Dispatch(execution.keys.values(), tmp_path, InPlace(), perform, retries, progress)
             return made.finish([execution]), tried
 
     return finish
@@ -78,58 +74,54 @@ def test_an_error_in_code_fails_its_run_alone_and_is_not_tried_again(finish, tmp
     assert [seed for seed, key in Execution(NONE, 0, 4).keys.items() if read_run(tmp_path, key)] == [0, 2, 3]
 
 
-def test_a_wrong_request_fails_all_runs_of_its_execution_at_once_since_no_seed_changes_it(finish):
-    failures, tried = finish(fails(1, WRONG))
-    assert tried == [[0, 1, 2, 3]]
-    assert [(failure.seed, failure.reason) for failure in failures] == [(seed, WRONG.reason) for seed in (1, 2, 3)]
+def lost(seeds, number):
+    """The worker is lost on the first try of each execution."""
+    if number == 1:
+        raise ConnectionError("gone")
+    return seeds, None
 
 
-@pytest.mark.parametrize("retries", [0, 2])
-def test_what_the_machine_is_to_blame_for_is_tried_again(finish, retries):
-    failures, tried = finish(fails(1, DIED), retries)
-    assert [(failure.seed, failure.tries) for failure in failures] == [(1, retries + 1)]
-    assert sorted(tried) == sorted([[0, 1, 2, 3], [2], [3], *[[1]] * retries])
+def succeeds_alone(error):
+    return lambda seeds, number: (seeds, None) if len(seeds) == 1 else ([], error)
 
 
-def test_a_run_during_which_the_time_was_up_fails_only_where_it_was_alone(finish):
-    """With what came before it in its execution, it may have had little of the time."""
-    failures, tried = finish(fails(1, LATE))
-    assert [(failure.seed, failure.reason) for failure in failures] == [(1, "it took longer than 5 s")]
-    assert sorted(tried) == [[0, 1, 2, 3], [1], [2], [3]]
+ALL, TOO_FAR = [0, 1, 2, 3], ExecutionError("AssertionError: too far")
 
 
-def test_a_try_that_succeeds_leaves_no_failure(finish, tmp_path):
-    for error in (DIED, LATE):
-        assert finish(lambda seeds, _, error=error: (seeds, None) if len(seeds) == 1 else ([], error))[0] == []
-    assert not (tmp_path / "failures").exists()
-
-
-def test_a_notebook_that_fails_after_its_last_record_is_told(finish):
-    failures, tried = finish(lambda *_: (range(4), ExecutionError("AssertionError: too far")))
-    assert [(failure.seed, failure.reason) for failure in failures] == [(3, "AssertionError: too far")]
-    assert tried == [[0, 1, 2, 3]]
-
-
-def test_a_machine_that_fails_after_the_last_record_took_nothing(finish):
-    assert finish(lambda *_: (range(4), DIED))[0] == []
-
-
-def test_a_lost_worker_is_the_machines_fault(finish):
-    def outcome(seeds, number):
-        if number == 1:
-            raise ConnectionError("gone")
-        return seeds, None
-
-    failures, tried = finish(outcome, retries=1)
-    assert [(failure.seed, failure.reason, failure.tries) for failure in failures] == [
-        (0, "the worker was lost: ConnectionError: gone", 2)
-    ]
-    assert sorted(tried) == [[0], [0, 1, 2, 3], [1], [1], [2], [2], [3], [3]]
-
-
-def test_a_notebook_that_ends_well_and_wrote_no_record_failed(finish):
-    failures, _ = finish(lambda seeds, number: (seeds[:-1], None))
-    assert [(failure.seed, failure.reason) for failure in failures] == [(3, "the notebook wrote no record")]
+@pytest.mark.parametrize(
+    ("outcome", "retries", "failed", "tried"),
+    [
+        (fails(1, WRONG), 2, dict.fromkeys((1, 2, 3), (WRONG.reason, 1)), [ALL]),
+        (fails(1, DIED), 0, {1: (DIED.reason, 1)}, [ALL, [2], [3]]),
+        (fails(1, DIED), 2, {1: (DIED.reason, 3)}, [ALL, [1], [1], [2], [3]]),
+        (fails(1, LATE), 2, {1: (LATE.reason, 2)}, [ALL, [1], [2], [3]]),
+        (succeeds_alone(DIED), 2, {}, [[0], ALL, [1], [2], [3]]),
+        (succeeds_alone(LATE), 2, {}, [[0], ALL, [1], [2], [3]]),
+        (lambda *_: (ALL, TOO_FAR), 2, {3: (TOO_FAR.reason, 1)}, [ALL]),
+        (lambda *_: (ALL, DIED), 2, {}, [ALL]),
+        (lost, 1, {0: ("the worker was lost: ConnectionError: gone", 2)}, [[0], ALL, [1], [1], [2], [2], [3], [3]]),
+        (lambda seeds, _: (seeds[:-1], None), 2, {3: ("the notebook wrote no record", 1)}, [ALL]),
+    ],
+    ids=[
+        "a wrong request: no other seed changes it",
+        "the machine, once",
+        "the machine, tried again",
+        "the time was up: only alone had a run all of it",
+        "the machine, and another try succeeds",
+        "the time was up, and another try succeeds",
+        "an error behind the last record",
+        "the machine behind the last record took nothing",
+        "a lost worker is the machine's fault",
+        "no error and no record",
+    ],
+)
+def test_what_failed_is_told_and_tried_again_where_another_try_may_do_better(
+    finish, tmp_path, outcome, retries, failed, tried
+):
+    failures, made = finish(outcome, retries)
+    assert {failure.seed: (failure.reason, failure.tries) for failure in failures} == failed
+    assert sorted(made) == tried
+    assert len(list(tmp_path.glob("failures/*"))) == len(failed)
 
 
 def test_an_interruption_cancels_what_waits(tmp_path):
@@ -143,7 +135,7 @@ def test_an_interruption_cancels_what_waits(tmp_path):
 
     submitted = []
     with Progress(3, "made up") as progress:
-        made = Dispatch([], tmp_path, Interrupted(), lambda execution: execution, 2, progress)
+        made = Dispatch([], tmp_path, Interrupted(), pytest.fail, 2, progress)
         with pytest.raises(KeyboardInterrupt):
             made.finish([Execution(NONE, seed, 1) for seed in range(3)])
     assert [future.cancelled() for future in submitted] == [True, True]

@@ -30,8 +30,8 @@ def test_a_study_runs_once_and_then_only_what_is_missing(tmp_path, monkeypatch):
     """A folder's life: all runs; nothing to do; records lost and damaged; again; more seeds; other settings."""
     masters.use(monkeypatch, tmp_path)
     out = tmp_path / "out"
-    with local_executor(2) as executor:
-        assert run_study(STUDY, out, executor) == []
+    with local_executor(1) as executor, local_executor(2) as two:
+        assert run_study(STUDY, out, two) == []
         keys = [run_key(instance, seed, 1) for instance in STUDY.instances for seed in (0, 1)]
         done = contents(out / "records")
         assert sorted(done) == sorted(f"{key}.json" for key in keys)
@@ -79,7 +79,7 @@ def test_a_study_with_looks_ends_when_all_is_decided_and_goes_on_until_then(tmp_
     looks = dataclasses.replace(looks, margin=0.5)
     out, other = tmp_path / "out", tmp_path / "other"
     assert describe_plan(looks, out).startswith("up to the look of 2 seeds; while a contrast is undecided, then to 3")
-    with local_executor(2) as executor:
+    with local_executor(1) as executor:
         assert run_study(looks, out, executor) == []
         assert "small: look 1 of 2, 2 seeds: 1 of 1 contrasts decided (gain: level); it ends" in capsys.readouterr().err
         assert load_records(out)["seed"].tolist() == [0, 1, 0, 1]
@@ -121,7 +121,7 @@ def test_where_a_choice_was_a_tie_that_ordering_is_run_at_the_tied_settings_too(
         contrasts={"gain": "gn/bn - none"},
     )
     out = tmp_path / "out"
-    with local_executor(2) as executor:
+    with local_executor(1) as executor:
         assert run_study(study, out, executor) == []
         made = {path: path.stat().st_mtime_ns for path in out.rglob("records/*.json")}
         assert run_study(study, out, executor) == []
@@ -145,7 +145,9 @@ def test_where_a_choice_was_a_tie_that_ordering_is_run_at_the_tied_settings_too(
 
 
 def test_a_study_that_varies_settings_runs_each_condition_and_its_records_name_its_file(tmp_path, monkeypatch):
-    masters.use(monkeypatch, tmp_path)
+    """All its runs diverge, which is a result: they are done."""
+    diverges = 'figures = lambda seed: {"training": {"loss": [float("nan")], "accuracy": [0.1]}}'
+    masters.use(monkeypatch, tmp_path, diverges)
     file = tmp_path / "mine.yaml"
     file.write_text("question: Which?\norderings: [none]\nvaries: [{batch_size: [32, 64]}]\nseeds: 1\n")
     study, out = read_study(file), tmp_path / "out"
@@ -154,6 +156,7 @@ def test_a_study_that_varies_settings_runs_each_condition_and_its_records_name_i
     assert run_study(study, out) == []
     found = load_records(out)
     assert sorted(found["batch_size"]) == [32, 64]
+    assert found["train_loss"].isna().all()
     assert set(found["study_sha256"]) == {hashlib.sha256(file.read_bytes()).hexdigest()}
     assert describe_plan(study, out) == f"0 executions, 0 of 2 runs to do, into {out}"
     assert describe_plan(study, out, redo=True).endswith(f"\n2 executions, 2 of 2 runs to do, into {out}")

@@ -119,8 +119,9 @@ def is_worker(pid):
         return False
 
 
-def test_many_executions_leave_no_file_socket_thread_process_or_memory(executions):
+def test_many_executions_leave_no_file_socket_thread_process_or_memory(pytestconfig):
     """Most in a kernel that is handed on, every tenth in one of its own; none with TensorFlow."""
+    executions = pytestconfig.getoption("--executions")
     with concurrent.futures.ThreadPoolExecutor(1) as executor:
 
         def run(count):

@@ -9,6 +9,7 @@ import os
 import re
 import signal
 import subprocess
+import sys
 from pathlib import Path
 
 import masters
@@ -23,7 +24,6 @@ from normlib.execution import workers as workers_module
 from normlib.execution.notebook import Cause, Execution
 from normlib.execution.schedule import run_study
 from normlib.execution.workers import (
-    Job,
     concurrency,
     dask_executor,
     local_executor,
@@ -32,7 +32,7 @@ from normlib.execution.workers import (
     shares_disk,
 )
 from normlib.models.instance import Instance
-from normlib.runs.store import Record, load_records, read_records
+from normlib.runs.store import load_records, read_records, save_record
 from normlib.studies.study import Study
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -113,7 +113,7 @@ def test_a_dask_worker_that_is_lost_takes_no_run_along(cluster, tmp_path, monkey
 
 
 def test_without_dask_its_package_is_named(monkeypatch):
-    monkeypatch.setattr(workers_module.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setitem(sys.modules, "distributed", None)
     with pytest.raises(RequestError, match=r"pip install 'normlib\[dask\]'"), dask_executor("tcp://127.0.0.1:8786"):
         pass
 
@@ -133,21 +133,18 @@ def test_there_are_as_many_workers_as_cores_allow_for_their_threads(monkeypatch)
     assert local_workers(3, threads=16) == 3
 
 
-@pytest.fixture
-def job():
-    """Two seeds, behind which the notebook fails; worker and caller share no disk."""
-    notebook = masters.made_up(behind='raise OSError("out of luck")')
-    return Job(Execution(Instance("none"), 5, 2), notebook, stack.installed(), study_sha256="ab" * 32)
+EXECUTION = Execution(Instance("none"), 5, 2)
 
 
-def test_what_was_finished_comes_back_with_the_reason_why_the_rest_was_not(job, tmp_path, monkeypatch):
+def test_what_was_finished_comes_back_with_the_reason_why_the_rest_was_not(tmp_path, monkeypatch):
+    """The notebook fails behind its two seeds; worker and caller share no disk."""
     monkeypatch.chdir(tmp_path)
-    outcome = perform(job)
+    notebook = masters.made_up(behind='raise OSError("out of luck")')
+    outcome = perform(EXECUTION, notebook, stack.installed(), study_sha256="ab" * 32)
     assert (outcome.error.reason, outcome.error.cause) == ("OSError: out of luck", Cause.CODE)
     assert "raise OSError" in outcome.error.log
-    records = [Record.from_json(text) for text in outcome.records]
-    assert {record.key for record in records} == set(job.execution.keys.values())
-    assert {record.environment["study_sha256"] for record in records} == {"ab" * 32}
+    assert {record.key for record in outcome.records} == set(EXECUTION.keys.values())
+    assert {record.environment["study_sha256"] for record in outcome.records} == {"ab" * 32}
     assert 'records_dir = \\"../records\\"' in outcome.notebook
     assert list(tmp_path.iterdir()) == []
 
@@ -160,31 +157,30 @@ def test_data_of_ones_own_are_found_from_where_the_caller_is_and_no_path_of_thei
     np.savez("mine.npz", **arrays, **dict.fromkeys(("y_train", "y_test"), np.arange(40) % 3))
     settings = {"dataset": "mine.npz", "fit_split": "train", "evaluate_split": "test"}
     execution = Execution(Instance("bn/gn", **settings), 5, 1)
-    outcome = perform(Job(execution, masters.made_up(), stack.installed()))
+    outcome = perform(execution, masters.made_up(), stack.installed())
     assert outcome.error is None
-    (record,) = (Record.from_json(text) for text in outcome.records)
+    (record,) = outcome.records
     assert record.key == execution.keys[5]
     assert record.instance["dataset"] == "mine.npz"
     assert 'dataset = \\"mine.npz\\"' in outcome.notebook
-    assert str(tmp_path) not in outcome.notebook + outcome.records[0]
+    assert str(tmp_path) not in outcome.notebook + record.to_json()
 
 
-def test_what_was_finished_comes_back_also_where_the_worker_itself_fails(job, monkeypatch):
+def test_what_was_finished_comes_back_also_where_the_worker_itself_fails(make_record, monkeypatch):
+    finished = make_record("none", 5)
+
     def fills_the_disk(notebook, parameters, **_):
-        records_dir = Path(parameters["records_dir"])
-        records_dir.mkdir()
-        (records_dir / "finished.json").write_text("a record")
+        save_record(finished, parameters["records_dir"])
         raise OSError("no space left on device")
 
     monkeypatch.setattr(workers_module, "execute", fills_the_disk)
-    outcome = perform(job)
-    assert (outcome.records, outcome.error.reason) == (("a record",), "OSError: no space left on device")
+    outcome = perform(EXECUTION, "", stack.installed())
+    assert (outcome.records, outcome.error.reason) == ((finished,), "OSError: no space left on device")
     assert outcome.error.cause is Cause.MACHINE
 
 
-def test_another_stack_than_the_callers_is_the_machines_fault_and_named(job):
-    job.stack["tensorflow"] = "1.0"
-    outcome = perform(job)
+def test_another_stack_than_the_callers_is_the_machines_fault_and_named():
+    outcome = perform(EXECUTION, "", stack.installed() | {"tensorflow": "1.0"})
     assert outcome.error.cause is Cause.MACHINE
     assert f"has another stack: tensorflow {stack.version('tensorflow')}, here 1.0" in outcome.error.reason
     assert (outcome.records, outcome.notebook) == ((), "")
