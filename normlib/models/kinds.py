@@ -33,25 +33,22 @@ class Kind:
         colour: Of its boxes; black text is read on it at more than 10 to 1.
         bases: Names of the classes, Keras', addons' or normlib's, of which its layers are.
         groups: Number of groups, from the number of channels and the number that is set; None: it has no groups.
-        lacks: Which of the settings of Keras' normalization layers it has not.
     """
 
     name: str
     colour: str
     bases: tuple[str, ...]
     groups: Callable[[int, int], int] | None = None
-    lacks: tuple[str, ...] = ()
 
 
-_OFFSET = ("center", "beta_initializer", "beta_regularizer", "beta_constraint")
 KINDS = {
     "bn": Kind("BatchNorm", "#9CCBEB", ("BatchNormalization", "BatchNormalizationBase")),
     "gn": Kind("GroupNorm", "#FFD58A", ("GroupNormalization",), lambda channels, groups: groups),
     "ln": Kind("LayerNorm", "#A8DDB5", ("GroupNormalization",), lambda channels, groups: 1),
     "in": Kind("InstanceNorm", "#E5B8D3", ("GroupNormalization",), lambda channels, groups: channels),
     "lnc": Kind("LayerNorm of channels", "#D3E59B", ("LayerNormalization",)),
-    "rms": Kind("RMSNorm", "#F6BFA6", ("RMSNormalization",), lacks=_OFFSET),
-    "dyt": Kind("DyT", "#D4D4D4", ("DynamicTanh",), lacks=("epsilon",)),
+    "rms": Kind("RMSNorm", "#F6BFA6", ("RMSNormalization",)),
+    "dyt": Kind("DyT", "#D4D4D4", ("DynamicTanh",)),
 }
 
 
@@ -189,7 +186,6 @@ def normalization_layer(
     if is_own(kind):
         return own_layer(kind, channels, groups, options.get("name"))
     options = {"axis": 3, "epsilon": epsilon, **options}
-    options = {name: value for name, value in options.items() if name not in KINDS[kind].lacks}
     number = KINDS[kind].groups
     if number is None:
         from normlib.models import layers
