@@ -158,7 +158,7 @@ def _make_anew(layer: tf.keras.layers.Layer) -> tf.keras.layers.Layer:
     # Whatever it holds is made anew by the name of its class, which somebody's own need not be registered under.
     classes = {type(place.layer).__name__: type(place.layer) for place in graphs.find_places(layer)}
     with _describing(layer), tf.keras.utils.custom_object_scope(classes):
-        anew = type(layer).from_config(graphs.config_of(layer))
+        anew = type(layer).from_config(layer.get_config())
     _carry_settings(layer, anew)
     rename_layer(anew, layer.name)  # get_config of a class whose __init__ takes it among **options leaves it out
     return anew

@@ -71,15 +71,7 @@ class Place:
 def axes_of(layer: tf.keras.layers.Layer) -> tuple[int, ...]:
     """Return the axes of a normalization layer's channels."""
     axis = getattr(layer, "axis", -1)  # Keras 2 makes a list of it
-    axes = (axis,) if isinstance(axis, int) else tuple(axis)
-    # With parts of the batch, Keras 2 has the axis of its own, larger view.
-    return tuple(axis - 1 for axis in axes) if getattr(layer, "virtual_batch_size", None) else axes
-
-
-def config_of(layer: tf.keras.layers.Layer) -> dict[str, Any]:
-    """Return a layer's configuration, from which the same layer can be made."""
-    config = layer.get_config()
-    return {**config, "axis": list(axes_of(layer))} if getattr(layer, "virtual_batch_size", None) else config
+    return (axis,) if isinstance(axis, int) else tuple(axis)
 
 
 def is_from_keras(kind: type, name: str) -> bool:

@@ -212,7 +212,7 @@ def _replacement(
     place: graphs.Place, kinds: tuple[str, ...], groups: int, provider: str, changes: dict[str, float]
 ) -> tf.keras.layers.Layer:
     """Return the layer, or the Sequential of layers, that stands in a slot instead of another."""
-    config = {**graphs.config_of(place.layer), **changes}
+    config = {**place.layer.get_config(), **changes}
     options = {key: config[key] for key in _TAKEN_OVER if key in config} | {"axis": place.axis}
 
     def layer(kind: str, name: str) -> tf.keras.layers.Layer:
