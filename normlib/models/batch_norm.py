@@ -30,12 +30,10 @@ def is_batch_norm(layer: tf.keras.layers.Layer) -> bool:
     return isinstance(layer, KERAS_CLASS)
 
 
-def batch_norm_layers(model: tf.keras.Model, unbuilt: bool = False) -> dict[str, tf.keras.layers.Layer]:
+def batch_norm_layers(model: tf.keras.Model) -> dict[str, tf.keras.layers.Layer]:
     """Return all BatchNorm layers of a model by path, in data-flow order, those within its layers included.
 
-    Args:
-        model: A Keras model.
-        unbuilt: Also those that have not been built, since they were never called, and have no averages yet.
+    Those that have not been built, since they were never called, are left out: they have no averages yet.
 
     Raises:
         RequestError: A layer that has moving averages, as BatchNorm, but is none of Keras', or is one of Keras 2 with
@@ -44,7 +42,7 @@ def batch_norm_layers(model: tf.keras.Model, unbuilt: bool = False) -> dict[str,
     found, problem = {}, ""
     for place in graphs.find_places(model):
         if is_batch_norm(place.layer):
-            if place.layer.built or unbuilt:
+            if place.layer.built:
                 found[place.path] = place.layer
             if any(getattr(place.layer, option, None) for option in _UNKNOWN):
                 problem = f"its BatchNorm {place.path!r} has {' or '.join(_UNKNOWN)}, which are not known here"

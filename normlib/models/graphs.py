@@ -86,17 +86,9 @@ def has_graph(layer: tf.keras.layers.Layer) -> bool:
 
 
 def check_model(model: object, graph: bool = False) -> None:
-    """Refuse what is no Keras model, or has not been built.
-
-    Args:
-        model: What was given.
-        graph: Whether it has to be a Sequential or Functional model.
-
-    Raises:
-        RequestError: It is.
-    """
+    """Refuse what is no Keras model that has been built; or, as ``graph`` says, no Sequential or Functional one."""
     kind = type(model).__name__
-    allowed = "a Keras model, Sequential or Functional, that is built" if graph else "a Keras model that is built"
+    allowed = f"a Keras model{', Sequential or Functional,' if graph else ''} that is built"
     if not isinstance(model, tf.keras.Model):
         raise RequestError("model", kind, allowed)
     for layer in (model, *(place.layer for place in find_places(model))):

@@ -65,11 +65,7 @@ def is_own(path: object) -> bool:
 
 
 def path_of(setting: str, function: Callable[..., Any]) -> str:
-    """Return the import path of a function, under which this process finds it, a notebook's own among them.
-
-    Args:
-        setting: What takes it.
-        function: The function.
+    """Return the import path under which this process finds a function, a notebook's own among them.
 
     Raises:
         RequestError: It is not found under its name, as a lambda or a function within another.
@@ -89,8 +85,8 @@ def call_own(setting: str, path: str, expected: str, call: Callable[[Any], Any],
         setting: What names it.
         path: ``package.module:name``.
         expected: What it has to be, as a phrase.
-        call: Calls it.
-        returns: The class of what it has to give.
+        call: Calls what was imported.
+        returns: The class of what that has to give.
 
     Raises:
         RequestError: It cannot be imported, fails, or gives something else.
@@ -250,12 +246,7 @@ def rename_layer(layer: Any, name: object) -> None:
 def check_own_kind(path: str, place: str, before: Any, channels: int, groups: int) -> None:
     """Refuse a kind of one's own that cannot stand in a place of a model.
 
-    Args:
-        path: The kind.
-        place: The place.
-        before: What enters, a symbolic tensor of Keras.
-        channels: As for ``own_layer``.
-        groups: Likewise.
+    Args: as for ``own_layer``; ``before`` is what enters in that place, a symbolic tensor of Keras.
 
     Raises:
         RequestError: Its layer fails, or changes shape or dtype.
