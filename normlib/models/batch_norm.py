@@ -107,10 +107,9 @@ def assign_statistics(model: tf.keras.Model, statistics: Statistics) -> None:
 
 
 def debias_statistics(model: tf.keras.Model, updates: Mapping[str, float], initial: Statistics) -> Statistics:
-    """Take the initial values' share out of the moving averages.
+    """Take the initial values' share out of the moving averages, by the formula of ``normlib.debias``.
 
-    With momentum ``m``, after ``T`` updates, ``debiased = (moving - m ** T * initial) / (1 - m ** T)``. A variance may
-    come out negative where the numbers are not those of the layer.
+    A variance may come out negative where the numbers are not those of the layer.
 
     Args:
         model: A Keras model.

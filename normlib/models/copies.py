@@ -76,7 +76,7 @@ def _make_part_anew(name: str, value: Any) -> Any:
     return anew
 
 
-def copy_model(model: tf.keras.Model, made: Layers | None = None) -> tf.keras.Model:
+def copy_model(model: tf.keras.Model, made: Layers) -> tf.keras.Model:
     """Return a copy of a model, some layers of which may be others; layers that are shared stay shared.
 
     Args:
@@ -90,7 +90,6 @@ def copy_model(model: tf.keras.Model, made: Layers | None = None) -> tf.keras.Mo
     Raises:
         RequestError: A layer that cannot be made anew from its configuration.
     """
-    made = {} if made is None else made
     replaced = set(made)
 
     def clone(layer: tf.keras.layers.Layer) -> tf.keras.layers.Layer:

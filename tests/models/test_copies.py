@@ -16,7 +16,7 @@ keras = tf.keras
 def test_a_sequential_that_got_its_shape_later_is_copied_built(build):
     model = keras.Sequential([keras.layers.Conv2D(8, 1), keras.layers.BatchNormalization()])
     build(model)
-    copy = copies.copy_model(model)
+    copy = copies.copy_model(model, {})
     np.testing.assert_array_equal(model(random(2, 4, 3, 5)), copy(random(2, 4, 3, 5)))
 
 

@@ -1,4 +1,3 @@
-import functools
 import warnings
 
 import numpy as np
@@ -322,46 +321,21 @@ def test_settings_that_are_not_allowed_are_refused(setting, message):
         swap(network(12), "gn", **setting)
 
 
-@functools.lru_cache(maxsize=1)
-def swapped_application(name):
-    """Return an application and the same with GroupNorm; nothing changes them."""
-    size = {"InceptionResNetV2": 75, "InceptionV3": 75, "Xception": 71}.get(name, 32)  # pixels that Keras allows
-    model = getattr(keras.applications, name)(weights=None, input_shape=(size, size, 3), classes=10)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return model, swap(model, "gn")
-
-
 def test_every_application_can_be_swapped(application):
     """BatchNorm's two moving averages go, for each channel; its scale and offset stay where it has them."""
-    model, swapped = swapped_application(application)
+    size = {"InceptionResNetV2": 75, "InceptionV3": 75, "Xception": 71}.get(application, 32)  # pixels that Keras allows
+    model = getattr(keras.applications, application)(weights=None, input_shape=(size, size, 3), classes=10)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        swapped = swap(model, "gn")
     before, after = slots(model), slots(swapped)
     assert set(before["kind"]) - {"lnc"} == {"bn"}
-    replaced = before[before["kind"] == "bn"]
     assert "bn" not in set(after["kind"])
     assert after["layer"].tolist() == before["layer"].tolist()
     assert after["output shape"].tolist() == before["output shape"].tolist()
-    assert swapped.count_params() == model.count_params() - 2 * replaced["channels"].sum()
+    replaced = before[before["kind"] == "bn"]["channels"].sum()
+    assert swapped.count_params() == model.count_params() - 2 * replaced
     assert swapped.output_shape == model.output_shape
-
-
-def test_mobile_net_has_as_many_channels_as_its_paper_says_and_learns_with_group_norm():
-    """A block expands its input six times, has a depthwise convolution of as many channels, and projects them.
-
-    The first convolution has 32 channels, the first block no expansion, 32 and 16; the last convolution 1280.
-    """
-    total, entering = 32 + (32 + 16) + 1280, 16
-    for leaving, blocks in [(24, 2), (32, 3), (64, 4), (96, 3), (160, 3), (320, 1)]:
-        for _ in range(blocks):
-            total += 6 * entering + 6 * entering + leaving
-            entering = leaving
-    model, swapped = swapped_application("MobileNetV2")
-    assert slots(model)["channels"].sum() == total
-    with tf.GradientTape() as tape:
-        loss = -tf.reduce_mean(tf.math.log(swapped(random(2, 32, 32, 3), training=True)[:, 0]))
-    gradients = tape.gradient(loss, swapped.trainable_weights)
-    assert np.isfinite(loss)
-    assert all(gradient is not None and np.isfinite(tf.convert_to_tensor(gradient)).all() for gradient in gradients)
 
 
 def transformer_block():
