@@ -44,14 +44,10 @@ class Place:
         return tuple(sizes[0] if len(set(sizes)) == 1 else None for sizes in zip(*shapes, strict=True))
 
     @property
-    def axes(self) -> tuple[int, ...]:
-        """Those of its channels, as the layer has them."""
-        return axes_of(self.layer)
-
-    @property
     def axis(self) -> int:
         """Of its channels; the last one, where it has several."""
-        return self.axes[-1] if self.shape is None else self.axes[-1] % len(self.shape)
+        last = axes_of(self.layer)[-1]
+        return last if self.shape is None else last % len(self.shape)
 
     @property
     def channels(self) -> int:

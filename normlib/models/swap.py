@@ -147,7 +147,9 @@ def slots(model: tf.keras.Model) -> pd.DataFrame:
 
 def _slots(model: tf.keras.Model, replace: str | Iterable[str]) -> list[graphs.Place]:
     replaced = [replace] if isinstance(replace, str) else list(replace)
-    for kind in replaced or [replace]:
+    if not replaced:
+        one_of("replace", replace, KINDS)
+    for kind in replaced:
         if not is_own(kind):
             one_of("replace", kind, KINDS)
     graphs.check_model(model, graph=True)
@@ -195,7 +197,7 @@ def _check_kinds(place: graphs.Place, kinds: tuple[str, ...], slot: int, orderin
     single = [kind for kind in kinds if kind in ("lnc", "rms") and place.channels == 1]
     if any(map(is_own, kinds)) and (place.shape is None or place.axis != len(place.shape) - 1):
         problem = f"{where} normalizes another axis than the last, where no kind of your own can stand"
-    elif kinds and len(place.axes) != 1:
+    elif kinds and len(graphs.axes_of(place.layer)) != 1:
         problem = f"{where} normalizes over several axes, where only bn or none can stand"
     elif single:
         problem = f"{where} has one channel, which is all that {single[0]!r} would normalize over"
