@@ -21,6 +21,7 @@ KERAS_CLASS = next(base for base in tf.keras.layers.BatchNormalization.__mro__ i
 CALLED_CLASSES: tuple[Any, ...] = (KERAS_CLASS, BatchNormalizationInParts)
 # What multiplies by a kernel and adds an offset, and nothing else.
 _LINEAR = tuple(getattr(tf.keras.layers, name) for name in ("Dense", "Conv1D", "Conv2D", "Conv3D", "DepthwiseConv2D"))
+_UNKNOWN = ("renorm", "virtual_batch_size")  # options that only Keras 2 has, with averages or axes of their own
 _ROUNDING = 1e-4  # of float32, in the variance that hundreds of steps have moved, relative to the initial one
 
 
@@ -29,24 +30,26 @@ def is_batch_norm(layer: tf.keras.layers.Layer) -> bool:
     return isinstance(layer, KERAS_CLASS)
 
 
-def batch_norm_layers(model: tf.keras.Model, unbuilt: bool = False) -> dict[str, tf.keras.layers.Layer]:
+def batch_norm_layers(model: tf.keras.Model) -> dict[str, tf.keras.layers.Layer]:
     """Return all BatchNorm layers of a model by path, in data-flow order, those within its layers included.
 
-    Args:
-        model: A Keras model.
-        unbuilt: Also those that have not been built, since they were never called, and have no averages yet.
+    Those that have not been built, since they were never called, are left out: they have no averages yet.
 
     Raises:
-        RequestError: A layer that has moving averages, as BatchNorm, but is none of Keras'.
+        RequestError: A layer that has moving averages, as BatchNorm, but is none of Keras', or is one of Keras 2 with
+            ``renorm`` or ``virtual_batch_size``.
     """
-    found = {}
+    found, problem = {}, ""
     for place in graphs.find_places(model):
         if is_batch_norm(place.layer):
-            if place.layer.built or unbuilt:
+            if place.layer.built:
                 found[place.path] = place.layer
+            if any(getattr(place.layer, option, None) for option in _UNKNOWN):
+                problem = f"its BatchNorm {place.path!r} has {' or '.join(_UNKNOWN)}, which are not known here"
         elif hasattr(place.layer, "moving_mean") or hasattr(place.layer, "running_mean"):
             kind = type(place.layer).__name__
             problem = f"its BatchNorm {place.path!r} is {kind}, which is not made from Keras' BatchNormalization"
+        if problem:
             raise RequestError("model", model.name, problem=problem)
     return found
 
@@ -99,18 +102,14 @@ def assign_statistics(model: tf.keras.Model, statistics: Statistics) -> None:
     """Give BatchNorm layers a moving mean and a moving variance; those that are not named keep theirs."""
     layers = batch_norm_layers(model)
     for path, (mean, variance) in statistics.items():
-        values = [(layers[path].moving_mean, mean), (layers[path].moving_variance, variance)]
-        if getattr(layers[path], "renorm", False):  # it makes its moving variance of these when it trains on
-            values.append((layers[path].moving_stddev, np.sqrt(variance + layers[path].epsilon)))
-        for weight, value in values:
+        for weight, value in ((layers[path].moving_mean, mean), (layers[path].moving_variance, variance)):
             weight.assign(tf.cast(value, weight.dtype))
 
 
 def debias_statistics(model: tf.keras.Model, updates: Mapping[str, float], initial: Statistics) -> Statistics:
-    """Take the initial values' share out of the moving averages.
+    """Take the initial values' share out of the moving averages, by the formula of ``normlib.debias``.
 
-    With momentum ``m``, after ``T`` updates, ``debiased = (moving - m ** T * initial) / (1 - m ** T)``. A variance may
-    come out negative where the numbers are not those of the layer.
+    A variance may come out negative where the numbers are not those of the layer.
 
     Args:
         model: A Keras model.
@@ -122,15 +121,11 @@ def debias_statistics(model: tf.keras.Model, updates: Mapping[str, float], initi
         if not updates.get(path) or layer.momentum == 1:
             continue
         share = layer.momentum ** updates[path]
-        renorm = getattr(layer, "renorm", False)  # the average is then of the standard deviation
-        moving = (layer.moving_mean, layer.moving_stddev if renorm else layer.moving_variance)
-        mean, variance = initial[path]
-        before = (mean, np.sqrt(variance) if renorm else variance)
-        mean, spread = (
-            (np.array(m) - share * np.array(i, np.float64)) / (1 - share) for m, i in zip(moving, before, strict=True)
+        mean, variance = (
+            (np.array(moving) - share * np.array(before, np.float64)) / (1 - share)
+            for moving, before in zip((layer.moving_mean, layer.moving_variance), initial[path], strict=True)
         )
-        variance = np.sign(spread) * spread**2 - layer.epsilon if renorm else spread
         # A channel that is always 0 has variance 0, but for rounding.
-        least = -_ROUNDING * share / (1 - share) * np.array(before[1], np.float64)
+        least = -_ROUNDING * share / (1 - share) * np.array(initial[path][1], np.float64)
         debiased[path] = (mean, np.where((variance < 0) & (variance >= least), 0.0, variance))
     return debiased

@@ -63,7 +63,7 @@ def _call_builder(builder: Callable[..., tf.keras.Model], instance: Instance) ->
     """Build a model that comes with normlib; its layers of one's own kinds keep shape and dtype."""
     with kinds.refuse_failure("ordering", instance.ordering, f"a kind cannot stand in its slot of {instance.model}"):
         model = builder(tf.keras, instance)
-    for layer in model.layers if instance.needs_own_code else ():
+    for layer in model.layers:
         if (kind := kinds.find_kind(layer)) and kinds.is_own(kind):
             kinds.check_kept(kind, layer.name, layer.input, layer.output)
     return model

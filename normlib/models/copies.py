@@ -31,14 +31,14 @@ _IN_PLACE = "; readings can also change the model itself, with in_place=True"
 def copy_compiled(model: tf.keras.Model) -> tuple[tf.keras.Model, Layers]:
     """Return a copy of any model, and its layers by the ``id`` of the model's own.
 
-    The copy is compiled as the model is, with an optimizer, losses and metrics of its own that are made from the
-    model's; the optimizer starts anew.
+    The copy is compiled as the model is, with an optimizer and metrics of its own that are made from the model's; the
+    optimizer starts anew.
 
     Args:
         model: Any Keras model, built. It is left as it is.
 
     Raises:
-        RequestError: A layer, a loss or a metric that cannot be made anew, or a model whose class has methods that a
+        RequestError: A layer or a metric that cannot be made anew, or a model whose class has methods that a
             copy would lose.
     """
     graphs.check_model(model)
@@ -63,16 +63,12 @@ def copy_compiled(model: tf.keras.Model) -> tuple[tf.keras.Model, Layers]:
 
 
 def _make_part_anew(name: str, value: Any) -> Any:
-    """Return what a model is compiled with: each optimizer, loss and metric anew, all else as it is."""
+    """Return what a model is compiled with: each optimizer and metric anew, all else as it is."""
     if isinstance(value, dict):
         return {key: _make_part_anew(name, part) for key, part in value.items()}
     if isinstance(value, (list, tuple)):
         return [_make_part_anew(name, part) for part in value]
-    if isinstance(value, tf.keras.losses.Loss):  # without state; Keras 3 leaves out of Huber's configuration its delta
-        anew = object.__new__(type(value))
-        vars(anew).update(vars(value))
-        return anew
-    if not hasattr(value, "get_config"):
+    if not hasattr(value, "get_config") or isinstance(value, tf.keras.losses.Loss):  # which has no state
         return value
     with refuse_failure(name, type(value).__name__, f"it cannot be made anew from its configuration{_IN_PLACE}"):
         anew = type(value).from_config(value.get_config())
@@ -80,7 +76,7 @@ def _make_part_anew(name: str, value: Any) -> Any:
     return anew
 
 
-def copy_model(model: tf.keras.Model, made: Layers | None = None) -> tf.keras.Model:
+def copy_model(model: tf.keras.Model, made: Layers) -> tf.keras.Model:
     """Return a copy of a model, some layers of which may be others; layers that are shared stay shared.
 
     Args:
@@ -94,7 +90,6 @@ def copy_model(model: tf.keras.Model, made: Layers | None = None) -> tf.keras.Mo
     Raises:
         RequestError: A layer that cannot be made anew from its configuration.
     """
-    made = {} if made is None else made
     replaced = set(made)
 
     def clone(layer: tf.keras.layers.Layer) -> tf.keras.layers.Layer:
@@ -158,8 +153,7 @@ def _make_anew(layer: tf.keras.layers.Layer) -> tf.keras.layers.Layer:
     # Whatever it holds is made anew by the name of its class, which somebody's own need not be registered under.
     classes = {type(place.layer).__name__: type(place.layer) for place in graphs.find_places(layer)}
     with _describing(layer), tf.keras.utils.custom_object_scope(classes):
-        anew = type(layer).from_config(graphs.config_of(layer))
-    _carry_settings(layer, anew)
+        anew = type(layer).from_config(layer.get_config())
     rename_layer(anew, layer.name)  # get_config of a class whose __init__ takes it among **options leaves it out
     return anew
 
@@ -176,13 +170,6 @@ def _make_lambda_anew(layer: tf.keras.layers.Lambda) -> tf.keras.layers.Lambda:
             raise _no_copy(layer, f"its function uses {name!r} from around it, which a copy would share")
     options = tf.keras.layers.Layer.get_config(layer)
     return type(layer)(layer.function, layer._output_shape, layer.mask, layer.arguments, **options)
-
-
-def _carry_settings(layer: tf.keras.layers.Layer, copy: tf.keras.layers.Layer) -> None:
-    if copy.compute_dtype != layer.compute_dtype:
-        reason = f"a layer made from it has the dtype {copy.compute_dtype} instead of {layer.compute_dtype}"
-        raise _no_copy(layer, f"{_NOT_DESCRIBED}; {reason}")
-    _carry_attributes(layer, copy)
 
 
 def _carry_attributes(original: Any, copy: Any) -> None:
@@ -213,7 +200,10 @@ def _is_plain(value: Any) -> bool:
 def _hand_on(original: tf.keras.layers.Layer, copy: tf.keras.layers.Layer, made: Layers) -> None:
     """Give a layer's copy all that it holds, layer by layer: settings, variables, vocabularies, what is trained."""
     made[id(original)] = copy
-    _carry_settings(original, copy)
+    if copy.compute_dtype != original.compute_dtype:
+        reason = f"a layer made from it has the dtype {copy.compute_dtype} instead of {original.compute_dtype}"
+        raise _no_copy(original, f"{_NOT_DESCRIBED}; {reason}")
+    _carry_attributes(original, copy)
     if copy.trainable != original.trainable:
         copy.trainable = original.trainable  # from the outside in, since a layer hands it on to its layers
     own = graphs.variables_of(original)

@@ -44,14 +44,10 @@ class Place:
         return tuple(sizes[0] if len(set(sizes)) == 1 else None for sizes in zip(*shapes, strict=True))
 
     @property
-    def axes(self) -> tuple[int, ...]:
-        """Those of its channels, as the layer has them."""
-        return axes_of(self.layer)
-
-    @property
     def axis(self) -> int:
         """Of its channels; the last one, where it has several."""
-        return self.axes[-1] if self.shape is None else self.axes[-1] % len(self.shape)
+        last = axes_of(self.layer)[-1]
+        return last if self.shape is None else last % len(self.shape)
 
     @property
     def channels(self) -> int:
@@ -71,15 +67,7 @@ class Place:
 def axes_of(layer: tf.keras.layers.Layer) -> tuple[int, ...]:
     """Return the axes of a normalization layer's channels."""
     axis = getattr(layer, "axis", -1)  # Keras 2 makes a list of it
-    axes = (axis,) if isinstance(axis, int) else tuple(axis)
-    # With parts of the batch, Keras 2 has the axis of its own, larger view.
-    return tuple(axis - 1 for axis in axes) if getattr(layer, "virtual_batch_size", None) else axes
-
-
-def config_of(layer: tf.keras.layers.Layer) -> dict[str, Any]:
-    """Return a layer's configuration, from which the same layer can be made."""
-    config = layer.get_config()
-    return {**config, "axis": list(axes_of(layer))} if getattr(layer, "virtual_batch_size", None) else config
+    return (axis,) if isinstance(axis, int) else tuple(axis)
 
 
 def is_from_keras(kind: type, name: str) -> bool:
@@ -94,17 +82,9 @@ def has_graph(layer: tf.keras.layers.Layer) -> bool:
 
 
 def check_model(model: object, graph: bool = False) -> None:
-    """Refuse what is no Keras model, or has not been built.
-
-    Args:
-        model: What was given.
-        graph: Whether it has to be a Sequential or Functional model.
-
-    Raises:
-        RequestError: It is.
-    """
+    """Refuse what is no Keras model that has been built; or, as ``graph`` says, no Sequential or Functional one."""
     kind = type(model).__name__
-    allowed = "a Keras model, Sequential or Functional, that is built" if graph else "a Keras model that is built"
+    allowed = f"a Keras model{', Sequential or Functional,' if graph else ''} that is built"
     if not isinstance(model, tf.keras.Model):
         raise RequestError("model", kind, allowed)
     for layer in (model, *(place.layer for place in find_places(model))):

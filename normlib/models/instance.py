@@ -15,15 +15,7 @@ from normlib.models.ordering import Ordering
 
 
 def check_splits_named(dataset: object, named: Collection[str]) -> None:
-    """Refuse data of one's own of which nobody said what to train on: the default is the test split, the source's.
-
-    Args:
-        dataset: The data set.
-        named: The settings that somebody gave.
-
-    Raises:
-        RequestError: A split is not among them.
-    """
+    """Refuse data of one's own of which the settings named do not say what to train on: the default is the source's."""
     for name in ("fit_split", "evaluate_split"):
         if datasets.is_file(dataset) and name not in named:
             problem = f"{name} is not named, as data of your own need it: such as train to fit, test to evaluate"
@@ -99,8 +91,11 @@ class Instance:
         self._check_model()
         self._check_data()
         one_of("optimizer", self.optimizer, zoo.OPTIMIZERS)
-        for name in ("epochs", "batch_size"):
+        one_of("schedule", self.schedule, zoo.SCHEDULES)
+        optional = ("groups", "channels_per_group", "statistics_batch", "fit_sample")
+        for name in ("epochs", "batch_size", *(name for name in optional if getattr(self, name) is not None)):
             object.__setattr__(self, name, whole_number(name, getattr(self, name), minimum=1))
+        object.__setattr__(self, "warmup", whole_number("warmup", self.warmup, minimum=0))
         self._check_parts()
         self._check_steps()
         for name, allowed, holds in (
@@ -152,7 +147,6 @@ class Instance:
         name, value = "statistics_batch", self.statistics_batch
         if value is None:
             return
-        object.__setattr__(self, name, value := whole_number(name, value, minimum=1))
         if self.batch_size % value:
             raise RequestError(name, value, f"a divisor of batch_size, {self.batch_size}")
         if not any("bn" in slot for slot in self.layers.slots):
@@ -166,10 +160,7 @@ class Instance:
     def _check_steps(self) -> None:
         """Refuse more images than there are, and a schedule that does not fit into the run."""
         if self.fit_sample is not None:
-            most = len(self.fit_examples)
-            object.__setattr__(self, "fit_sample", whole_number("fit_sample", self.fit_sample, minimum=1, maximum=most))
-        one_of("schedule", self.schedule, zoo.SCHEDULES)
-        object.__setattr__(self, "warmup", whole_number("warmup", self.warmup, minimum=0))
+            whole_number("fit_sample", self.fit_sample, minimum=1, maximum=len(self.fit_examples))
         most = self.steps - (self.schedule == "cosine")  # which has one step or more of its own
         if self.warmup > most:
             raise RequestError("warmup", self.warmup, f"at most {most:,}, since the run has {self.steps:,} steps")
@@ -279,10 +270,7 @@ class Instance:
 
     def _check_groups(self, name: str) -> None:
         value = getattr(self, name)
-        if value is None:
-            return
-        object.__setattr__(self, name, value := whole_number(name, value, minimum=1))
-        for channels in self.model_facts.channels:
+        for channels in self.model_facts.channels if value is not None else ():
             if channels % value:
                 divisors = [str(d) for d in range(1, channels + 1) if channels % d == 0]
                 raise RequestError(name, value, f"a divisor of the {channels} channels: {', '.join(divisors)}")

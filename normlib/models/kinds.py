@@ -33,25 +33,22 @@ class Kind:
         colour: Of its boxes; black text is read on it at more than 10 to 1.
         bases: Names of the classes, Keras', addons' or normlib's, of which its layers are.
         groups: Number of groups, from the number of channels and the number that is set; None: it has no groups.
-        lacks: Which of the settings of Keras' normalization layers it has not.
     """
 
     name: str
     colour: str
     bases: tuple[str, ...]
     groups: Callable[[int, int], int] | None = None
-    lacks: tuple[str, ...] = ()
 
 
-_OFFSET = ("center", "beta_initializer", "beta_regularizer", "beta_constraint")
 KINDS = {
     "bn": Kind("BatchNorm", "#9CCBEB", ("BatchNormalization", "BatchNormalizationBase")),
     "gn": Kind("GroupNorm", "#FFD58A", ("GroupNormalization",), lambda channels, groups: groups),
     "ln": Kind("LayerNorm", "#A8DDB5", ("GroupNormalization",), lambda channels, groups: 1),
     "in": Kind("InstanceNorm", "#E5B8D3", ("GroupNormalization",), lambda channels, groups: channels),
     "lnc": Kind("LayerNorm of channels", "#D3E59B", ("LayerNormalization",)),
-    "rms": Kind("RMSNorm", "#F6BFA6", ("RMSNormalization",), lacks=_OFFSET),
-    "dyt": Kind("DyT", "#D4D4D4", ("DynamicTanh",), lacks=("epsilon",)),
+    "rms": Kind("RMSNorm", "#F6BFA6", ("RMSNormalization",)),
+    "dyt": Kind("DyT", "#D4D4D4", ("DynamicTanh",)),
 }
 
 
@@ -68,11 +65,7 @@ def is_own(path: object) -> bool:
 
 
 def path_of(setting: str, function: Callable[..., Any]) -> str:
-    """Return the import path of a function, under which this process finds it, a notebook's own among them.
-
-    Args:
-        setting: What takes it.
-        function: The function.
+    """Return the import path under which this process finds a function, a notebook's own among them.
 
     Raises:
         RequestError: It is not found under its name, as a lambda or a function within another.
@@ -92,8 +85,8 @@ def call_own(setting: str, path: str, expected: str, call: Callable[[Any], Any],
         setting: What names it.
         path: ``package.module:name``.
         expected: What it has to be, as a phrase.
-        call: Calls it.
-        returns: The class of what it has to give.
+        call: Calls what was imported.
+        returns: The class of what that has to give.
 
     Raises:
         RequestError: It cannot be imported, fails, or gives something else.
@@ -189,7 +182,6 @@ def normalization_layer(
     if is_own(kind):
         return own_layer(kind, channels, groups, options.get("name"))
     options = {"axis": 3, "epsilon": epsilon, **options}
-    options = {name: value for name, value in options.items() if name not in KINDS[kind].lacks}
     number = KINDS[kind].groups
     if number is None:
         from normlib.models import layers
@@ -254,12 +246,7 @@ def rename_layer(layer: Any, name: object) -> None:
 def check_own_kind(path: str, place: str, before: Any, channels: int, groups: int) -> None:
     """Refuse a kind of one's own that cannot stand in a place of a model.
 
-    Args:
-        path: The kind.
-        place: The place.
-        before: What enters, a symbolic tensor of Keras.
-        channels: As for ``own_layer``.
-        groups: Likewise.
+    Args: as for ``own_layer``; ``before`` is what enters in that place, a symbolic tensor of Keras.
 
     Raises:
         RequestError: Its layer fails, or changes shape or dtype.

@@ -9,6 +9,10 @@ from normlib.models.graphs import axes_of
 from normlib.tf import tf
 
 
+def _widened(inputs: Any) -> Any:
+    return inputs if inputs.dtype == tf.float64 else tf.cast(inputs, tf.float32)
+
+
 def _weigh(layer: Any, inputs: Any, axis: int) -> Any:
     """Multiply by a layer's scale, add its offset, where it has them, and give its dtype."""
     shape = [1] * len(inputs.shape)
@@ -50,7 +54,7 @@ class BatchNormalizationInParts(tf.keras.layers.BatchNormalization):
         rank = len(inputs.shape)
         (axis,) = (axis % rank for axis in axes_of(self))
         shape = [-1, *(inputs.shape[axis] if i == axis else 1 for i in range(1, rank))]
-        wide = inputs if inputs.dtype == tf.float64 else tf.cast(inputs, tf.float32)
+        wide = _widened(inputs)
         mean, variance = self.moving_mean, self.moving_variance
         if training and self.trainable:
             positions = [i for i in range(1, rank) if i != axis]
@@ -71,104 +75,42 @@ class BatchNormalizationInParts(tf.keras.layers.BatchNormalization):
         return {**super().get_config(), "statistics_batch": self.statistics_batch}
 
 
-class _ScaledByChannel(tf.keras.layers.Layer):
-    """A layer with a scale, and perhaps an offset, for each channel, computed in float32 or wider.
-
-    Args:
-        axis: The axis of channels.
-        center: Whether there is an offset.
-        scale: Whether there is a scale.
-        options: Initializers, regularizers and constraints of ``gamma`` and ``beta``, as Keras' BatchNormalization has
-            them, and arguments of any Keras layer.
-    """
-
-    def __init__(self, axis: int = -1, center: bool = True, scale: bool = True, **options: Any):
-        own = {"gamma": ("ones", scale), "beta": ("zeros", center)}
-        self._weights_of = {
-            name: {
-                role: getattr(tf.keras, f"{role}s").get(options.pop(f"{name}_{role}", first))
-                for role, first in (("initializer", start), ("regularizer", None), ("constraint", None))
-            }
-            for name, (start, _) in own.items()
-        }
-        super().__init__(**options)
-        self.axis, self.center, self.scale = axis, center, scale
-        self.gamma = self.beta = None
-        self.supports_masking = True
-
-    def build(self, input_shape: Any) -> None:
-        """Make the weights."""
-        for name, wanted in (("gamma", self.scale), ("beta", self.center)):
-            if wanted:
-                shape, how = (input_shape[self.axis],), self._weights_of[name]
-                setattr(self, name, self.add_weight(name=name, shape=shape, dtype="float32", **how))
-        super().build(input_shape)
-
-    def get_config(self) -> dict[str, Any]:
-        """Return what the layer can be made anew from."""
-        weights = {
-            f"{name}_{role}": getattr(tf.keras, f"{role}s").serialize(value)
-            for name, how in self._weights_of.items()
-            for role, value in how.items()
-        }
-        return {**super().get_config(), "axis": self.axis, "center": self.center, "scale": self.scale, **weights}
-
-
 @tf.keras.utils.register_keras_serializable("normlib")
-class RMSNormalization(_ScaledByChannel):
+class RMSNormalization(tf.keras.layers.LayerNormalization):
     """Divide by the root mean square over channels: ``gamma * x / sqrt(mean(x ** 2) + epsilon)``.
 
     Zhang and Sennrich 2019, Root mean square layer normalization, arXiv 1910.07467, equation 4. Keras has it from 3.10,
     without initializers, and TensorFlow 2.15 has none.
 
     Args:
-        axis: The axis of channels.
-        epsilon: What is added to the mean square.
-        options: As for all layers here; there is no offset.
+        options: As for Keras' LayerNormalization over one axis; there is no offset, whatever ``center`` says.
     """
 
-    def __init__(self, axis: int = -1, epsilon: float = 0.001, **options: Any):
-        super().__init__(axis, **{**options, "center": False})
-        self.epsilon = epsilon
+    def __init__(self, **options: Any):
+        super().__init__(**{**options, "center": False})
 
     def call(self, inputs: Any) -> Any:
-        """Normalize ``[batch, ..., channels]``."""
-        wide = inputs if inputs.dtype == tf.float64 else tf.cast(inputs, tf.float32)
-        square = tf.reduce_mean(tf.square(wide), axis=self.axis, keepdims=True)
-        return _weigh(self, wide * tf.math.rsqrt(square + self.epsilon), self.axis)
-
-    def get_config(self) -> dict[str, Any]:
-        """Return what the layer can be made anew from."""
-        return {**super().get_config(), "epsilon": self.epsilon}
+        """Normalize ``[batch, ..., channels]``, in float32 or wider."""
+        wide, (axis,) = _widened(inputs), axes_of(self)
+        square = tf.reduce_mean(tf.square(wide), axis=axis, keepdims=True)
+        return _weigh(self, wide * tf.math.rsqrt(square + self.epsilon), axis)
 
 
 @tf.keras.utils.register_keras_serializable("normlib")
-class DynamicTanh(_ScaledByChannel):
+class DynamicTanh(tf.keras.layers.LayerNormalization):
     """No normalization but a bound: ``gamma * tanh(alpha * x) + beta``, one alpha for the layer, 0.5 at first.
 
     Zhu, Chen, He, LeCun and Liu 2025, Transformers without normalization, arXiv 2503.10622, equation 1 and section 4.
-
-    Args:
-        axis: The axis of channels.
-        alpha_initializer: Of alpha.
-        options: As for all layers here.
+    It takes the options of Keras' LayerNormalization over one axis; there is no epsilon in it.
     """
-
-    def __init__(self, axis: int = -1, alpha_initializer: Any = None, **options: Any):
-        super().__init__(axis, **options)
-        self._alpha_initializer = tf.keras.initializers.get(alpha_initializer or tf.keras.initializers.Constant(0.5))
 
     def build(self, input_shape: Any) -> None:
         """Make the weights."""
-        self.alpha = self.add_weight(name="alpha", shape=(), dtype="float32", initializer=self._alpha_initializer)
+        start = tf.keras.initializers.Constant(0.5)
+        self.alpha = self.add_weight(name="alpha", shape=(), dtype="float32", initializer=start)
         super().build(input_shape)
 
     def call(self, inputs: Any) -> Any:
-        """Bound ``[batch, ..., channels]``."""
-        wide = inputs if inputs.dtype == tf.float64 else tf.cast(inputs, tf.float32)
-        return _weigh(self, tf.tanh(tf.cast(self.alpha, wide.dtype) * wide), self.axis)
-
-    def get_config(self) -> dict[str, Any]:
-        """Return what the layer can be made anew from."""
-        initializer = tf.keras.initializers.serialize(self._alpha_initializer)
-        return {**super().get_config(), "alpha_initializer": initializer}
+        """Bound ``[batch, ..., channels]``, in float32 or wider."""
+        wide = _widened(inputs)
+        return _weigh(self, tf.tanh(tf.cast(self.alpha, wide.dtype) * wide), *axes_of(self))

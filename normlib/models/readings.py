@@ -115,6 +115,7 @@ def recalibrate(
     _check_data("x", x, batches)
     watch = _pass_data(model, "x", x, batch_size, batches)
     if watch.empty:
+        watch.trace()
         return model
     population = watch.population
     if not all(np.isfinite(part).all() for statistics in population.values() for part in statistics):
@@ -184,6 +185,8 @@ def moving_average_gap(
         raise RequestError("model", model.name, problem="it has not been trained: give its number of steps as steps=")
     before = _initial(model, initial)
     watch = _pass_data(model, *calibration, batch_size)
+    if watch.empty:
+        watch.trace()
     debiased = _debiased(watch, taken, before)
     assumed = steps is None or initial is None
     doubt = _doubt(watch, debiased, taken * batch_size) if assumed else ""
@@ -207,7 +210,7 @@ def evaluate_readings(
 
     Args: as for ``moving_average_gap``, nothing left out; ``initial`` are the averages of each layer by its path.
     """
-    watch = _pass_data(model, "calibration_x", calibration_x, batch_size, look_for_hidden=False)
+    watch = _pass_data(model, "calibration_x", calibration_x, batch_size)
     return _evaluate_each(model, x, y, _debiased(watch, steps, initial), watch.population)
 
 
@@ -244,25 +247,12 @@ def _evaluate(model: tf.keras.Model, x: Any, y: Any) -> dict[str, Any]:
     return {name: float(value) if np.ndim(value) == 0 else np.asarray(value) for name, value in found.items()}
 
 
-def _pass_data(
-    model: tf.keras.Model,
-    setting: str,
-    x: Any,
-    batch_size: int,
-    batches: int | None = None,
-    look_for_hidden: bool = True,
-) -> Watch:
-    """Return what has seen the data pass the model, which is left as it is.
-
-    A model without BatchNorm may still call a layer that is not among its own, for which one batch is passed.
-    """
+def _pass_data(model: tf.keras.Model, setting: str, x: Any, batch_size: int, batches: int | None = None) -> Watch:
+    """Return what has seen the data pass the model, which is left as it is; without BatchNorm, none pass."""
     watch = Watch(model)
-    if watch.empty:
-        if not look_for_hidden or hasattr(x, "__next__"):  # a batch that is taken out would be missing
-            return watch
-        batches = 1
-    with graphs.keeping_variables(model), _refusing_data(setting, x):
-        watch.pass_data(x, batch_size, batches)
+    if not watch.empty:
+        with graphs.keeping_variables(model), _refusing_data(setting, x):
+            watch.pass_data(x, batch_size, batches)
     return watch
 
 

@@ -59,7 +59,7 @@ def swap(
         strict: Refuse groups that do not divide a layer's channels, instead of taking the next smaller number that
             does and saying so in one warning. Where a channel is one number, fewer groups than channels are needed.
 
-    ``rms`` has no offset to take over; one warning says of which layers. ``dyt`` has no epsilon.
+    ``rms`` has no offset to take over, and ``dyt`` no epsilon.
 
     Returns:
         The copy, not compiled: a plain Sequential or Functional model, without methods that its class adds.
@@ -70,7 +70,7 @@ def swap(
             more slots than the model; ``in`` where a group would be one number; ``gn``, ``ln`` or ``in`` in place of a
             transformer's normalization of tokens; settings that are not allowed.
     """
-    places = _slots(model, _replaced(replace))
+    places = _slots(model, replace)
     if groups is not None and channels_per_group is not None:
         problem = f"channels_per_group is given too ({channels_per_group!r}): set one of the two"
         raise RequestError("groups", groups, problem=problem)
@@ -86,7 +86,6 @@ def swap(
 
     made: copies.Layers = {}
     kept, misfits = [], []
-    _warn_of_lost(places, layers)
     for slot, (place, kinds) in enumerate(zip(places, layers.slots, strict=True), start=1):
         if kinds == ("bn",) and batch_norm.is_batch_norm(place.layer):
             kept.append(place.layer)
@@ -133,48 +132,38 @@ def slots(model: tf.keras.Model) -> pd.DataFrame:
     """
     graphs.check_model(model)
     batch_norm.batch_norm_layers(model)
-    places = [
-        (place, kind)
+    columns = ["layer", "kind", "channels", "groups", "output shape", "parameters", "can be swapped"]
+    rows = [
+        (
+            *(place.path, kind, place.channels or None, getattr(place.layer, "groups", None), str(place.shape)),
+            *(place.layer.count_params(), place.in_graph),
+        )
         for place in graphs.find_places(model)
         if (kind := find_kind(place.layer, place.channels)) is not None
     ]
-    channels = [place.channels or None for place, _ in places]
-    columns = {
-        "layer": (object, [place.path for place, _ in places]),
-        "kind": (object, [kind for _, kind in places]),
-        "channels": ("Int64" if None in channels else "int64", channels),
-        "groups": (object, [getattr(place.layer, "groups", None) for place, _ in places]),
-        "output shape": (object, [str(place.shape) for place, _ in places]),
-        "parameters": ("int64", [place.layer.count_params() for place, _ in places]),
-        "can be swapped": (bool, [place.in_graph for place, _ in places]),
-    }
-    index = pd.RangeIndex(1, len(places) + 1, name="slot")
-    return pd.DataFrame({name: pd.Series(values, index, dtype) for name, (dtype, values) in columns.items()})
+    table = pd.DataFrame(rows, pd.RangeIndex(1, len(rows) + 1, name="slot"), columns, dtype=object)
+    return table.astype({"channels": "Int64", "parameters": "int64", "can be swapped": bool})
 
 
-def _replaced(replace: str | Iterable[str]) -> list[str]:
-    kinds = [replace] if isinstance(replace, str) else list(replace) if isinstance(replace, Iterable) else []
-    if not kinds:
-        raise RequestError("replace", replace, f"one or more of {', '.join(KINDS)}")
-    for kind in kinds:
+def _slots(model: tf.keras.Model, replace: str | Iterable[str]) -> list[graphs.Place]:
+    replaced = [replace] if isinstance(replace, str) else list(replace)
+    if not replaced:
+        one_of("replace", replace, KINDS)
+    for kind in replaced:
         if not is_own(kind):
             one_of("replace", kind, KINDS)
-    return sorted(set(kinds), key=[*KINDS, *sorted(kinds)].index)
-
-
-def _slots(model: tf.keras.Model, replaced: list[str]) -> list[graphs.Place]:
     graphs.check_model(model, graph=True)
     batch_norm.batch_norm_layers(model)
-    places = list(graphs.find_places(model))
-    there = {kind for place in places if (kind := find_kind(place.layer, place.channels)) is not None}
-    found = [place for place in places if find_kind(place.layer, place.channels) in replaced]
-    names = " or ".join(replaced)
+    places = [(place, find_kind(place.layer, place.channels)) for place in graphs.find_places(model)]
+    found = [place for place, kind in places if kind in replaced]
+    names = " or ".join(dict.fromkeys(replaced))
     if not found:
-        hint = f"; what it has is replaced with replace={', '.join(map(repr, sorted(there)))}" if there else ""
+        there = sorted({repr(kind) for _, kind in places if kind})
+        hint = f"; what it has is replaced with replace={', '.join(there)}" if there else ""
         raise RequestError("model", model.name, problem=f"it has no slot, which is a layer of the kind {names}{hint}")
     for place in found:
         if not place.in_graph:
-            around = [outer for outer in places if outer.in_graph and place.path.startswith(f"{outer.path}/")]
+            around = (outer for outer, _ in places if outer.in_graph and place.path.startswith(f"{outer.path}/"))
             outer = next(outer for outer in around if not graphs.has_graph(outer.layer))
             problem = f"swap cannot reach the {names} inside {type(outer.layer).__name__} {outer.path!r}"
             raise RequestError("model", model.name, problem=problem)
@@ -208,7 +197,7 @@ def _check_kinds(place: graphs.Place, kinds: tuple[str, ...], slot: int, orderin
     single = [kind for kind in kinds if kind in ("lnc", "rms") and place.channels == 1]
     if any(map(is_own, kinds)) and (place.shape is None or place.axis != len(place.shape) - 1):
         problem = f"{where} normalizes another axis than the last, where no kind of your own can stand"
-    elif kinds and len(place.axes) != 1:
+    elif kinds and len(graphs.axes_of(place.layer)) != 1:
         problem = f"{where} normalizes over several axes, where only bn or none can stand"
     elif single:
         problem = f"{where} has one channel, which is all that {single[0]!r} would normalize over"
@@ -221,25 +210,11 @@ def _check_kinds(place: graphs.Place, kinds: tuple[str, ...], slot: int, orderin
     raise RequestError("ordering", ordering, problem=problem)
 
 
-def _warn_of_lost(places: list[graphs.Place], layers: Ordering) -> None:
-    """Say which layers have an offset that what replaces them has not."""
-    lost = [
-        place.path
-        for place, kinds in zip(places, layers.slots, strict=True)
-        if kinds
-        and getattr(place.layer, "center", False)
-        and not is_own(kinds[-1])
-        and "center" in KINDS[kinds[-1]].lacks
-    ]
-    if lost:
-        warnings.warn(f"no offset is taken over, since rms has none, from {graphs.shortened(lost)}", stacklevel=4)
-
-
 def _replacement(
     place: graphs.Place, kinds: tuple[str, ...], groups: int, provider: str, changes: dict[str, float]
 ) -> tf.keras.layers.Layer:
     """Return the layer, or the Sequential of layers, that stands in a slot instead of another."""
-    config = {**graphs.config_of(place.layer), **changes}
+    config = {**place.layer.get_config(), **changes}
     options = {key: config[key] for key in _TAKEN_OVER if key in config} | {"axis": place.axis}
 
     def layer(kind: str, name: str) -> tf.keras.layers.Layer:

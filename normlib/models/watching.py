@@ -29,8 +29,8 @@ class Watch:
 
     def __init__(self, model: tf.keras.Model):
         self.model = model
-        self.empty = not batch_norm.batch_norm_layers(model, unbuilt=True)
         self._seen = {id(layer): _Seen(path, layer) for path, layer in batch_norm.batch_norm_layers(model).items()}
+        self.empty = not self._seen
         self._steps = tf.Variable(0, dtype=tf.int64, trainable=False)
         self._traced = False
         self._refusal: RequestError | None = None
@@ -45,28 +45,21 @@ class Watch:
             batch_size: Examples a batch, where the data are arrays.
             batches: How many batches; None: all.
         """
-        how = {"steps": batches, "verbose": 0, **({} if has_batches(x) else {"batch_size": batch_size})}
+        passing = _Pass(self)
+        passing.compile(jit_compile=False)
+        how = {} if has_batches(x) else {"batch_size": batch_size}
         try:
-            self._predict(x, how, eagerly=False)
-        except tf.errors.OperatorNotAllowedInGraphError:
-            # A tf.function whose Python asks for a tensor's value, which it can do without a graph.
-            if hasattr(x, "__next__"):
-                raise
-            self.reset()
-            self._predict(x, how, eagerly=True)
-        self._check_seen()
+            with without_autotuning():
+                passing.predict(x, steps=batches, verbose=0, **how)
+        except Exception as error:
+            raise self._refusal or error from None
 
     def outputs(self, x: Any) -> Any:
         """Return what the model gives, BatchNorm normalizing by its batch, dropout off; what enters is added up."""
         if not self._traced:
             self._trace(x)
-        for seen in self._seen.values():
-            seen.position = 0
         with _at_each_call(self._take):
             outputs = self.model(x, training=False)
-        for seen in self._seen.values():
-            if len(set(seen.learns)) > 1 and seen.position != len(seen.learns):
-                self._refuse(f"it does not call {seen.path!r} as often when it predicts as when it trains")
         self._steps.assign_add(1)
         return outputs
 
@@ -85,13 +78,10 @@ class Watch:
                 return
             problem = f"what it is called with is not known, as it is after a call on data: {describe_error(error)}"
             raise RequestError("model", self.model.name, problem=problem) from error
-        self._check_seen()
         for seen in self._seen.values():
             if seen.looped and any(seen.learns):
-                problem = (
-                    f"a loop calls {seen.path!r} an unknown number of times, which moving_average_gap counts on data"
-                )
-                raise RequestError("model", self.model.name, problem=problem)
+                count = "an unknown number of times, which moving_average_gap counts on data"
+                self._refuse(f"a loop calls {seen.path!r} {count}")
 
     def reset(self) -> None:
         """Forget what entered."""
@@ -118,17 +108,6 @@ class Watch:
         """The layers whose averages no reading changes, by path, with the reason."""
         steps = int(self._steps)
         return {seen.path: reason for seen in self._seen.values() if (reason := seen.why_left(steps))}
-
-    def _predict(self, x: Any, how: dict, eagerly: bool) -> None:
-        passing = _Pass(self)
-        passing.compile(run_eagerly=eagerly, jit_compile=False)
-        try:
-            with without_autotuning():
-                passing.predict(x, **how)
-        except Exception:
-            if self._refusal is not None:
-                raise self._refusal from None
-            raise
 
     def _refuse(self, problem: str) -> None:
         """Refuse the model; the reason is kept, since AutoGraph makes another exception of it on the way."""
@@ -158,28 +137,23 @@ class Watch:
             return training
 
         with _at_each_call(note), graphs.keeping_seeds():
-            if tf.executing_eagerly():
-                train()
-            else:
-                # Keras 2 turns Python's conditions on tensors into operations, as in fit.
-                tf.function(train, autograph=not KERAS_3).get_concrete_function()
+            # Keras 2 turns Python's conditions on tensors into operations, as in fit.
+            tf.function(train, autograph=not KERAS_3).get_concrete_function()
         self._traced = True
+        for seen in self._seen.values():
+            if len(set(seen.learns)) > 1:
+                self._refuse(f"it calls {seen.path!r} as in training and with training=False in one step")
+            own = "call" in vars(seen.layer) or not graphs.is_from_keras(type(seen.layer), "call")
+            if own and not seen.learns:
+                reason = f"the call of {seen.path!r} ({type(seen.layer).__name__}) is its own"
+                self._refuse(f"{reason}, or was traced when the model was saved; in that case load the model anew")
 
     def _take(self, layer: tf.keras.layers.Layer, inputs: Any, training: Any, mask: Any) -> bool:
         seen = self._find(layer)
-        learns = seen.next_learns()
+        learns = any(seen.learns)
         if learns:
             seen.add(inputs, mask)
         return learns
-
-    def _check_seen(self) -> None:
-        """Refuse a layer that was not seen because its class does not normalize by Keras' own ``call``."""
-        for seen in self._seen.values():
-            own = "call" in vars(seen.layer) or not graphs.is_from_keras(type(seen.layer), "call")
-            if own and not seen.learns:
-                kind = type(seen.layer).__name__
-                reason = f"the call of {seen.path!r} ({kind}) is its own, or was traced when the model was saved"
-                raise RequestError("model", self.model.name, problem=f"{reason}; in that case load the model anew")
 
 
 class _Seen:
@@ -200,14 +174,6 @@ class _Seen:
         self.variables = (self.count, self.mean, self.squares, self.calls)
         self.learns: list[bool] = []  # for each call in training, whether it moves the averages
         self.looped = False
-        self.position = 0
-
-    def next_learns(self) -> bool:
-        """Tell whether the next call moves the averages when the model trains."""
-        self.position += 1
-        if len(set(self.learns)) > 1:
-            return self.position <= len(self.learns) and self.learns[self.position - 1]
-        return any(self.learns)
 
     def add(self, inputs: tf.Tensor, mask: tf.Tensor | None) -> None:
         """Add the elements of a call, those that the layer itself counts when it trains."""
@@ -240,14 +206,8 @@ class _Seen:
 
     @property
     def statistics(self) -> tuple[np.ndarray, np.ndarray]:
-        """Mean and variance of what was counted; channels of which nothing was keep their moving averages."""
-        count = np.array(self.count)
-        with np.errstate(invalid="ignore"):
-            variance = np.array(self.squares) / count
-        return (
-            np.where(count > 0, self.mean, np.array(self.layer.moving_mean, np.float64)),
-            np.where(count > 0, variance, np.array(self.layer.moving_variance, np.float64)),
-        )
+        """Mean and variance of what was counted, ``[channels]``."""
+        return np.array(self.mean), np.array(self.squares) / np.array(self.count)
 
     def why_left(self, steps: int) -> str:
         """Return why no reading changes the layer's averages; empty: they are changed."""
@@ -255,8 +215,6 @@ class _Seen:
             if not self.layer.trainable:
                 return "frozen"
             return "called with training=False" if self.learns else "not called when the model trains"
-        if self.layer.momentum == 1:
-            return "its momentum is 1"
         return "called only when the model trains, or on nothing" if steps and not self.counted else ""
 
 
@@ -275,10 +233,8 @@ class _Pass(tf.keras.Model):
 
 
 def has_batches(x: Any) -> bool:
-    """Tell whether data come in batches of their own: a ``tf.data.Dataset``, a generator, Keras' sequences."""
-    sequences = (tf.keras.utils.Sequence, getattr(tf.keras.utils, "PyDataset", tf.keras.utils.Sequence))
-    loader = hasattr(x, "dataset") and not hasattr(x, "shape")  # PyTorch's; a DataFrame may have such a column
-    return isinstance(x, (tf.data.Dataset, *sequences)) or hasattr(x, "__next__") or loader
+    """Tell whether data come in batches of their own: a ``tf.data.Dataset``, a generator, a Keras sequence."""
+    return isinstance(x, (tf.data.Dataset, tf.keras.utils.Sequence)) or hasattr(x, "__next__")
 
 
 def _learns(layer: tf.keras.layers.Layer, training: Any) -> bool:

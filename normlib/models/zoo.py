@@ -131,23 +131,29 @@ def resnet20(keras: Any, instance: Instance) -> Any:
     the pattern of a block; the slot behind the first convolution counts as slot one. There, a convolution has no bias,
     since BatchNorm has an offset; here it has one where nothing stands in its slot.
     """
+
+    def convolution(x: Any, place: int, kinds: tuple[str, ...], filters: int, strides: int = 1) -> Any:
+        # He et al. 2015, arXiv 1502.01852, section 2.2, as the paper has it.
+        x = keras.layers.Conv2D(
+            filters, (3, 3), strides, "same", use_bias=not kinds, kernel_initializer="he_normal",
+            name=f"convolution_{place}",
+        )(x)  # fmt: skip
+        return _apply(_slot(instance, place, kinds, filters), x)
+
     inputs, *first = _first_layers(keras, instance)
-    x = _apply(first, inputs)
-    kinds = instance.layers.slots
-    x = keras.layers.ReLU()(_convolution(keras, instance, x, 1, kinds[0], filters=16))
+    before, branch = instance.layers.slots
+    x = keras.layers.ReLU()(convolution(_apply(first, inputs), 1, before, filters=16))
     place = 2
     for stage, filters in enumerate((16, 32, 64)):
         for block in range(3):
             strides = 2 if stage > 0 and block == 0 else 1
-            y = keras.layers.ReLU()(_convolution(keras, instance, x, place, kinds[0], filters, strides))
-            y = _convolution(keras, instance, y, place + 1, kinds[1], filters)
+            y = keras.layers.ReLU()(convolution(x, place, before, filters, strides))
+            y = convolution(y, place + 1, branch, filters)
             x = keras.layers.ReLU()(keras.layers.Add()([y, _shortcut(keras, x, strides)]))
             place += 2
     x = keras.layers.GlobalAveragePooling2D()(x)
-    outputs = keras.layers.Dense(
-        instance.data_facts.classes, activation="softmax", kernel_initializer="he_normal"
-    )(x)  # fmt: skip
-    return keras.Model(inputs, outputs)
+    classes = keras.layers.Dense(instance.data_facts.classes, activation="softmax", kernel_initializer="he_normal")
+    return keras.Model(inputs, classes(x))
 
 
 def vit(keras: Any, instance: Instance) -> Any:
@@ -219,18 +225,6 @@ def _slot(instance: Instance, place: int, kinds: tuple[str, ...], channels: int)
         normalization_layer(kind, *how, instance.statistics_batch, name=f"slot_{place}_{i}", axis=-1)
         for i, kind in enumerate(kinds, start=1)
     ]
-
-
-def _convolution(
-    keras: Any, instance: Instance, x: Any, place: int, kinds: tuple[str, ...], filters: int, strides: int = 1
-) -> Any:
-    """Return a residual network's 3 x 3 convolution, with its slot."""
-    # He et al. 2015, arXiv 1502.01852, section 2.2, as the paper has it.
-    x = keras.layers.Conv2D(
-        filters, (3, 3), strides, "same", use_bias=not kinds, kernel_initializer="he_normal",
-        name=f"convolution_{place}",
-    )(x)  # fmt: skip
-    return _apply(_slot(instance, place, kinds, filters), x)
 
 
 def _shortcut(keras: Any, x: Any, strides: int) -> Any:

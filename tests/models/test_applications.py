@@ -3,7 +3,6 @@
 ``make applications`` goes through all of them; nothing else does.
 """
 
-import importlib
 import warnings
 
 import numpy as np
@@ -21,16 +20,16 @@ TOKENS = {
 }
 
 
+def of(module, name, x, **options):
+    """Return a builder of a model with data for it, which skips the test where the module is not installed."""
+    return lambda: (getattr(pytest.importorskip(module), name)(**options), x)
+
+
 def attention(name):
     """Return a builder of a model of keras-cv-attention-models, of 64 x 64 pixels and ten classes."""
-
-    def build():
-        package = pytest.importorskip("keras_cv_attention_models")
-        module, model = name.split(".")
-        options = {"input_shape": (64, 64, 3), "num_classes": 10, "pretrained": None}
-        return getattr(getattr(package, module), model)(**options), IMAGES
-
-    return build
+    module, name = name.split(".")
+    options = {"input_shape": (64, 64, 3), "num_classes": 10, "pretrained": None}
+    return of(f"keras_cv_attention_models.{module}", name, IMAGES, **options)
 
 
 def classifier(name):
@@ -45,18 +44,12 @@ def classifier(name):
 
 def unet(name, **options):
     """Return a builder of a model of keras-unet."""
-
-    def build():
-        pytest.importorskip("keras_unet")
-        module = importlib.import_module(f"keras_unet.models.{name}")
-        return getattr(module, name)(input_shape=(64, 64, 3), **options), IMAGES
-
-    return build
+    return of(f"keras_unet.models.{name}", name, IMAGES, input_shape=(64, 64, 3), **options)
 
 
 def hub(name, x, **options):
     """Return a builder of a backbone of KerasHub."""
-    return lambda: (getattr(pytest.importorskip("keras_hub").models, name)(**options), x)
+    return of("keras_hub.models", name, x, **options)
 
 
 RESNET = {

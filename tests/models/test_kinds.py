@@ -187,32 +187,18 @@ def test_contrasts_name_a_kind_of_ones_own_in_full_or_by_the_part_behind_the_col
         Study("own", "Which?", ("a:Norm", "b:Norm"))
 
 
-def channel_statistics(images, epsilon, centre):
-    exact = images.astype(np.float64)
-    mean = exact.mean(axis=-1, keepdims=True) if centre else 0
-    return (exact - mean) / np.sqrt(((exact - mean) ** 2).mean(axis=-1, keepdims=True) + epsilon)
-
-
+@pytest.mark.parametrize("kind", ["lnc", "rms"])
 @pytest.mark.parametrize("shape", [(6, 5, 4, 10), (6, 7, 10), (6, 10)], ids=["images", "tokens", "dense"])
-def test_layer_norm_of_channels_is_the_papers(shape):
-    """Ba, Kiros and Hinton 2016, equations 3 and 4: each position or token by itself, over its channels."""
+def test_layer_norm_of_channels_and_rms_norm_are_the_papers(kind, shape):
+    """Ba, Kiros and Hinton 2016, equations 3 and 4; Zhang and Sennrich 2019, equation 4: no mean and no offset."""
     inputs = np.random.default_rng(3).normal(2, 3, shape).astype(np.float32)
-    layer = normalization_layer("lnc", channels=10, groups=5, axis=-1)
-    scale, offset = give_weights(layer, inputs)
-    expected = channel_statistics(inputs, EPSILON, centre=True) * scale + offset
-    np.testing.assert_allclose(layer(inputs), expected, rtol=1e-5, atol=2e-5)
-
-
-@pytest.mark.parametrize("shape", [(6, 5, 4, 10), (6, 7, 10), (6, 10)], ids=["images", "tokens", "dense"])
-def test_rms_norm_is_the_papers(shape):
-    """Zhang and Sennrich 2019, equation 4: a scale, and no mean and no offset."""
-    inputs = np.random.default_rng(4).normal(2, 3, shape).astype(np.float32)
-    layer = normalization_layer("rms", channels=10, groups=5, axis=-1)
+    layer = normalization_layer(kind, channels=10, groups=5, axis=-1)
     layer.build(shape)
-    scale = np.linspace(0.5, 2, 10)
-    layer.gamma.assign(scale)
-    assert len(layer.weights) == 1
-    expected = channel_statistics(inputs, EPSILON, centre=False) * scale
+    scale, offset = np.linspace(0.5, 2, 10), np.linspace(-1, 1, 10) if kind == "lnc" else 0
+    layer.set_weights([scale, offset] if kind == "lnc" else [scale])
+    exact = inputs.astype(np.float64)
+    centred = exact - exact.mean(axis=-1, keepdims=True) if kind == "lnc" else exact
+    expected = centred / np.sqrt((centred**2).mean(axis=-1, keepdims=True) + EPSILON) * scale + offset
     np.testing.assert_allclose(layer(inputs), expected, rtol=1e-5, atol=2e-5)
 
 
@@ -236,21 +222,16 @@ def test_a_layer_over_channels_is_made_anew_from_its_configuration_and_found_as_
     assert find_kind(layer, 10) == find_kind(again, 10) == kind
 
 
-def in_parts(images, size):
-    """Hoffer, Hubara and Soudry 2017, algorithm 1: each part by itself, the last one with what is left over."""
-    exact = images.astype(np.float64)
-    parts = [exact[start : start + size] for start in range(0, len(exact), size)]
-    axes = tuple(range(images.ndim - 1))
-    return [(part, part.mean(axis=axes), part.var(axis=axes)) for part in parts]
-
-
 @pytest.mark.parametrize("size", [2, 4, 6], ids=["three parts", "one and what is left over", "the whole batch"])
 @pytest.mark.parametrize("shape", [(6, 5, 4, 10), (6, 10)], ids=["images", "dense"])
 def test_batch_norm_takes_each_part_of_the_batch_by_itself_and_moves_its_averages_by_their_mean(shape, size):
+    """Hoffer, Hubara and Soudry 2017, algorithm 1; the last part has what is left over."""
     inputs = (np.random.default_rng(5).normal(size=shape) * np.arange(1, 11) + np.arange(10)).astype(np.float32)
     layer = normalization_layer("bn", 10, 5, momentum=0.9, statistics_batch=size, axis=-1)
     scale, offset = give_weights(layer, inputs)
-    parts = in_parts(inputs, size)
+    exact, axes = inputs.astype(np.float64), tuple(range(len(shape) - 1))
+    parts = [exact[start : start + size] for start in range(0, len(exact), size)]
+    parts = [(part, part.mean(axis=axes), part.var(axis=axes)) for part in parts]
     expected = np.concatenate([batch_norm(part, mean, variance, scale, offset) for part, mean, variance in parts])
     np.testing.assert_allclose(layer(inputs, training=True), expected, rtol=1e-5, atol=2e-5)
     means, variances = (np.mean(moments, axis=0) for moments in list(zip(*parts, strict=True))[1:])

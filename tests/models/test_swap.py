@@ -1,4 +1,3 @@
-import functools
 import warnings
 
 import numpy as np
@@ -38,19 +37,18 @@ class Subclassed(keras.Model):
 
 
 class Block(keras.layers.Layer):
-    """Two normalization layers in a layer of one's own."""
+    """A normalization layer in a layer of one's own."""
 
     def __init__(self, **options):
         super().__init__(**options)
-        self.norms = [keras.layers.LayerNormalization(name="first"), keras.layers.BatchNormalization(name="second")]
+        self.norm = keras.layers.LayerNormalization(name="norm")
 
     def build(self, shape):
-        for norm in self.norms:
-            norm.build(shape)
+        self.norm.build(shape)
         super().build(shape)
 
     def call(self, inputs):
-        return self.norms[1](self.norms[0](inputs))
+        return self.norm(inputs)
 
 
 def test_slots_are_listed_in_data_flow_order():
@@ -64,31 +62,24 @@ def test_slots_are_listed_in_data_flow_order():
     ]
 
 
+def hidden():
+    """Return a model with normalization inside other layers, and a BatchNorm in the open."""
+    wrapper = keras.layers.TimeDistributed(keras.layers.BatchNormalization(name="inner"), name="wrapper")
+    layers = [keras.Input((4, 6)), wrapper, Block(name="block"), keras.layers.BatchNormalization(name="norm")]
+    return keras.Sequential(layers)
+
+
 def test_slots_inside_wrappers_and_layers_of_ones_own_are_listed_as_out_of_reach():
-    layers = [
-        keras.Input((4, 6)),
-        keras.layers.TimeDistributed(keras.layers.BatchNormalization(name="inner"), name="wrapper"),
-        Block(name="block"),
-        keras.layers.BatchNormalization(name="norm"),
-    ]
-    table = slots(keras.Sequential(layers))
-    assert table[["layer", "kind", "channels", "can be swapped"]].values.tolist() == [
+    assert slots(hidden())[["layer", "kind", "channels", "can be swapped"]].values.tolist() == [
         ["wrapper/inner", "bn", 6, False],
-        ["block/first", "lnc", 6, False],
-        ["block/second", "bn", 6, False],
+        ["block/norm", "lnc", 6, False],
         ["norm", "bn", 6, True],
     ]
 
 
-@pytest.mark.parametrize(
-    ("ordering", "kinds"),
-    [
-        ("none/ln", ["ln"]),
-        ("bn/gn/in+ln", ["bn", "gn", "in", "ln"]),
-    ],
-)
-def test_an_ordering_is_repeated_from_the_first_slot_to_the_last(ordering, kinds):
-    assert slots(swap(network(8, 12, 16), ordering, groups=4))["kind"].tolist() == kinds
+def test_an_ordering_is_repeated_from_the_first_slot_to_the_last():
+    assert slots(swap(network(8, 12, 16), "bn/in+ln"))["kind"].tolist() == ["bn", "in", "ln", "bn"]
+    assert slots(swap(network(8, 12, 16), "none/ln"))["kind"].tolist() == ["ln"]
 
 
 def mixed():
@@ -205,14 +196,6 @@ def test_trained_scale_and_offset_are_carried_over_where_that_is_asked():
         np.testing.assert_array_equal(last.beta, expected[1])
 
 
-def test_batch_norm_in_place_of_layer_norm_takes_over_what_it_can_have():
-    model = mixed()
-    swapped = swap(model, "bn", replace="lnc", momentum=0.5, keep_affine=True).get_layer("layer")
-    assert isinstance(swapped, keras.layers.BatchNormalization)
-    assert (swapped.epsilon, swapped.momentum) == (0.25, 0.5)
-    np.testing.assert_array_equal(swapped.gamma, model.get_layer("layer").gamma)
-
-
 def test_momentum_and_epsilon_are_each_batch_norms_own_unless_given():
     model = network(8, momentum=0.5, epsilon=0.25)
     given = {"momentum": 0.75, "epsilon": 0.125}
@@ -226,6 +209,8 @@ def test_momentum_and_epsilon_are_each_batch_norms_own_unless_given():
         == (0.75, 0.125)
     )
     np.testing.assert_array_equal(changed.gamma, model.get_layer("norm_1").gamma)
+    of_layer_norm = swap(mixed(), "bn", replace="lnc", momentum=0.5).get_layer("layer")
+    assert (of_layer_norm.momentum, of_layer_norm.epsilon) == (0.5, 0.25)
 
 
 def test_groups_are_as_many_as_set_or_by_channels_per_group_or_32():
@@ -270,26 +255,18 @@ def test_a_shared_layer_stays_shared(ordering, weights):
     assert (large.shape, small.shape) == ((2, 4, 4, 8), (2, 2, 2, 8))
 
 
-def hidden(outer):
-    """Return a model with one BatchNorm in the open and one inside another layer."""
-    image = keras.Input((4, 3, 8))
-    inner = outer(keras.layers.BatchNormalization(), name="outer")
-    return keras.Model(image, inner(keras.layers.BatchNormalization()(image)))
-
-
 @pytest.mark.parametrize(
     ("make", "arguments", "message"),
     [
         (lambda: 3, ["gn"], "model is 'int', but must be a Keras model, Sequential or Functional"),
-        (lambda: Subclassed(), ["gn"], "model is 'Subclassed', but must be a Keras model, Sequential or Functional"),
+        (Subclassed, ["gn"], "model is 'Subclassed', but must be a Keras model, Sequential or Functional"),
         (
             lambda: keras.Sequential([keras.layers.BatchNormalization()]),
             ["gn"],
             "model is 'an unbuilt Sequential', but must be .* that is built",
         ),
         (lambda: keras.Sequential([keras.Input((3,)), keras.layers.Dense(3)]), ["gn"], "it has no slot"),
-        (lambda: hidden(keras.layers.TimeDistributed), ["gn"], "cannot reach the bn inside TimeDistributed 'outer'"),
-        (lambda: hidden(lambda _, name: Subclassed(name=name)), ["gn"], "the bn inside Subclassed 'outer'"),
+        (hidden, ["gn"], "swap cannot reach the bn inside TimeDistributed 'wrapper'"),
         (lambda: network(8, 8), ["gn/bn/gn"], "ordering is 'gn/bn/gn', but it has 3 slots, and this model 2"),
         (lambda: one_layer((8,)), ["in"], r"slot 1 \('norm', \(None, 8\)\) has no positions, so that a group of 'in'"),
         (lambda: one_layer((1, 1, 8)), ["in"], r"slot 1 \('norm', \(None, 1, 1, 8\)\) has no positions"),
@@ -327,7 +304,7 @@ def test_batch_norm_over_several_axes_can_stay_or_go_but_not_become_group_norm()
         ({"momentum": 1}, "momentum is 1, but must be a number from 0 up to, but not including, 1"),
         ({"epsilon": 0}, "epsilon is 0, but must be a number above 0"),
         ({"provider": "addon"}, "provider is 'addon', but must be "),
-        ({"replace": []}, "replace is .*, but must be one or more of bn, gn, ln, in, lnc"),
+        ({"replace": []}, "replace is .*, but must be one of bn, gn, ln, in, lnc"),
         ({"replace": "xx"}, "replace is 'xx', but must be "),
         (
             {"groups": 8, "strict": True},
@@ -344,46 +321,21 @@ def test_settings_that_are_not_allowed_are_refused(setting, message):
         swap(network(12), "gn", **setting)
 
 
-@functools.lru_cache(maxsize=1)
-def swapped_application(name):
-    """Return an application and the same with GroupNorm; nothing changes them."""
-    size = {"InceptionResNetV2": 75, "InceptionV3": 75, "Xception": 71}.get(name, 32)  # pixels that Keras allows
-    model = getattr(keras.applications, name)(weights=None, input_shape=(size, size, 3), classes=10)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return model, swap(model, "gn")
-
-
 def test_every_application_can_be_swapped(application):
     """BatchNorm's two moving averages go, for each channel; its scale and offset stay where it has them."""
-    model, swapped = swapped_application(application)
+    size = {"InceptionResNetV2": 75, "InceptionV3": 75, "Xception": 71}.get(application, 32)  # pixels that Keras allows
+    model = getattr(keras.applications, application)(weights=None, input_shape=(size, size, 3), classes=10)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        swapped = swap(model, "gn")
     before, after = slots(model), slots(swapped)
     assert set(before["kind"]) - {"lnc"} == {"bn"}
-    replaced = before[before["kind"] == "bn"]
     assert "bn" not in set(after["kind"])
     assert after["layer"].tolist() == before["layer"].tolist()
     assert after["output shape"].tolist() == before["output shape"].tolist()
-    assert swapped.count_params() == model.count_params() - 2 * replaced["channels"].sum()
+    replaced = before[before["kind"] == "bn"]["channels"].sum()
+    assert swapped.count_params() == model.count_params() - 2 * replaced
     assert swapped.output_shape == model.output_shape
-
-
-def test_mobile_net_has_as_many_channels_as_its_paper_says_and_learns_with_group_norm():
-    """A block expands its input six times, has a depthwise convolution of as many channels, and projects them.
-
-    The first convolution has 32 channels, the first block no expansion, 32 and 16; the last convolution 1280.
-    """
-    total, entering = 32 + (32 + 16) + 1280, 16
-    for leaving, blocks in [(24, 2), (32, 3), (64, 4), (96, 3), (160, 3), (320, 1)]:
-        for _ in range(blocks):
-            total += 6 * entering + 6 * entering + leaving
-            entering = leaving
-    model, swapped = swapped_application("MobileNetV2")
-    assert slots(model)["channels"].sum() == total
-    with tf.GradientTape() as tape:
-        loss = -tf.reduce_mean(tf.math.log(swapped(random(2, 32, 32, 3), training=True)[:, 0]))
-    gradients = tape.gradient(loss, swapped.trainable_weights)
-    assert np.isfinite(loss)
-    assert all(gradient is not None and np.isfinite(tf.convert_to_tensor(gradient)).all() for gradient in gradients)
 
 
 def transformer_block():
@@ -399,16 +351,10 @@ def transformer_block():
 def test_the_layer_norms_of_a_transformer_block_are_swapped(kind):
     model = transformer_block()
     assert slots(model)["kind"].tolist() == ["lnc", "lnc"]
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        swapped = swap(model, kind, replace="lnc", keep_affine=True)
-    said = [str(warning.message) for warning in caught if "offset" in str(warning.message)]
-    assert len(said) == (kind == "rms")
+    swapped = swap(model, kind, replace="lnc", keep_affine=True)
     assert slots(swapped)["kind"].tolist() == ([] if kind == "none" else [kind] * 2)
-    tokens = np.random.default_rng(0).normal(size=(3, 7, 16)).astype(np.float32)
-    assert np.isfinite(np.asarray(swapped(tokens))).all()
-    if kind == "rms":
-        assert said == ["no offset is taken over, since rms has none, from before_attention, before_mlp"]
+    assert np.isfinite(np.asarray(swapped(random(3, 7, 16)))).all()
+    if kind != "none":
         assert swapped.get_layer("before_mlp").epsilon == model.get_layer("before_mlp").epsilon
 
 
