@@ -63,8 +63,7 @@ $(INSTALLED): requirements/$(STACK).txt pyproject.toml
 study: $(INSTALLED)  ## run the source study, ten seeds an ordering, into outputs/source; or STUDY=grid
 	$(BIN)/normlib study $(STUDY)
 
-PROCESSES := 2
-PYTEST := $(BIN)/python -m pytest --numprocesses $(PROCESSES) --dist loadscope --no-loadscope-reorder
+PYTEST := $(BIN)/python -m pytest --numprocesses 2 --dist loadscope --no-loadscope-reorder
 
 test: $(INSTALLED)  ## run the tests, the notebooks among them
 	$(PYTEST) -m "not long"

@@ -79,7 +79,9 @@ def winner_sentences(runs: Comparison) -> list[str]:
     baseline, found = find_baseline(runs.records["ordering"]), runs.winners
     absent = [] if baseline else ["The baseline, without normalization, was not run."]
     if found.empty:
-        return [*absent, "No ordering is compared with another: there are not two of which no run diverged."]
+        there = runs.records["ordering"].unique()
+        why = "there are not two of which no run diverged" if len(there) > 1 else f"only {there[0]} was run"
+        return [*absent, f"No ordering is compared with another: {why}."]
     if runs.varies:
         wins, recalibrated = ((won["winner"] == baseline).sum() for won in (found, runs.recalibrated_winners))
         read = f" With recalibrated statistics it would be {recalibrated}." if recalibrated != wins else ""

@@ -26,9 +26,9 @@ def test_the_source_study_is_the_sources_four_orderings_and_the_baseline_with_te
 
 
 @pytest.mark.parametrize("name", study_module.shipped_studies())
-def test_every_study_that_ships_can_be_read_and_has_the_baseline(name):
+def test_every_study_that_ships_can_be_read_and_has_the_baseline_if_it_compares_orderings(name):
     study = read_study(name)
-    assert find_baseline(study.orderings)
+    assert find_baseline(study.orderings) or len(study.orderings) == 1
     assert study.question.endswith("?")
 
 
