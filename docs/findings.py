@@ -32,7 +32,10 @@ _PAPER = (
 # In the order in which they are told, with what draws each picture, and what that shows.
 STUDIES = {
     **dict.fromkeys(("source", "standard", "grid", "stacked"), _CONTRASTS),
-    **dict.fromkeys(("batch-size", "groups"), _PAPER),
+    "batch-size": _PAPER,
+    **dict.fromkeys(("small-batch", "small-batch-parts"), _CONTRASTS),
+    "groups": _PAPER,
+    "groups-small-maps": _CONTRASTS,
     **dict.fromkeys(("placement", "placement-resnet20", "learning-rate"), _CONTRASTS),
     "conditions": (
         normlib.plot_winners,
@@ -45,8 +48,10 @@ TOLD = {
     ("source", "BatchNorm against none"): "Does one BatchNorm help the source's network?",
     ("source", "order, two layers"): "Does the order of BatchNorm and GroupNorm matter there?",
     ("conditions", "BatchNorm against none"): "With ReLU, or at other learning rates?",
-    ("batch-size", "BatchNorm against GroupNorm"): "Does GroupNorm win as batches shrink from 32 images to 2?",
-    ("groups", "GroupNorm against none"): "Does GroupNorm help at all, from 1 group to 16?",
+    ("small-batch", "BatchNorm, 2 against 32"): "Do batches of 2 images hurt BatchNorm, behind dense layers?",
+    ("small-batch-parts", "8 against 32"): "Is it enough to take statistics over 8 images, in maps of 2 x 2?",
+    ("groups-small-maps", "1 group against 8"): "Is one group, LayerNorm, as good there as 8?",
+    ("groups-small-maps", "a group a channel against 8"): "And a group for each channel?",
     ("placement-resnet20", "kind"): "And in a small ResNet that is trained for 157 steps?",
 }
 
