@@ -50,8 +50,7 @@ TOLD = {
     ("conditions", "BatchNorm against none"): "With ReLU, or at other learning rates?",
     ("small-batch", "BatchNorm, 2 against 32"): "Do batches of 2 images hurt BatchNorm, behind dense layers?",
     ("small-batch-parts", "8 against 32"): "Is it enough to take statistics over 8 images, in maps of 2 x 2?",
-    ("groups-small-maps", "1 group against 8"): "Is one group, LayerNorm, as good there as 8?",
-    ("groups-small-maps", "a group a channel against 8"): "And a group for each channel?",
+    ("groups-small-maps", "a group a channel against 8"): "And GroupNorm there, with a group for each channel?",
     ("placement-resnet20", "kind"): "And in a small ResNet that is trained for 157 steps?",
 }
 

@@ -45,7 +45,8 @@ def batch_norm_layers(model: tf.keras.Model) -> dict[str, tf.keras.layers.Layer]
             if place.layer.built:
                 found[place.path] = place.layer
             if any(getattr(place.layer, option, None) for option in _UNKNOWN):
-                problem = f"its BatchNorm {place.path!r} has {' or '.join(_UNKNOWN)}, which normlib cannot read: leave it out"
+                found_in = f"its BatchNorm {place.path!r} has {' or '.join(_UNKNOWN)}"
+                problem = f"{found_in}, which normlib cannot read: leave it out"
         elif hasattr(place.layer, "moving_mean") or hasattr(place.layer, "running_mean"):
             kind = type(place.layer).__name__
             problem = f"its BatchNorm {place.path!r} is {kind}, which is not made from Keras' BatchNormalization"
