@@ -1,5 +1,6 @@
 """Run eight further seeds of published studies, and say which differences keep their sign: ``make replicate``."""
 
+import dataclasses
 import sys
 from pathlib import Path
 
@@ -34,7 +35,8 @@ def main() -> None:
     """Replicate the studies that are named, or all; rows of others in the table stay."""
     for name in sys.argv[1:] or kept_studies():
         published, out = normlib.read_results(name), Path("outputs") / "replication" / name
-        study = published.study.replace(name=name, seeds=SEEDS, first_seed=FIRST_SEED, tune={}, ties={})
+        further = {"seeds": SEEDS, "looks": (), "first_seed": FIRST_SEED}
+        study = dataclasses.replace(published.study, **further, tune={}, ties={})
         if normlib.run_study(study, out):
             sys.exit(f"some runs failed: normlib status {out} says which; the same command goes on")
         rows = compare(published, normlib.read_results(out))
