@@ -24,6 +24,7 @@ PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
 CALIBRATION = ROOT / "docs" / "calibration"  # written by make calibrate
 KERAS3 = ROOT / "docs" / "source-keras3.jsonl"  # the source study on the other stack, by docs/keep.py
 BENCHMARKS = ROOT / "benchmarks" / "results.csv"  # written by make benchmark
+REPLICATION = ROOT / "docs" / "replication.csv"  # written by make replicate
 _CONTRASTS = (normlib.plot_contrasts, "every declared contrast with its pairs, interval and margin")
 _PAPER = (
     normlib.plot_beside_paper,
@@ -66,6 +67,7 @@ def render(page: str) -> str:
         "told": _told,
         "results": _results,
         "counts": _counts,
+        "replication": _replication,
         "findings": _index,
         "rules": _rules,
         "cases": _cases,
@@ -204,6 +206,17 @@ def _counts() -> str:
     words = ("differs", "differs negligibly", "level", "undecided")
     each = ", ".join(f"{counted.get(word, 0)} *{word}*" for word in words)
     return f"Of {len(verdicts)} verdicts, a contrast under a condition each: {each}."
+
+
+def _replication() -> str:
+    """Say how many published differences keep their sign with further seeds, and which do not."""
+    table = pd.read_csv(REPLICATION, keep_default_na=False)
+    kept = table["same_sign"]
+    lost = [f"`{row['study']}`, {row['name']}" for _, row in table[~kept].iterrows()]
+    studies = ", ".join(f"`{name}`" for name in table["study"].unique())
+    made = f"([table](replication.csv), made by `make replicate`){''.join(f'; not {name}' for name in lost)}"
+    signs = f"{kept.sum()} of {len(table)} differences keep their sign {made}"
+    return f"Eight further seeds of {studies}, which nobody had looked at: {signs}."
 
 
 def _read_calibration(name: str) -> pd.DataFrame:
