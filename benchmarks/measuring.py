@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from normlib import stack
@@ -39,11 +40,11 @@ class Figure:
     aim: float | None = None
 
 
-def alternate(sides: Sequence[Callable[[], float]], rounds: int) -> list[tuple[float, ...]]:
-    """Measure some sides in turn, so that a noisy machine cannot decide, and return what each round gave."""
+def alternate(sides: Sequence[Callable[[], float | tuple[float, ...]]], rounds: int) -> list[tuple[float, ...]]:
+    """Measure some sides in turn, so that a noisy machine cannot decide, and return what each round gave, in a row."""
     measured = []
     for number in range(rounds):
-        measured.append(tuple(side() for side in sides))
+        measured.append(tuple(value for side in sides for value in np.atleast_1d(side()).tolist()))
         print(f"  round {number + 1} of {rounds}: {', '.join(f'{value:.3g}' for value in measured[-1])}", flush=True)
     return measured
 

@@ -226,9 +226,10 @@ def cost(folder: str, rounds: int, threads: int, out: str | None) -> None:
         export.check_file("DIR" if out is None else "out", path)
     sys.path.insert(0, "")  # models and kinds of one's own are found where the command is given, as in kernels
     results.cost = measure_cost(results.cost_instances, rounds, threads)
-    click.echo(f"{tables.cost_caption(results)}\n{tables.cost_table(results).to_string()}")
     if path:
         write_atomically(path, results.cost.to_csv(float_format="%.4f"))
+    click.echo(f"{tables.cost_caption(results)}\n{tables.cost_table(results).to_string()}")
+    if path:
         click.echo(path)
 
 

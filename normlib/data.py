@@ -135,11 +135,13 @@ def _read_arrays(path: Path) -> dict[str, np.ndarray]:
     arrays = {}
     for name in ARRAYS:
         try:
-            with zipfile.ZipFile(path) as archive, archive.open(f"{name}.npy") as file:
-                size, free = archive.getinfo(f"{name}.npy").file_size, psutil.virtual_memory().available
+            with zipfile.ZipFile(path) as archive:
+                if (file := f"{name}.npy") not in archive.namelist():
+                    raise ValueError("there is none of this name")
+                size, free = archive.getinfo(file).file_size, psutil.virtual_memory().available
                 if size > free:
                     raise ValueError(f"it has {size:,} bytes, and the machine has {free:,} free")
-                arrays[name] = np.lib.format.read_array(file, allow_pickle=False)
+                arrays[name] = np.lib.format.read_array(archive.open(file), allow_pickle=False)
         except Exception as error:  # of a damaged file, zipfile, zlib and NumPy raise many
             raise OSError(f"the array {name} cannot be read: {error}") from None
     return arrays

@@ -173,7 +173,7 @@ def test_a_file_is_trained_on_and_recorded_by_its_name_and_digests(put, tmp_path
 
 NAN = np.where(RANDOM.random((7, 9, 8)) < 0.01, np.nan, 0.5)
 REFUSED = {
-    "array missing": ({"y_test": None}, "the array y_test cannot be read: \"There is no item named 'y_test.npy'"),
+    "array missing": ({"y_test": None}, "the array y_test cannot be read: there is none of this name"),
     "lengths disagree": ({"y_train": np.arange(19)}, "y_train must be integer labels [20], one an image, and is int64"),
     "no examples": ({"x_test": GREY["x_test"][:0]}, "none of them 0, and has [0, 9, 8]"),
     "label below": ({"y_train": np.arange(20) - 1}, "y_train must be from 0 to 9,999, and goes from -1 to 18"),

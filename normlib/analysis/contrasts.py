@@ -7,7 +7,7 @@ import dataclasses
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple, TypeAlias
 
-from normlib.analysis.conditions import Varies, expand, label, labels, written
+from normlib.analysis.conditions import Varies, expand, label, labels
 from normlib.errors import RequestError, real_number
 from normlib.models.kinds import EMPTY
 from normlib.models.ordering import Ordering, short_form
@@ -152,7 +152,7 @@ class _Reader:
             terms = [Term(1, name)]
         if not conditions:
             return name, terms
-        settings = [self._setting(part) for part in conditions[0].split(" and ")]
+        settings = self._settings(conditions[0])
         within = {setting for term in terms for setting, _ in term.condition}
         if len(conditions) > 1 or len(within | dict(settings).keys()) < len(within) + len(settings):
             self._refuse()
@@ -174,6 +174,21 @@ class _Reader:
             raise RequestError(setting, found, f"one of {', '.join(self._arms)}", names=self._arms)
         return found
 
+    def _settings(self, text: str) -> list[tuple[str, str]]:
+        """Read settings with their values, joined by " and ", which a value may also have within."""
+        settings: list[tuple[str, str]] = []
+        while text or not settings:
+            known = [
+                label
+                for found in self._labels.values()
+                for label in found
+                if f"{text} and ".startswith(f"{label} and ")
+            ]
+            part = max(known, key=len, default=text.partition(" and ")[0])
+            settings.append(self._setting(part))
+            text = text[len(part) :].removeprefix(" and ")
+        return settings
+
     def _setting(self, text: str) -> tuple[str, str]:
         """Return a setting and its value, as the study varies it; a number may be written otherwise."""
         names = [name for name in self._labels if text.startswith(f"{name} ")]
@@ -187,12 +202,12 @@ class _Reader:
             raise RequestError(
                 f"a setting of contrast {self._name}", name, allowed, names=self._labels, problem=problem
             )
-        if text not in self._labels[name]:
+        there = [label[len(name) + 1 :] for label in self._labels[name]]
+        for known in [value] * (value in there) + there:
             with contextlib.suppress(ValueError):
-                value = written(float(value))
-        if f"{name} {value}" not in self._labels[name]:
-            raise RequestError(f"a condition of contrast {self._name}", text, f"one of {', '.join(self._labels[name])}")
-        return name, value
+                if known == value or float(known) == float(value):
+                    return name, known
+        raise RequestError(f"a condition of contrast {self._name}", text, f"one of {', '.join(self._labels[name])}")
 
     def _refuse(self) -> None:
         raise RequestError(f"contrast {self._name}", self._text, _FORM)

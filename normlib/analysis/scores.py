@@ -42,6 +42,8 @@ def read_scores(frame: pd.DataFrame, measure: str, arm: str, seed: str, varies: 
         if name in ("ordering", "seed") and (name, setting) not in (("ordering", "arm"), ("seed", "seed")):
             problem = "the arm is called 'ordering' and the seed 'seed' in what follows: give this column another name"
             raise RequestError("a column", name, problem=problem)
+    if frame.empty:
+        raise RequestError("records", "empty", "at least one run")
     scores = frame[measure]
     kinds = pd.api.types
     if not kinds.is_numeric_dtype(scores) or kinds.is_bool_dtype(scores) or kinds.is_complex_dtype(scores):

@@ -155,6 +155,7 @@ def _make_anew(layer: tf.keras.layers.Layer) -> tf.keras.layers.Layer:
     with _describing(layer), tf.keras.utils.custom_object_scope(classes):
         anew = type(layer).from_config(layer.get_config())
     rename_layer(anew, layer.name)  # get_config of a class whose __init__ takes it among **options leaves it out
+    _carry_attributes(layer, anew)  # before it is built, which may rest on them
     return anew
 
 

@@ -206,8 +206,14 @@ class _Seen:
 
     @property
     def statistics(self) -> tuple[np.ndarray, np.ndarray]:
-        """Mean and variance of what was counted, ``[channels]``."""
-        return np.array(self.mean), np.array(self.squares) / np.array(self.count)
+        """Mean and variance of what was counted, ``[channels]``; where nothing was, the layer's moving averages."""
+        count, moving = np.array(self.count), (self.layer.moving_mean, self.layer.moving_variance)
+        with np.errstate(invalid="ignore"):
+            found = np.array(self.mean), np.array(self.squares) / count
+        mean, variance = (
+            np.where(count > 0, new, np.array(old, float)) for new, old in zip(found, moving, strict=True)
+        )
+        return mean, variance
 
     def why_left(self, steps: int) -> str:
         """Return why no reading changes the layer's averages; empty: they are changed."""
@@ -215,6 +221,8 @@ class _Seen:
             if not self.layer.trainable:
                 return "frozen"
             return "called with training=False" if self.learns else "not called when the model trains"
+        if self.layer.momentum == 1:
+            return "its momentum is 1"
         return "called only when the model trains, or on nothing" if steps and not self.counted else ""
 
 

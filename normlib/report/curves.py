@@ -118,8 +118,8 @@ def plot_training(
     for axis, (condition, curves) in zip(axes, drawn.items(), strict=True):
         for ordering, curve in curves.items():
             if apart:  # by the seeds and numbers of images that both have
-                own, others = curve.align(curves[apart], join="inner")
-                curve = own - others
+                ours, others = curve.align(curves[apart], join="inner")
+                curve = ours - others
             _draw_curve(axis, curve, apart is None, **{**looks[ordering], "label": ordering, "marker": None})
         axis.set_title(condition, fontsize="small")
         axis.set_xlabel("training images seen")

@@ -94,10 +94,13 @@ def read_cost(path: Path, runs: Iterable[Record]) -> pd.DataFrame | None:
         return None
     try:
         cost = pd.read_csv(io.StringIO(read_text(path)), index_col="ordering")[_COLUMNS]
-        cost = cost.astype(dict.fromkeys(_RATIOS, float))
+        cost = cost.astype({**dict.fromkeys(_RATIOS, float), **dict.fromkeys(_COUNTS, int)})
+        sound = np.isfinite(cost[_RATIOS]).all(axis=None) and cost["against"].isin(cost.index).all()
     except (OSError, ValueError, KeyError):
+        sound = False
+    if not sound:
         problem = "it is no table that normlib cost wrote: delete it, or measure anew"
-        raise RequestError(COST_FILE, str(path), problem=problem) from None
+        raise RequestError(COST_FILE, str(path), problem=problem)
     return cost if cost["settings"].to_dict() == {run.ordering: _changes(run.instance) for run in runs} else None
 
 

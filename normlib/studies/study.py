@@ -16,7 +16,7 @@ from normlib.analysis.conditions import Varies, check_varies, expand, labels
 from normlib.analysis.contrasts import Contrast, check_margin, read_contrasts
 from normlib.datasets import recorded_name
 from normlib.errors import RequestError, checked, mapping, one_of, printable, real_number, seed_range
-from normlib.files import read_yaml
+from normlib.files import LARGEST_FILE, read_yaml
 from normlib.models.instance import Instance, check_splits_named
 from normlib.models.ordering import short_form
 from normlib.runs.measures import MEASURES, default_measure
@@ -60,8 +60,12 @@ class Paper:
         if paper.against != against or not all(isinstance(value, int | float) and value > 0 for value in values):
             allowed = "the first setting of the one group that the study varies, whose values are positive numbers"
             raise RequestError("paper: against", paper.against, allowed)
-        lines = mapping("paper: lines", paper.lines)
-        if not lines or not all(isinstance(line, dict) and line for line in lines.values()):
+        lines = paper.lines
+        if (
+            not isinstance(lines, dict)
+            or not lines
+            or not all(isinstance(line, dict) and line for line in lines.values())
+        ):
             raise RequestError("paper: lines", lines, "numbers by the values of the setting, by ordering")
         for ordering, line in lines.items():
             printable("paper: lines", ordering, most=100)
@@ -375,7 +379,8 @@ def read_study(name_or_file: str | Path) -> Study:
     if not isinstance(body, dict):
         raise RequestError("study", str(name_or_file), "a YAML file with keys such as 'question' and 'orderings'")
     if "seeds" in body and (body["seeds"] is None or body.get("looks")):
-        raise RequestError("seeds", body["seeds"], "a whole number from 1 up, or left out, as where there are looks")
+        problem = "the study has looks instead" if body.get("looks") else ""
+        raise RequestError("seeds", body["seeds"], "a whole number from 1 up, or left out", problem=problem)
     keys = [field.name for field in dataclasses.fields(Study) if field.init and field.name != "name"]
     for key in body:
         one_of(f"a key of {path.name}", key, keys)
@@ -383,7 +388,10 @@ def read_study(name_or_file: str | Path) -> Study:
         if key not in body:
             raise RequestError("study", str(name_or_file), problem=f"its key {key!r} is missing")
     # What normlib wrote as run says itself in which file it was declared.
-    return Study(**{"name": path.stem, "declared_in": sha256, **body})
+    study = Study(**{"name": path.stem, "declared_in": sha256, **body})
+    if len(study.to_yaml().encode()) > LARGEST_FILE:  # as run, it has to be read again
+        raise RequestError("study", str(name_or_file), f"a YAML file of at most {LARGEST_FILE:,} bytes")
+    return study
 
 
 def shipped_studies() -> list[str]:

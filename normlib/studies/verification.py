@@ -74,10 +74,11 @@ def verify(study: str = "source", runs: int = 3) -> pd.DataFrame:
 def conclude(found: pd.DataFrame) -> str:
     """Return how many runs of those that ``verify`` gives have which verdict, and when they have to be equal."""
     counts = ", ".join(f"{(found['verdict'] == verdict).sum()} {verdict}" for verdict in (EQUAL, INSIDE, OUTSIDE))
-    return (
-        f"{counts}. In the same place all bits have to be equal; another processor, stack or number of threads rounds "
-        "otherwise, and the whole run follows."
-    )
+    if (found["verdict"] == EQUAL).all():
+        return f"{counts}."
+    if (found["same_place"] & (found["verdict"] != EQUAL)).any():
+        return f"{counts}. Processor, stack and threads are those of the kept runs, so all bits should be equal."
+    return f"{counts}. Another processor, stack or number of threads rounds otherwise, and the whole run follows."
 
 
 def judge(record: Record, again: Record, kept: Iterable[Record]) -> str:

@@ -89,14 +89,12 @@ def test_what_is_no_contrast_of_the_studys_orderings_and_conditions_is_refused(t
         Contrast.parse("order", text, ORDERINGS, SIZES)
 
 
-def test_a_setting_and_its_values_may_have_spaces():
-    varies = [{"data": ["b"]}, {"data set": ["CIFAR 10", "MNIST"]}, {"batch_size": [2]}]
-    text = "bn at data set MNIST and batch_size 2 - bn at batch_size 2 and data set CIFAR 10"
-    assert Contrast.parse("data", text, ORDERINGS, varies).conditions == {
-        "data set MNIST",
-        "data set CIFAR 10",
-        "batch_size 2",
-    }
+def test_a_value_may_have_spaces_and_the_word_that_joins_settings():
+    varies = [{"data set": ["CIFAR 10", "black and white"]}, {"batch_size": [2]}]
+    text = "bn at data set black and white and batch_size 2.0 - bn at batch_size 2 and data set CIFAR 10"
+    contrast = Contrast.parse("data", text, ORDERINGS, varies)
+    assert [dict(term.condition)["data set"] for term in contrast.terms] == ["black and white", "CIFAR 10"]
+    assert contrast.conditions == {"data set black and white", "data set CIFAR 10", "batch_size 2"}
 
 
 def test_where_nothing_varies_no_condition_can_be_named():

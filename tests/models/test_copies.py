@@ -197,6 +197,27 @@ def scaled():
     return model
 
 
+class Built(keras.layers.Layer):
+    """Takes what it computes with from an attribute when it is built."""
+
+    def __init__(self, **options):
+        super().__init__(**options)
+        self.strength = 1.0
+
+    def build(self, shape):
+        self.factor = tf.constant(self.strength)
+        super().build(shape)
+
+    def call(self, inputs):
+        return inputs * self.factor
+
+
+def built():
+    layer = Built()
+    layer.strength = 5.0
+    return keras.Sequential([keras.Input((8,)), layer])
+
+
 def with_operations():
     inputs = keras.Input((8,))
     return keras.Model(inputs, keras.layers.BatchNormalization()(inputs * 2.0 + 1.0) - inputs)
@@ -228,7 +249,7 @@ def looked_up():
 WORDS = np.array([["good"], ["bad"], ["new"]], object)
 
 
-@pytest.mark.parametrize("make", [scaled, with_operations, with_lambda, normalized, discretized, looked_up])
+@pytest.mark.parametrize("make", [scaled, built, with_operations, with_lambda, normalized, discretized, looked_up])
 def test_settings_functions_and_what_preprocessing_was_adapted_to_are_kept(make):
     """Also what was set later, or the configuration leaves out."""
     model = make()

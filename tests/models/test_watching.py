@@ -290,6 +290,15 @@ def test_under_a_mask_those_count_that_the_layer_counts_when_it_trains(shape):
     np.testing.assert_allclose(norm.moving_variance, norms(recalibrated)[0].moving_variance, rtol=2e-2)
 
 
+def test_a_channel_that_a_mask_hides_throughout_keeps_its_averages():
+    x = random(64, 5, 3)
+    x[:, 3:] = 0.0
+    model = keras.Sequential([keras.Input((5, 3)), layers.Masking(), layers.BatchNormalization(axis=1)])
+    (norm,) = norms(readings.recalibrate(model, x))
+    np.testing.assert_allclose(norm.moving_mean, [*x[:, :3].mean((0, 2)), 0.0, 0.0], rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(norm.moving_variance, [*x[:, :3].var((0, 2)), 1.0, 1.0], rtol=1e-4)
+
+
 def hidden(name, *others):
     """Return a model that calls a BatchNorm which is not among its layers."""
     norm = layers.BatchNormalization(name=name)

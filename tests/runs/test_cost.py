@@ -1,3 +1,4 @@
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -54,6 +55,9 @@ def test_a_kept_table_is_read_again_and_is_not_that_of_runs_with_other_settings(
     [
         lambda table: table.drop(columns="parameters"),
         lambda table: table.assign(fit="fast"),
+        lambda table: table.assign(evaluate_high=np.nan),
+        lambda table: table.assign(parameters="many"),
+        lambda table: table.assign(against="bn/none"),
     ],
 )
 def test_a_file_that_is_no_such_table_is_refused(tmp_path, measured, damage):

@@ -56,7 +56,17 @@ def test_kept_runs_are_trained_again_and_compared(tmp_path, monkeypatch):
     assert verification.verify("mine", runs=1)["verdict"].tolist() == [verification.OUTSIDE]
 
 
-def test_together_they_are_counted_by_verdict():
-    verdicts = [verification.EQUAL, verification.INSIDE, verification.EQUAL]
-    said = verification.conclude(pd.DataFrame({"verdict": verdicts}))
-    assert said.startswith("2 equal to the bit, 1 inside the study's spread, 0 outside the study's spread. ")
+@pytest.mark.parametrize(
+    ("verdicts", "same_place", "said"),
+    [
+        (
+            [verification.EQUAL] * 2,
+            True,
+            "2 equal to the bit, 0 inside the study's spread, 0 outside the study's spread.",
+        ),
+        ([verification.EQUAL, verification.INSIDE], True, "so all bits should be equal."),
+        ([verification.OUTSIDE], False, "Another processor, stack or number of threads rounds otherwise"),
+    ],
+)
+def test_together_they_are_counted_and_another_place_explains_other_bits(verdicts, same_place, said):
+    assert said in verification.conclude(pd.DataFrame({"verdict": verdicts, "same_place": same_place}))
