@@ -47,7 +47,7 @@ def test_tables_and_sentences_are_made_from_the_kept_records(findings, pages):
     made = re.findall("<!-- made: (.+) -->", "".join(texts))
     assert sorted(made) == sorted([
         *("opening", "verdict", "told", "counts", "findings", "rules", "cases", "looks", "split runs", "scaling"),
-        *("original stack", "results", "benchmarks", "agreement"),
+        *("original stack", "results", "benchmarks", "agreement", "replication"),
     ])  # fmt: skip
     assert [findings.render(text) for text in texts] == texts
     assert sorted((ROOT / "docs" / "findings").glob("*")) == sorted(pages)
