@@ -23,6 +23,7 @@ KERNEL = "python3"
 MOST_RUNS = 50  # of a kernel: TensorFlow keeps about 20 MB of each for as long as the kernel lives
 _LOG_BYTES = 4000
 _START_TIMEOUT = 60  # seconds
+_MOST_IDLE = 60  # seconds
 
 # Of this process. Whoever asks for executions may be interrupted while others wait for them, in other threads or, on
 # Dask, on other machines: then that caller's kernels have to be found.
@@ -72,6 +73,7 @@ class Kernel:
     def __init__(self, variables: Mapping[str, str], caller: str = ""):
         self.variables, self.caller = dict(variables), caller
         self.runs, self.idle = 0, False
+        self._waiting: threading.Timer | None = None
         self._files = contextlib.ExitStack()
         # TensorFlow leaves files where temporary ones go: in a folder that goes with the kernel.
         scratch = self._files.enter_context(files.scratch_folder())
@@ -110,6 +112,19 @@ class Kernel:
             run_sync(ask)()
         finally:
             self.disconnect()
+
+    def wait(self) -> None:
+        """Wait for the next execution; if none comes, since the caller was killed, it ends itself."""
+        self._waiting = threading.Timer(_MOST_IDLE, _end_idle, [self])
+        self._waiting.daemon = True
+        self.idle = True
+        self._waiting.start()
+
+    def take(self) -> None:
+        """Stop waiting; whoever calls it has the kernel."""
+        self.idle = False
+        if self._waiting is not None:
+            self._waiting.cancel()
 
     def disconnect(self) -> None:
         """Close the connection to it; it lives on."""
@@ -156,8 +171,10 @@ def borrow(variables: Mapping[str, str], runs: int = 0, caller: str = "", keep: 
         kernel.end()
         raise
     with _lock:
-        kernel.idle = keep and caller not in _ended
-    if not kernel.idle:
+        kept = keep and caller not in _ended
+        if kept:
+            kernel.wait()
+    if not kept:
         kernel.end()
 
 
@@ -165,7 +182,7 @@ def _take(variables: Mapping[str, str], runs: int, caller: str) -> Kernel:
     with _lock:
         kept = next((kernel for kernel in _kernels if kernel.idle and kernel.caller == caller), None)
         if kept is not None:
-            kept.idle = False
+            kept.take()
     if kept is not None:
         if kept.variables == dict(variables) and kept.runs + runs <= MOST_RUNS:
             with contextlib.suppress(Exception):  # whatever is wrong with it, a new one is not
@@ -181,6 +198,15 @@ def _take(variables: Mapping[str, str], runs: int, caller: str) -> Kernel:
 
 
 @closing_event_loop
+def _end_idle(kernel: Kernel) -> None:
+    with _lock:
+        idle = kernel.idle
+        kernel.take()
+    if idle:
+        kernel.end()
+
+
+@closing_event_loop
 def end(caller: str) -> None:
     """End a caller's kernels in this process, those that work as well; none is started for it any more.
 
@@ -192,7 +218,7 @@ def end(caller: str) -> None:
         working = [kernel for kernel in _kernels if kernel.caller == caller and not kernel.idle]
         idle = [kernel for kernel in _kernels if kernel.caller == caller and kernel.idle]
         for kernel in idle:
-            kernel.idle = False  # so that nobody takes it any more
+            kernel.take()  # so that nobody else does
     for kernel in working:
         kernel.kill()  # who works with it then ends it
     for kernel in idle:

@@ -21,6 +21,7 @@ from normlib.execution.workers import (
     calling,
     concurrency,
     find_refusal,
+    keeps_kernels,
     local_executor,
     local_workers,
     perform,
@@ -170,7 +171,7 @@ def _run(
             callers_stack=stack.installed(),
             records_dir=str(out / "records") if shares_disk(executor) else "",
             caller=caller,
-            keep_kernel=isinstance(executor, concurrent.futures.ThreadPoolExecutor),
+            keep_kernel=keeps_kernels(executor),
             study_sha256=study.declared_in,
             timeout=timeout,
         )

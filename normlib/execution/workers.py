@@ -92,17 +92,20 @@ def shares_disk(executor: concurrent.futures.Executor) -> bool:
 def calling(executor: concurrent.futures.Executor) -> Iterator[str]:
     """Give a name to who asks an executor for executions. In the end, its kernels are ended, those that work as well.
 
-    Those of other processes end with their executions; only on Dask, those of an interrupted caller are ended.
+    That is here and on Dask's workers, see ``keeps_kernels``; those of other processes end with their executions.
     """
     caller = uuid.uuid4().hex
     try:
         yield caller
-    except BaseException:
+    finally:
         if (client := _dask_client(executor)) is not None:  # which cannot stop a task that runs
             client.run(kernels.end, caller, on_error="ignore")
-        raise
-    finally:
         kernels.end(caller)
+
+
+def keeps_kernels(executor: concurrent.futures.Executor) -> bool:
+    """Return whether a worker's kernel may be kept for its next execution, since ``calling`` ends it."""
+    return isinstance(executor, concurrent.futures.ThreadPoolExecutor) or _dask_client(executor) is not None
 
 
 def _dask_client(executor: concurrent.futures.Executor) -> distributed.Client | None:

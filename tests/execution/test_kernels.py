@@ -45,6 +45,12 @@ def test_a_kernel_is_handed_on_without_variables_or_figures_and_counts_cells_ane
     assert run(masters.of(PID)) != first
 
 
+def test_a_kept_kernel_that_nobody_takes_ends_itself(run, monkeypatch):
+    monkeypatch.setattr(kernels, "_MOST_IDLE", 0.2)
+    kept = int(run(masters.of(PID)))
+    wait_until(lambda: not psutil.pid_exists(kept))
+
+
 def test_a_kernel_has_the_variables_of_its_execution(run):
     shows = masters.of("import os; print(os.environ.get('OF_A_STUDY'))")
     assert [run(shows, variables={"OF_A_STUDY": name}) for name in ("one", "two")] == ["one\n", "two\n"]

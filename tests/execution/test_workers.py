@@ -54,7 +54,7 @@ def figures(folder):
 
 def test_on_dask_a_study_gives_the_bits_that_it_gives_here_also_with_kinds_of_ones_own(cluster, tmp_path, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(EXAMPLES), str(EXAMPLES.parent)]))
-    study = Study("own", "Which?", ("my_norms:Centred",), seeds=1, defaults=SMALL)
+    study = Study("own", "Which?", ("my_norms:Centred",), seeds=3, defaults=SMALL)  # so that a worker keeps its kernel
     with dask_executor(cluster[0]) as executor:
         assert not shares_disk(executor)
         assert concurrency(executor) == 2
@@ -62,6 +62,7 @@ def test_on_dask_a_study_gives_the_bits_that_it_gives_here_also_with_kinds_of_on
     with local_executor(2) as executor:
         assert run_study(study, tmp_path / "here", executor) == []
     assert figures(tmp_path / "there") == figures(tmp_path / "here")
+    assert {folder: processes_in(folder) for folder in cluster[1]} == cluster[1]  # no kernel stays
     names = [sorted(path.name for path in (tmp_path / side / "notebooks").iterdir()) for side in ("there", "here")]
     assert names[0] == names[1]
 
