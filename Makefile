@@ -115,7 +115,7 @@ verify: $(INSTALLED)  ## train some kept runs of the source study, or of STUDY=g
 replicate: $(INSTALLED)  ## run eight further seeds of all kept studies, or of STUDIES="groups lag": do differences keep their sign?
 	$(BIN)/python docs/replicate.py $(STUDIES)
 
-benchmark: $(INSTALLED)  ## measure normlib beside plain Keras and PyTorch, three hours on two cores
+benchmark: $(INSTALLED)  ## measure normlib beside plain Keras and PyTorch, an hour and a half on two cores
 	$(BIN)/python -m benchmarks
 
 audit: $(INSTALLED)  ## look all versions of both locks up in the advisory database

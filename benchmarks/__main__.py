@@ -37,7 +37,7 @@ def main(names: tuple[str, ...], rounds: int, out: Path) -> None:
     """Measure all benchmarks, or those that are named; others that are in the table stay.
 
     Ratios are normlib's seconds over the other side's, measured in turn: below 1, normlib is faster. All of it takes
-    about three hours on two cores, most of it the two sweeps.
+    about an hour and a half on two cores, most of it the two sweeps.
 
     \b
     python -m benchmarks

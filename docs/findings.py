@@ -216,7 +216,7 @@ def _replication() -> str:
     studies = ", ".join(f"`{name}`" for name in table["study"].unique())
     made = f"([table](replication.csv), made by `make replicate`){''.join(f'; not {name}' for name in lost)}"
     signs = f"{kept.sum()} of {len(table)} differences keep their sign {made}"
-    return f"Eight further seeds of {studies}, which nobody had looked at: {signs}."
+    return f"{table['pairs'].min()} further seeds of {studies}, which nobody had looked at: {signs}."
 
 
 def _read_calibration(name: str) -> pd.DataFrame:

@@ -22,7 +22,7 @@ def compare(published: normlib.Results, again: normlib.Results) -> pd.DataFrame:
         again: The same study with other seeds.
     """
     told = published.estimates[published.estimates["verdict"].str.startswith("differs")].reset_index()
-    further = again.estimates.reset_index()[["name", "condition", "mean", "low", "high"]]
+    further = again.estimates.reset_index()[["name", "condition", "pairs", "mean", "low", "high"]]
     rows = told[["name", "condition", "contrast", "mean"]].merge(
         further, on=["name", "condition"], suffixes=("", "_again")
     )

@@ -11,7 +11,7 @@ def test_differences_that_were_published_are_held_against_further_seeds_by_name_
         index = pd.MultiIndex.from_tuples(
             [("kind", "b 2"), ("kind", "b 4"), ("order", "")], names=["name", "condition"]
         )
-        columns = {"contrast": "bn - gn", "mean": means, "low": -1.0, "high": 1.0, "verdict": verdicts}
+        columns = {"contrast": "bn - gn", "pairs": 8, "mean": means, "low": -1.0, "high": 1.0, "verdict": verdicts}
         estimates = pd.DataFrame(columns, index)
         return SimpleNamespace(study=SimpleNamespace(name="small"), estimates=estimates.reset_index("condition"))
 

@@ -203,9 +203,11 @@ class _Reader:
                 f"a setting of contrast {self._name}", name, allowed, names=self._labels, problem=problem
             )
         there = [label[len(name) + 1 :] for label in self._labels[name]]
-        for known in [value] * (value in there) + there:
+        if value in there:
+            return name, value
+        for known in there:
             with contextlib.suppress(ValueError):
-                if known == value or float(known) == float(value):
+                if float(known) == float(value):
                     return name, known
         raise RequestError(f"a condition of contrast {self._name}", text, f"one of {', '.join(self._labels[name])}")
 

@@ -207,13 +207,13 @@ class _Seen:
     @property
     def statistics(self) -> tuple[np.ndarray, np.ndarray]:
         """Mean and variance of what was counted, ``[channels]``; where nothing was, the layer's moving averages."""
-        count, moving = np.array(self.count), (self.layer.moving_mean, self.layer.moving_variance)
+        count = np.array(self.count)
         with np.errstate(invalid="ignore"):
-            found = np.array(self.mean), np.array(self.squares) / count
-        mean, variance = (
-            np.where(count > 0, new, np.array(old, float)) for new, old in zip(found, moving, strict=True)
+            variance = np.array(self.squares) / count
+        return (
+            np.where(count > 0, self.mean, np.array(self.layer.moving_mean, np.float64)),
+            np.where(count > 0, variance, np.array(self.layer.moving_variance, np.float64)),
         )
-        return mean, variance
 
     def why_left(self, steps: int) -> str:
         """Return why no reading changes the layer's averages; empty: they are changed."""
