@@ -33,12 +33,14 @@ class Kind:
         colour: Of its boxes; black text is read on it at more than 10 to 1.
         bases: Names of the classes, Keras', addons' or normlib's, of which its layers are.
         groups: Number of groups, from the number of channels and the number that is set; None: it has no groups.
+        has_offset: Whether its layers have an offset for each channel.
     """
 
     name: str
     colour: str
     bases: tuple[str, ...]
     groups: Callable[[int, int], int] | None = None
+    has_offset: bool = True
 
 
 KINDS = {
@@ -47,7 +49,7 @@ KINDS = {
     "ln": Kind("LayerNorm", "#A8DDB5", ("GroupNormalization",), lambda channels, groups: 1),
     "in": Kind("InstanceNorm", "#E5B8D3", ("GroupNormalization",), lambda channels, groups: channels),
     "lnc": Kind("LayerNorm of channels", "#D3E59B", ("LayerNormalization",)),
-    "rms": Kind("RMSNorm", "#F6BFA6", ("RMSNormalization",)),
+    "rms": Kind("RMSNorm", "#F6BFA6", ("RMSNormalization",), has_offset=False),
     "dyt": Kind("DyT", "#D4D4D4", ("DynamicTanh",)),
 }
 

@@ -11,7 +11,7 @@ import pandas as pd
 from normlib import stack
 from normlib.errors import RequestError, checked, one_of, real_number, whole_number
 from normlib.models import batch_norm, copies, graphs, zoo
-from normlib.models.kinds import KINDS, check_own_kind, find_kind, is_own, normalization_layer
+from normlib.models.kinds import KINDS, check_own_kind, find_kind, is_own, kind_of, normalization_layer
 from normlib.models.ordering import Ordering
 from normlib.tf import KERAS_3, tf
 
@@ -59,7 +59,7 @@ def swap(
         strict: Refuse groups that do not divide a layer's channels, instead of taking the next smaller number that
             does and saying so in one warning. Where a channel is one number, fewer groups than channels are needed.
 
-    ``rms`` has no offset to take over, and ``dyt`` no epsilon.
+    ``rms`` has no offset to take over; one warning says of which layers. ``dyt`` has no epsilon.
 
     Returns:
         The copy, not compiled: a plain Sequential or Functional model, without methods that its class adds.
@@ -85,12 +85,14 @@ def swap(
     provider = stack.resolve_provider(provider)
 
     made: copies.Layers = {}
-    kept, misfits = [], []
+    kept, misfits, lost = [], [], []
     for slot, (place, kinds) in enumerate(zip(places, layers.slots, strict=True), start=1):
         if kinds == ("bn",) and batch_norm.is_batch_norm(place.layer):
             kept.append(place.layer)
             continue
         _check_kinds(place, kinds, slot, ordering)
+        if kinds and not kind_of(kinds[-1]).has_offset and getattr(place.layer, "center", False):
+            lost.append(place.path)
         own, grouped = [kind for kind in kinds if is_own(kind)], "gn" in kinds
         taken, fits = _choose_groups(place, name, number, strict and grouped) if own or grouped else (1, True)
         if grouped and not fits:  # a kind of one's own may pass over the number of groups
@@ -102,6 +104,8 @@ def swap(
     if misfits:
         text = f"{name} {number} does not fit all layers; the nearest divisor below is taken for"
         warnings.warn(f"{text} {graphs.shortened(misfits)}", stacklevel=3)
+    if lost:
+        warnings.warn(f"no offset is taken over, since rms has none, from {graphs.shortened(lost)}", stacklevel=3)
     copy = copies.copy_model(model, made)
     for layer in kept:
         for setting, value in changes.items():

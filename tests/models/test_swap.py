@@ -351,7 +351,12 @@ def transformer_block():
 def test_the_layer_norms_of_a_transformer_block_are_swapped(kind):
     model = transformer_block()
     assert slots(model)["kind"].tolist() == ["lnc", "lnc"]
-    swapped = swap(model, kind, replace="lnc", keep_affine=True)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        swapped = swap(model, kind, replace="lnc", keep_affine=True)
+    said = [str(warning.message) for warning in caught if "offset" in str(warning.message)]
+    lost = ["no offset is taken over, since rms has none, from before_attention, before_mlp"]
+    assert said == (lost if kind == "rms" else [])
     assert slots(swapped)["kind"].tolist() == ([] if kind == "none" else [kind] * 2)
     assert np.isfinite(np.asarray(swapped(random(3, 7, 16)))).all()
     if kind != "none":
