@@ -191,11 +191,12 @@ def earlier_runs(study: Study, folder: Path | None = None) -> Results | None:
     if not study.declared:
         return None
     found = None
-    if folder is not None and any((folder / "records").glob("*.json")):
-        with contextlib.suppress(RequestError):  # of what cannot be read nothing is expected
+    with contextlib.suppress(RequestError):  # of what cannot be read nothing is expected
+        if folder is not None and any((folder / "records").glob("*.json")):
             found = read_folder(folder)
-    if found is None and study.name in kept_studies():
-        found = read_kept(study.name)
+    with contextlib.suppress(RequestError):  # those of a study that was declared anew are no runs of it
+        if found is None and study.name in kept_studies():
+            found = read_kept(study.name)
     asked = ("contrasts", "measure", "varies", "defaults")
     alike = found is not None and all(getattr(found.study, name) == getattr(study, name) for name in asked)
     return found if alike else None
