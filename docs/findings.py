@@ -37,22 +37,26 @@ STUDIES = {
     **dict.fromkeys(("small-batch", "small-batch-parts"), _CONTRASTS),
     "groups": _PAPER,
     "groups-small-maps": _CONTRASTS,
-    **dict.fromkeys(("placement", "placement-resnet20", "learning-rate"), _CONTRASTS),
+    **dict.fromkeys(("placement", "placement-resnet20", "transformer-kind"), _CONTRASTS),
+    **dict.fromkeys(("learning-rate", "plateau", "plateau-fashion"), _CONTRASTS),
     "conditions": (
         normlib.plot_winners,
         "a map of the conditions, with the best ordering in each and how far it is ahead",
     ),
     "lag": (normlib.plot_gap, "evaluation loss in each reading, under each condition"),
 }
-# What the README tells: a contrast of a study each, as a question.
+# What the README tells: by a contrast of a study, what somebody would do differently for having read it.
 TOLD = {
-    ("source", "BatchNorm against none"): "Does one BatchNorm help the source's network?",
-    ("source", "order, two layers"): "Does the order of BatchNorm and GroupNorm matter there?",
-    ("conditions", "BatchNorm against none"): "With ReLU, or at other learning rates?",
-    ("small-batch", "BatchNorm, 2 against 32"): "Do batches of 2 images hurt BatchNorm, behind dense layers?",
-    ("small-batch-parts", "8 against 32"): "Is it enough to take statistics over 8 images, in maps of 2 x 2?",
-    ("groups-small-maps", "a group a channel against 8"): "And GroupNorm there, with a group for each channel?",
-    ("placement-resnet20", "kind"): "And in a small ResNet that is trained for 157 steps?",
+    ("source", "BatchNorm against none"): "Do not judge by the first epoch. In it, a layer slows the source's CNN.",
+    (
+        "plateau",
+        "BatchNorm against none",
+    ): "Train to the end, each choice at its own learning rate, as here for ten epochs.",
+    ("plateau-fashion", "BatchNorm against none"): "Ask again on other data, such as Fashion-MNIST.",
+    ("small-batch", "BatchNorm, 2 against 32"): "Behind dense layers, keep BatchNorm from batches of a few images.",
+    ("small-batch-parts", "8 against 32"): "Statistics over 8 images are enough, even in maps of 2 x 2 positions.",
+    ("groups-small-maps", "a group a channel against 8"): "In such maps, do not give each channel a group of its own.",
+    ("transformer-kind", "RMSNorm against LayerNorm"): "In a small transformer, try RMSNorm for LayerNorm.",
 }
 
 
@@ -139,9 +143,9 @@ def _verdict() -> str:
 
 
 def _told() -> str:
-    told = [(study, f"{question} {_line(study, name)}") for (study, name), question in TOLD.items()]
+    told = [(study, f"{advice} {_line(study, name)}") for (study, name), advice in TOLD.items()]
     cost = answer.cost_lines(_read("source"))
-    told += [("source", f"And what does a layer cost in the source's network? {line}") for line in cost]
+    told += [("source", f"Reckon with what a layer costs. In the source's network: {line}") for line in cost]
     return "\n".join(f"- {line} ([`{study}`](docs/findings/{study}.md))" for study, line in told)
 
 
