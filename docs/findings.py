@@ -48,10 +48,7 @@ STUDIES = {
 # What the README tells: by a contrast of a study, what somebody would do differently for having read it.
 TOLD = {
     ("source", "BatchNorm against none"): "Do not judge by the first epoch. In it, a layer slows the source's CNN.",
-    (
-        "plateau",
-        "BatchNorm against none",
-    ): "Train to the end, each choice at its own learning rate, as here for ten epochs.",
+    ("plateau", "BatchNorm against none"): "Train to the end, each choice at its own learning rate.",
     ("plateau-fashion", "BatchNorm against none"): "Ask again on other data, such as Fashion-MNIST.",
     ("small-batch", "BatchNorm, 2 against 32"): "Behind dense layers, keep BatchNorm from batches of a few images.",
     ("small-batch-parts", "8 against 32"): "Statistics over 8 images are enough, even in maps of 2 x 2 positions.",
