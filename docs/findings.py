@@ -147,11 +147,13 @@ def _told() -> str:
 
 
 def _line(study: str, name: str) -> str:
-    """Return what is said of a contrast, in a line, without its name."""
+    """Return what is said of a contrast, in a line: not its name, but its measure, model and epochs."""
     results = _read(study)
+    instance = results.study.instances[0]
+    trained = f"{instance.model}, {instance.epochs} {'epoch' if instance.epochs == 1 else 'epochs'}"
     (line,) = (line for line in answer.verdict_lines(results) if line.startswith((f"{name}:", f"{name}, under")))
     said = line.removeprefix(name).lstrip(":, ")
-    return f"In {results.measure.phrase}: {said}."
+    return f"In {results.measure.phrase} ({trained}): {said}."
 
 
 def _index() -> str:

@@ -4,8 +4,9 @@ import pytest
 import normlib
 from normlib.errors import RequestError
 from normlib.runs.store import save_record
-from normlib.studies.results import Results, check_one_study, kept_studies, read_results
-from normlib.studies.study import Study
+from normlib.studies import results as results_module
+from normlib.studies.results import Results, check_one_study, earlier_runs, kept_studies, read_results
+from normlib.studies.study import Study, read_study
 
 SMALLEST = "question: Which?\norderings: [bn, none]\n"
 
@@ -100,3 +101,9 @@ def test_runs_with_other_settings_or_none_in_common_are_another_study(make_side)
         RequestError, match=r"^orderings is 'none/none', but the first folder has runs of bn/none, gn/none: none"
     ):
         check_one_study(make_side(orderings=("bn", "gn")), make_side(orderings=("none",)))
+
+
+def test_of_a_kept_study_that_was_declared_anew_no_runs_are_expected(monkeypatch):
+    anew = read_study("stacked").replace(defaults={"epochs": 2})
+    monkeypatch.setattr(results_module, "read_study", lambda name: anew)
+    assert earlier_runs(anew) is None
