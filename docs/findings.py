@@ -37,7 +37,7 @@ STUDIES = {
     **dict.fromkeys(("small-batch", "small-batch-parts"), _CONTRASTS),
     "groups": _PAPER,
     "groups-small-maps": _CONTRASTS,
-    **dict.fromkeys(("placement", "placement-resnet20", "transformer-kind"), _CONTRASTS),
+    **dict.fromkeys(("placement-resnet20", "transformer-kind"), _CONTRASTS),
     **dict.fromkeys(("learning-rate", "plateau", "plateau-fashion"), _CONTRASTS),
     "conditions": (
         normlib.plot_winners,
