@@ -136,7 +136,12 @@ def _opening() -> str:
 
 
 def _verdict() -> str:
-    return f"> {_line('source', 'order, two layers')}"
+    """Tell which of the source's two orders is better: by its study, and by a later one with other seeds."""
+    lines = []
+    for study, name in (("source", "order, two layers"), ("grid", "order")):
+        seeds = _read(study).estimates.loc[name, "pairs"]
+        lines.append(f"> [`{study}`](docs/findings/{study}.md), {seeds} seeds. {_line(study, name)}")
+    return "\n>\n".join(lines)
 
 
 def _told() -> str:

@@ -70,14 +70,16 @@ def verdict_lines(runs: Comparison) -> list[str]:
 def _one(row: pd.Series, sides: tuple[str, str], runs: Comparison) -> tuple[str, str, str]:
     """Return a contrast's verdict, what it says of the two sides, and its figures."""
     first, second = sides
+    within = f", within the margin {runs.margin:g}"
     if pd.isna(row["mean"]):
         return "nothing can be said", f"{first} against {second}", f": {reason_for_nothing(row)}"
     if row["verdict"] == "undecided":
         said = "; ".join(filter(None, [figures(row), what_would_decide(row)]))
         return "undecided", f"{first} against {second}", f": {said}"
     if row["verdict"] == "level":
-        return "level", f"{first} against {second}", f", within the margin {runs.margin:g}: {figures(row)}"
+        return "level", f"{first} against {second}", f"{within}: {figures(row)}"
     if (row["mean"] < 0) != runs.measure.lower_is_better:
         first, second = second, first
     ends = (-row["high"], -row["low"]) if row["mean"] < 0 else (row["low"], row["high"])
-    return row["verdict"], f"{first} is better than {second}", f" by {interval(abs(row['mean']), *ends)}"
+    by = f" by {interval(abs(row['mean']), *ends)}{within if row['verdict'] == 'differs negligibly' else ''}"
+    return row["verdict"], f"{first} is better than {second}", by

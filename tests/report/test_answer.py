@@ -25,6 +25,13 @@ def test_the_better_side_comes_first_whichever_way_the_contrast_was_declared(mak
     assert line.startswith(expected)
 
 
+def test_a_difference_too_small_to_matter_is_told_with_the_margin_that_it_lies_within(make_frame):
+    runs = Comparison(make_frame({"bn": BETTER, "gn": WORSE}), {"order": "bn - gn"}, "train_loss", 0.5)
+    (line,) = verdict_lines(runs)
+    assert line.startswith("order: differs negligibly; bn/none is better than gn/none by 0.2050 [")
+    assert line.endswith("], within the margin 0.5")
+
+
 def test_one_run_each_says_nothing(make_frame):
     runs = Comparison(make_frame({"bn": [0.3], "gn": [0.4]}), {"order": "bn - gn"}, "train_loss", 0.01)
     assert verdict_lines(runs) == [
