@@ -413,7 +413,6 @@ def split_kept_runs(times: int = 1000, seed: int = 0) -> pd.DataFrame:
         One row a study: ``runs`` of each ordering, the number of ``contrasts``, and the share of ``times`` in which one
         of them or more was said to differ. The splits of one study are not independent of each other.
     """
-    generator = np.random.default_rng(seed)
     groups = {}
     for name in kept_studies():
         results = read_kept(name)
@@ -428,7 +427,7 @@ def split_kept_runs(times: int = 1000, seed: int = 0) -> pd.DataFrame:
     groups["the source's own stack"] = [runs.to_numpy() for _, runs in original]
     rows = []
     for name, runs in groups.items():
-        wrong = 0
+        generator, wrong = np.random.default_rng(seed), 0  # one a study, so that another study's runs change no row
         for _ in range(times):
             halves = [np.split(generator.permutation(values)[: len(values) // 2 * 2], 2) for values in runs]
             judged = verdicts.judge([one - other for one, other in halves], margin=1.0)
